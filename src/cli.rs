@@ -1,0 +1,86 @@
+//! The command line: what is common to all commands, and one variant a command.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Threads to use; 0 = one for each core
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    pub(crate) threads: usize,
+    /// Say more: -v for settings in use, -vv for details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Say nothing but errors; no progress bars
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Detect(commands::detect::DetectArgs),
+    Video(commands::video::VideoArgs),
+    Inspect(commands::inspect::InspectArgs),
+    #[cfg(feature = "train")]
+    Train(commands::train::TrainArgs),
+    #[cfg(feature = "train")]
+    Eval(commands::eval::EvalArgs),
+}
+
+/// How a command ended when it did not end with an error: `PartlyFailed` = something failed, the rest was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    PartlyFailed,
+}
+
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let common = cli.common;
+    start_log(&common);
+    let result = match cli.command {
+        Command::Detect(args) => commands::detect::run(args, &common),
+        Command::Video(args) => commands::video::run(args, &common),
+        Command::Inspect(args) => commands::inspect::run(args, &common),
+        #[cfg(feature = "train")]
+        Command::Train(args) => commands::train::run(args, &common),
+        #[cfg(feature = "train")]
+        Command::Eval(args) => commands::eval::run(args, &common),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::PartlyFailed) => ExitCode::FAILURE,
+        Err(error) => {
+            commands::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(common: &Common) {
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "info",
+        _ => "debug",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(format!("facecascade={level}"))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,30 @@
+//! A real-time face detector: a cascade of three levels of tiny convolutional nets, each finding windows and each
+//! followed by a calibration of them (Li et al., CVPR 2015, and the article "Garage Deep Learning – Two Networks").
+//!
+//! Read the modules from top to bottom to follow a picture: [`pyramid`] makes it into an image pyramid, [`nets`] are
+//! run over it by the [`cascade`], and faces come out.
+
+pub mod error;
+pub mod geometry;
+
+pub mod pyramid;
+
+pub mod nets;
+
+pub mod cascade;
+
+#[cfg(feature = "cli")]
+pub mod output;
+#[cfg(feature = "cli")]
+pub mod source;
+
+#[cfg(feature = "train")]
+pub mod dataset;
+#[cfg(feature = "train")]
+pub mod eval;
+#[cfg(feature = "train")]
+pub mod train;
+
+pub use cascade::{Cascade, Options};
+pub use error::{Error, Result};
+pub use geometry::{Face, Rect};

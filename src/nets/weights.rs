@@ -1,0 +1,271 @@
+//! What a net learned: named arrays in a safetensors file, checked against the net's layers when they are loaded.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use super::spec::{Dims, Layer, Net};
+use crate::error::{Error, Result};
+
+/// Batch norm's ε, the same in training and in detection.
+pub const NORM_EPSILON: f32 = 1e-5;
+
+/// One array: its shape and its numbers, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// Sides.
+    pub shape: Vec<usize>,
+    /// Numbers.
+    pub data: Vec<f32>,
+}
+
+/// A net's weights by name (`trunk.0.weight`, `face.1.bias`, …) and notes about how they were made.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Weights {
+    /// Arrays by name.
+    pub arrays: BTreeMap<String, Array>,
+    /// Free text: net, recipe, seed, samples, figures.
+    pub notes: BTreeMap<String, String>,
+}
+
+/// What one array of a net is for, which decides how it is initialised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Multiplied with `fan_in` inputs for each output.
+    Weight {
+        /// Inputs that add up in one output.
+        fan_in: usize,
+    },
+    /// Added.
+    Bias,
+    /// Batch norm's scale, which starts at 1.
+    Scale,
+    /// Batch norm's shift.
+    Shift,
+    /// Running mean: no gradient.
+    Mean,
+    /// Running variance: no gradient, starts at 1.
+    Variance,
+}
+
+/// An array that a net needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name in the file.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// The path of a layer's arrays: `trunk.3`, `trunk.0.1.2` (branch 1, layer 2), `calibration.0`.
+pub fn path(parent: &str, index: usize) -> String {
+    format!("{parent}.{index}")
+}
+
+/// The name of a head in weights files.
+pub fn head_path(output: super::spec::Output) -> &'static str {
+    use super::spec::Output;
+    match output {
+        Output::Face => "face",
+        Output::Calibration => "calibration",
+        Output::Box => "box",
+        Output::Octave => "octave",
+    }
+}
+
+/// All arrays that `net` needs, in the order of its layers.
+pub fn slots(net: &Net) -> Vec<Slot> {
+    let mut list = Vec::new();
+    let features = collect(&net.trunk, "trunk", net.window(), &mut list);
+    for head in &net.heads {
+        collect(&head.layers, head_path(head.output), features, &mut list);
+    }
+    list
+}
+
+fn collect(layers: &[Layer], parent: &str, input: Dims, list: &mut Vec<Slot>) -> Dims {
+    let mut d = input;
+    for (i, layer) in layers.iter().enumerate() {
+        let here = path(parent, i);
+        let mut push = |suffix: &str, shape: Vec<usize>, role| {
+            list.push(Slot { name: format!("{here}.{suffix}"), shape, role });
+        };
+        let (weight, fan_in) = match layer {
+            Layer::Conv { out, kernel, .. } => (vec![*kernel, *kernel, d.c, *out], kernel * kernel * d.c),
+            Layer::Depthwise { kernel, .. } => (vec![*kernel, *kernel, d.c], kernel * kernel),
+            Layer::Dense(out) => (vec![d.len(), *out], d.len()),
+            Layer::BatchNorm => {
+                push("scale", vec![d.c], Role::Scale);
+                push("shift", vec![d.c], Role::Shift);
+                push("mean", vec![d.c], Role::Mean);
+                push("variance", vec![d.c], Role::Variance);
+                continue;
+            }
+            Layer::Branches(branches) => {
+                for (b, branch) in branches.iter().enumerate() {
+                    collect(branch, &path(&here, b), d, list);
+                }
+                d = layer.dims(d).unwrap_or(d);
+                continue;
+            }
+            _ => {
+                d = layer.dims(d).unwrap_or(d);
+                continue;
+            }
+        };
+        let out = *weight.last().unwrap_or(&0);
+        push("weight", weight, Role::Weight { fan_in });
+        if layers.get(i + 1) != Some(&Layer::BatchNorm) {
+            push("bias", vec![out], Role::Bias);
+        }
+        d = layer.dims(d).unwrap_or(d);
+    }
+    d
+}
+
+impl Weights {
+    /// Fresh weights: He's normal distribution for weights, drawn from `normal` (mean 0, deviation 1).
+    pub fn initial(net: &Net, mut normal: impl FnMut() -> f32) -> Self {
+        let arrays = slots(net).into_iter().map(|slot| {
+            let len = slot.shape.iter().product();
+            let data = match slot.role {
+                Role::Weight { fan_in } => {
+                    let deviation = (2.0 / fan_in as f32).sqrt();
+                    (0..len).map(|_| normal() * deviation).collect()
+                }
+                Role::Scale | Role::Variance => vec![1.0; len],
+                Role::Bias | Role::Shift | Role::Mean => vec![0.0; len],
+            };
+            (slot.name, Array { shape: slot.shape, data })
+        });
+        Self { arrays: arrays.collect(), notes: BTreeMap::new() }
+    }
+
+    /// The numbers of one array.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn get(&self, name: &str) -> Result<&[f32]> {
+        self.arrays
+            .get(name)
+            .map(|a| a.data.as_slice())
+            .ok_or_else(|| Error::Weights { origin: self.origin(), reason: format!("{name} is missing") })
+    }
+
+    fn origin(&self) -> String {
+        self.notes.get("net").cloned().unwrap_or_else(|| "(in memory)".into())
+    }
+
+    /// Checks that every array of `net` is there, has its shape and holds finite numbers only, and that nothing else is.
+    ///
+    /// # Errors
+    /// Names the first array at fault; `origin` (the file) stands at the head of the message.
+    pub fn check(&self, net: &Net, origin: &str) -> Result<()> {
+        let fail = |reason| Err(Error::Weights { origin: origin.into(), reason });
+        let slots = slots(net);
+        for slot in &slots {
+            let Some(array) = self.arrays.get(&slot.name) else {
+                return fail(format!("{} is missing; are these weights of the net {}?", slot.name, net.name));
+            };
+            if array.shape != slot.shape {
+                return fail(format!(
+                    "{} has shape {:?}, the net {} needs {:?}",
+                    slot.name, array.shape, net.name, slot.shape
+                ));
+            }
+            if let Some(at) = array.data.iter().position(|v| !v.is_finite()) {
+                return fail(format!(
+                    "{}[{at}] is {}; train the net again or take the shipped weights",
+                    slot.name, array.data[at]
+                ));
+            }
+            if slot.role == Role::Variance && array.data.iter().any(|v| *v < 0.0) {
+                return fail(format!("{} holds a negative variance", slot.name));
+            }
+        }
+        if let Some(name) = self.arrays.keys().find(|name| !slots.iter().any(|s| s.name == **name)) {
+            return fail(format!("{name} does not belong to the net {}", net.name));
+        }
+        Ok(())
+    }
+
+    /// Reads a safetensors file's bytes; `origin` names them in errors.
+    ///
+    /// # Errors
+    /// If the bytes are cut or hold anything but 32-bit floats.
+    pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<Self> {
+        let fail = |reason: String| Error::Weights { origin: origin.into(), reason };
+        let (_, metadata) = safetensors::SafeTensors::read_metadata(bytes)
+            .map_err(|e| fail(format!("not a whole safetensors file ({e})")))?;
+        let file = safetensors::SafeTensors::deserialize(bytes)
+            .map_err(|e| fail(format!("not a whole safetensors file ({e})")))?;
+        let mut arrays = BTreeMap::new();
+        for (name, view) in file.iter() {
+            if view.dtype() != safetensors::Dtype::F32 {
+                return Err(fail(format!("{name} is {:?}, not 32-bit float", view.dtype())));
+            }
+            let data = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            arrays.insert(name.to_string(), Array { shape: view.shape().to_vec(), data });
+        }
+        let notes = metadata.metadata().clone().unwrap_or_default().into_iter().collect();
+        Ok(Self { arrays, notes })
+    }
+
+    /// Reads a safetensors file.
+    ///
+    /// # Errors
+    /// If it can't be read, or as [`Self::from_bytes`].
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        Self::from_bytes(&bytes, &path.display().to_string())
+    }
+
+    /// Writes a safetensors file: to a temporary file beside it, which is then renamed, so that a crash or a full disk
+    /// leaves the old file whole.
+    ///
+    /// # Errors
+    /// If the folder can't be written to.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let views: Vec<(String, Vec<u8>, &[usize])> = self
+            .arrays
+            .iter()
+            .map(|(name, a)| (name.clone(), bytemuck::cast_slice(&a.data).to_vec(), a.shape.as_slice()))
+            .collect();
+        let fail = |e: safetensors::SafeTensorError| Error::Weights {
+            origin: path.display().to_string(),
+            reason: e.to_string(),
+        };
+        let tensors: Vec<_> = views
+            .iter()
+            .map(|(name, bytes, shape)| {
+                safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes)
+                    .map(|view| (name.as_str(), view))
+            })
+            .collect::<std::result::Result<_, _>>()
+            .map_err(fail)?;
+        let notes: HashMap<String, String> = self.notes.clone().into_iter().collect();
+        let bytes = safetensors::serialize(tensors, Some(notes)).map_err(fail)?;
+        write_whole(path, &bytes)
+    }
+}
+
+/// Writes a file whole or not at all: to a temporary file beside it, flushed to disk, then renamed.
+///
+/// # Errors
+/// If the folder is missing, can't be written to, or the disk is full.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = std::path::PathBuf::from(partial);
+    let written = std::fs::File::create(&partial).and_then(|mut f| {
+        f.write_all(bytes)?;
+        f.sync_all()
+    });
+    if let Err(e) = written.and_then(|()| std::fs::rename(&partial, path)) {
+        let _ = std::fs::remove_file(&partial);
+        return Err(Error::io(path)(e));
+    }
+    Ok(())
+}

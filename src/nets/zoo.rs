@@ -1,0 +1,199 @@
+//! Every net by name: the three that ship, and the article's and the paper's own.
+//!
+//! Shipped (the octave net finds, the refiners look closer): `octave`, `refine24`, `refine48`.
+//! From the article and Li et al. 2015: `net12`, `net12_cal`, `net24`, `net24_cal`, `net48`, `net48_cal`, the variants
+//! that see several resolutions `net24_mr`, `net48_mr`, and the small Inception net `net64_inceptron`.
+
+use super::spec::Layer::{BatchNorm, Branches, Conv, Dense, Depthwise, Dropout, Flatten, MaxPool, Relu, Shrink};
+use super::spec::{Head, Layer, Net, Output};
+
+/// The names of all nets, shipped ones first.
+pub const NAMES: [&str; 12] = [
+    "octave",
+    "refine24",
+    "refine48",
+    "net12",
+    "net12_cal",
+    "net24",
+    "net24_cal",
+    "net48",
+    "net48_cal",
+    "net24_mr",
+    "net48_mr",
+    "net64_inceptron",
+];
+
+/// The net of this name, or `None`.
+pub fn by_name(name: &str) -> Option<Net> {
+    Some(match name {
+        "octave" => octave(),
+        "refine24" => refine24(),
+        "refine48" => refine48(),
+        "net12" => detector("net12", 12, net12_trunk(), 0.0),
+        "net12_cal" => calibrator("net12_cal", 12, [input_dropout(), conv(16, 3), pool()].concat(), 128, 0.5),
+        "net24" => detector("net24", 24, [conv(64, 5), pool(), dense(128)].concat(), 0.5),
+        "net24_cal" => calibrator("net24_cal", 24, [input_dropout(), conv(32, 5), pool()].concat(), 64, 0.5),
+        "net48" => detector("net48", 48, [net48_convolutions(), pool(), dense(256)].concat(), 0.5),
+        "net48_cal" => calibrator("net48_cal", 48, [input_dropout(), net48_convolutions()].concat(), 256, 0.3),
+        "net24_mr" => detector("net24_mr", 24, net24_mr_trunk(), 0.5),
+        "net48_mr" => detector("net48_mr", 48, net48_mr_trunk(), 0.5),
+        "net64_inceptron" => net64_inceptron(),
+        _ => return None,
+    })
+}
+
+/// The first net that ships: fully convolutional, stride 4, three sizes of face in each cell, so that one pyramid level
+/// serves a whole octave of sizes. 583 multiply-adds a pixel; sees 47 pixels round each cell.
+pub fn octave() -> Net {
+    let mut trunk = same_conv(16, 2);
+    trunk.extend(separable(32, 2));
+    for _ in 0..5 {
+        trunk.extend(separable(32, 1));
+    }
+    let head = vec![Conv { out: 12, kernel: 1, stride: 1, pad: 0 }];
+    Net { name: "octave", side: 24, trunk, heads: vec![Head { output: Output::Octave, layers: head }] }
+}
+
+/// The second net that ships, on windows of 24 pixels: 0.66 M multiply-adds.
+pub fn refine24() -> Net {
+    let trunk = [
+        conv(16, 3),
+        vec![MaxPool { size: 2, stride: 2, pad: 0 }],
+        conv(32, 3),
+        pool(),
+        conv(48, 3),
+        vec![Dense(96), BatchNorm, Relu],
+    ];
+    Net { name: "refine24", side: 24, trunk: trunk.concat(), heads: three_heads() }
+}
+
+/// The third net that ships, on windows of 48 pixels, separable: 1.6 M multiply-adds.
+pub fn refine48() -> Net {
+    let trunk = [
+        same_conv(16, 2),
+        separable(32, 2),
+        separable(48, 1),
+        separable(64, 2),
+        separable(96, 1),
+        separable(96, 1),
+        separable(128, 2),
+        vec![Dense(128), BatchNorm, Relu],
+    ];
+    Net { name: "refine48", side: 48, trunk: trunk.concat(), heads: three_heads() }
+}
+
+fn three_heads() -> Vec<Head> {
+    [(Output::Face, 1), (Output::Calibration, 45), (Output::Box, 4)]
+        .map(|(output, n)| Head { output, layers: vec![Dense(n)] })
+        .into()
+}
+
+/// 3×3, padded by 1, batch norm, ReLU.
+fn same_conv(out: usize, stride: usize) -> Vec<Layer> {
+    vec![Conv { out, kernel: 3, stride, pad: 1 }, BatchNorm, Relu]
+}
+
+/// Depthwise 3×3 and batch norm, pointwise and batch norm, ReLU.
+fn separable(out: usize, stride: usize) -> Vec<Layer> {
+    vec![
+        Depthwise { kernel: 3, stride, pad: 1 },
+        BatchNorm,
+        Conv { out, kernel: 1, stride: 1, pad: 0 },
+        BatchNorm,
+        Relu,
+    ]
+}
+
+/// The article's `conv`: no padding, batch norm, ReLU.
+fn conv(out: usize, kernel: usize) -> Vec<Layer> {
+    vec![Conv { out, kernel, stride: 1, pad: 0 }, BatchNorm, Relu]
+}
+
+/// The paper's pooling, 3×3 with stride 2.
+fn pool() -> Vec<Layer> {
+    vec![MaxPool { size: 3, stride: 2, pad: 0 }]
+}
+
+fn dense(units: usize) -> Vec<Layer> {
+    vec![Dense(units), Relu]
+}
+
+fn input_dropout() -> Vec<Layer> {
+    vec![Dropout(0.1)]
+}
+
+fn detector(name: &'static str, side: usize, trunk: Vec<Layer>, dropout: f32) -> Net {
+    let layers = if dropout > 0.0 { vec![Dropout(dropout), Dense(2)] } else { vec![Dense(2)] };
+    Net { name, side, trunk, heads: vec![Head { output: Output::Face, layers }] }
+}
+
+fn calibrator(name: &'static str, side: usize, mut trunk: Vec<Layer>, units: usize, dropout: f32) -> Net {
+    trunk.extend([Dropout(dropout), Dense(units), Relu]);
+    let layers = vec![Dropout(dropout), Dense(45)];
+    Net { name, side, trunk, heads: vec![Head { output: Output::Calibration, layers }] }
+}
+
+fn net12_trunk() -> Vec<Layer> {
+    [conv(16, 3), pool(), dense(16)].concat()
+}
+
+fn net48_convolutions() -> Vec<Layer> {
+    [conv(64, 5), pool(), conv(64, 5)].concat()
+}
+
+/// The paper's 24-net beside its 12-net on the halved window.
+fn net24_mr_trunk() -> Vec<Layer> {
+    let coarse = [vec![Shrink(2)], net12_trunk()].concat();
+    vec![Branches(vec![[conv(64, 5), pool(), dense(128)].concat(), coarse])]
+}
+
+/// The paper's 48-net beside the 24-net and the 12-net on the halved and quartered window.
+fn net48_mr_trunk() -> Vec<Layer> {
+    let fine = [net48_convolutions(), pool(), dense(256)].concat();
+    let middle = [vec![Shrink(2)], conv(64, 5), pool(), dense(128)].concat();
+    let coarse = [vec![Shrink(4)], net12_trunk()].concat();
+    vec![Branches(vec![fine, middle, coarse])]
+}
+
+/// The article's Inception net: three modules of three branches (1×1; 1×1 → 3×3; 1×1 → 5×5). Lasagne's listing left
+/// the branches' borders out; here each branch pads so that their maps fit each other.
+fn net64_inceptron() -> Net {
+    let same = |out, kernel| vec![Conv { out, kernel, stride: 1, pad: kernel / 2 }, Relu];
+    let module = |a, (b1, b3), (c1, c5)| {
+        vec![
+            Branches(vec![same(a, 1), [same(b1, 1), same(b3, 3)].concat(), [same(c1, 1), same(c5, 5)].concat()]),
+            MaxPool { size: 3, stride: 2, pad: 1 },
+        ]
+    };
+    let trunk = [
+        input_dropout(),
+        module(32, (48, 64), (8, 16)),
+        module(64, (64, 96), (16, 48)),
+        module(96, (48, 104), (8, 24)),
+        vec![Flatten, Dropout(0.5), Dense(256), Relu],
+    ];
+    detector("net64_inceptron", 64, trunk.concat(), 0.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_net_fits_together() {
+        for name in NAMES {
+            let net = by_name(name).unwrap();
+            assert_eq!(net.name, name);
+            net.check().unwrap();
+        }
+        assert!(by_name("net13").is_none());
+    }
+
+    #[test]
+    fn the_shipped_nets_cost_what_the_docs_say() {
+        let per_pixel = octave().multiply_adds(480, 640) as f64 / (480.0 * 640.0);
+        assert!((per_pixel - 583.0).abs() < 5.0, "{per_pixel}");
+        assert!((refine24().multiply_adds(24, 24) as f64 / 0.66e6 - 1.0).abs() < 0.03);
+        assert!((refine48().multiply_adds(48, 48) as f64 / 1.6e6 - 1.0).abs() < 0.03);
+    }
+}
