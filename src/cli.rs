@@ -29,6 +29,13 @@ pub(crate) struct Common {
     pub(crate) quiet: bool,
 }
 
+impl Common {
+    /// Threads to use.
+    pub(crate) fn threads(&self) -> usize {
+        if self.threads > 0 { self.threads } else { std::thread::available_parallelism().map_or(1, usize::from) }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Detect(commands::detect::DetectArgs),

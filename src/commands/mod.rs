@@ -13,3 +13,12 @@ pub(crate) fn complain(error: &anyhow::Error) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "facecascade: {error:#}");
 }
+
+/// Prints one line of results to stdout. A closed pipe is no error.
+pub(crate) fn say(line: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e),
+        _ => Ok(()),
+    }
+}

@@ -1,11 +1,131 @@
 //! `facecascade train`
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use facecascade::train::events::Event;
+use facecascade::train::plan;
+use facecascade::train::recipe::Recipe;
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::cli::{Common, Outcome};
 
-/// (to come)
+/// Train one net from its recipe, or the whole cascade from nothing
 #[derive(Debug, clap::Args)]
-pub(crate) struct TrainArgs {}
+#[command(after_help = "Examples:
+  facecascade train all --data ../shared/data --run runs/all
+  facecascade train all --data ../shared/data --run runs/all --resume
+  facecascade train models/octave.toml --data ../shared/data --run runs/octave")]
+pub(crate) struct TrainArgs {
+    /// A recipe (TOML), or `all` for the cascade that ships
+    #[arg(value_name = "RECIPE.toml|all")]
+    what: String,
+    /// Folder that holds wider/, wider_faces/, mtfl/ and negatives/
+    #[arg(long, default_value = "../shared/data", value_name = "DIR")]
+    data: PathBuf,
+    /// Folder for the record (events.jsonl), checkpoints and weights
+    #[arg(long, default_value = "runs/latest", value_name = "DIR")]
+    run: PathBuf,
+    /// Go on with the run that the folder holds
+    #[arg(long)]
+    resume: bool,
+    /// Seconds between checkpoints
+    #[arg(long, default_value_t = 60, value_name = "S")]
+    checkpoint_every: u64,
+}
 
-pub(crate) fn run(_args: TrainArgs, _common: &Common) -> anyhow::Result<Outcome> {
-    anyhow::bail!("not built yet")
+static STOP: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn run(args: TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
+    let recipes = recipes(&args.what)?;
+    let _ = ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed));
+    let settings = plan::Settings {
+        data: args.data,
+        run: args.run.clone(),
+        resume: args.resume,
+        threads: common.threads(),
+        checkpoint_every: Duration::from_secs(args.checkpoint_every),
+        stop: &STOP,
+    };
+    let mut display = Display::new(common.quiet);
+    let outcome = plan::run(&recipes, &settings, &mut |event| display.show(event))?;
+    display.bar.finish_and_clear();
+    match outcome {
+        plan::Outcome::Done => super::say(&format!("weights are in {}", args.run.display()))?,
+        plan::Outcome::Stopped => super::say(&format!("stopped; go on with --resume --run {}", args.run.display()))?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn recipes(what: &str) -> anyhow::Result<Vec<(Recipe, String)>> {
+    if what == "all" {
+        let parse = |(name, text): (&str, &str)| Ok((Recipe::parse(text, name)?, text.to_string()));
+        return facecascade::train::recipe::SHIPPED.map(parse).into_iter().collect();
+    }
+    let text = std::fs::read_to_string(what).with_context(|| format!("{what}: can't read the recipe"))?;
+    Ok(vec![(Recipe::parse(&text, what)?, text)])
+}
+
+/// Progress on stderr: a bar in a terminal, a line every half minute elsewhere.
+struct Display {
+    bar: ProgressBar,
+    stage: String,
+    plain: bool,
+    said: Instant,
+}
+
+impl Display {
+    fn new(quiet: bool) -> Self {
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(1) };
+        let plain = bar.is_hidden() && !quiet;
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg} ETA {eta}") {
+            bar.set_style(style);
+        }
+        Self { bar, stage: String::new(), plain, said: Instant::now() }
+    }
+
+    fn show(&mut self, event: &Event) {
+        let (stage, done, of, text) = match event {
+            Event::Step {
+                stage, step, steps, loss, accuracy, samples_per_second, multiply_adds_per_second, ..
+            } => {
+                let speed = multiply_adds_per_second / 1e9;
+                let text = format!(
+                    "loss {loss:.4}  accuracy {accuracy:.3}  {samples_per_second:.0} samples/s  {speed:.1} G multiply-adds/s"
+                );
+                (stage, *step as u64 + 1, *steps as u64, text)
+            }
+            Event::Progress { stage, done, of } => (stage, *done, *of, String::new()),
+            Event::Done { stage, seconds, samples } => {
+                return self.line(&format!("{stage}: done, {samples} samples in {seconds:.0} s"));
+            }
+            Event::Start { stage, step, .. } if *step > 0 => {
+                return self.line(&format!("{stage}: resumed at step {step}"));
+            }
+            Event::Start { .. } | Event::Checkpoint { .. } => return,
+        };
+        if *stage != self.stage {
+            self.stage.clone_from(stage);
+            self.bar.reset();
+            self.bar.set_prefix(stage.clone());
+        }
+        self.bar.set_length(of);
+        self.bar.set_position(done);
+        if self.plain && self.said.elapsed() > Duration::from_secs(30) {
+            self.said = Instant::now();
+            self.line(&format!("{stage} {done}/{of}  {text}"));
+        }
+        self.bar.set_message(text);
+    }
+
+    fn line(&self, text: &str) {
+        use std::io::Write;
+        if self.plain {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        } else {
+            self.bar.println(text);
+        }
+    }
 }

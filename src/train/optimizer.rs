@@ -178,7 +178,11 @@ mod tests {
             if let Some(twin) = &mut twin {
                 twin.step(&gradients, 0.02, 0.0, |_, _| Ok(())).unwrap();
             }
-            adam.step(&gradients, 0.02, 0.0, |_, v| { at = v.to_vec(); Ok(()) }).unwrap();
+            adam.step(&gradients, 0.02, 0.0, |_, v| {
+                at = v.to_vec();
+                Ok(())
+            })
+            .unwrap();
         }
         assert!((at[0] - 1.0).abs() < 0.01 && (at[1] - 0.5).abs() < 0.01, "{at:?}");
         assert_eq!(Some(adam), twin);

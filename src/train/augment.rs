@@ -1,0 +1,56 @@
+//! Changes of a crop's light and colour, drawn anew for every sample.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// Normally distributed numbers, drawn once: noise is taken from a random place of it, since drawing one number for every
+/// pixel would cost more than training on it.
+#[derive(Debug)]
+pub struct Light {
+    noise: Vec<f32>,
+}
+
+const NOISE: usize = 1 << 18;
+
+impl Light {
+    /// A table of noise from `rng`.
+    pub fn new(rng: &mut StdRng) -> Self {
+        Self { noise: (0..NOISE).map(|_| StandardNormal.sample(rng)).collect() }
+    }
+
+    /// Changes contrast (× .6–1.4), brightness (σ .18), channel gains (± 12 %), colour (12 % grey) and adds noise (30 %,
+    /// σ up to .07) to a crop of normalised RGB (recipe of the two prototypes).
+    pub fn change(&self, rng: &mut StdRng, crop: &mut [f32]) {
+        let contrast: f32 = rng.random_range(0.6..1.4);
+        let brightness: f32 = 0.18 * rng.sample::<f32, _>(StandardNormal);
+        let gains: [f32; 3] = std::array::from_fn(|_| contrast * rng.random_range(0.88..1.12));
+        let mean = crop.iter().sum::<f32>() / crop.len().max(1) as f32;
+        let offset = mean - contrast * mean + brightness;
+        if rng.random_bool(0.12) {
+            for p in crop.chunks_exact_mut(3) {
+                let grey = (0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2]) * contrast + offset;
+                p.fill(grey.clamp(-1.0, 1.0));
+            }
+        } else {
+            for p in crop.chunks_exact_mut(3) {
+                for (v, gain) in p.iter_mut().zip(gains) {
+                    *v = (*v * gain + offset).clamp(-1.0, 1.0);
+                }
+            }
+        }
+        if rng.random_bool(0.3) {
+            let sigma = rng.random_range(0.02..0.07);
+            for piece in crop.chunks_mut(1 << 12) {
+                let from = rng.random_range(0..NOISE - piece.len());
+                piece.iter_mut().zip(&self.noise[from..]).for_each(|(v, n)| *v += sigma * n);
+            }
+        }
+    }
+}
+
+/// An angle in radians: usually N(0, 8°), a share of `wide` from N(0, 25°).
+pub fn angle(rng: &mut StdRng, wide: f64) -> f32 {
+    let sigma: f32 = if rng.random_bool(wide) { 25.0 } else { 8.0 };
+    (sigma * rng.sample::<f32, _>(StandardNormal)).to_radians()
+}

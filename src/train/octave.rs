@@ -1,0 +1,253 @@
+//! Samples of the octave net: crops of whole scenes, every cell of which is labelled.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::augment::{self, Light};
+use super::loss;
+use super::pictures::{Picture, box_in_crop, is_clear};
+use super::task::{Figures, Prediction, Samples, Task};
+use crate::cascade::crops::{self, Placement};
+use crate::geometry::Rect;
+use crate::nets::zoo::{OCTAVE_OFFSET as CELL_OFFSET, OCTAVE_SIZES, OCTAVE_STRIDE};
+
+/// Side of a sample, pixels.
+pub const SIDE: usize = 160;
+const CELLS: usize = SIDE / OCTAVE_STRIDE;
+const SIZES: usize = OCTAVE_SIZES.len();
+/// Smallest face of the first size, pixels of a level: levels serve faces of 12 to 24.
+const SMALLEST: f32 = 12.0;
+/// Pictures are never enlarged by more.
+const MOST_ENLARGED: f32 = 1.25;
+/// Faces smaller than this in a crop (pixels) are neither face nor background.
+const TINY: f32 = 9.0;
+
+/// What is right at one cell and size.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Label {
+    /// No face of about this size here.
+    Background,
+    /// Neither.
+    Ignored,
+    /// A face; its square's (dx, dy) in sides of the window from its centre, and ln of its side over the window's.
+    Face([f32; 3]),
+}
+
+/// The task of the octave net.
+#[derive(Debug)]
+pub struct Octave<'a> {
+    pictures: &'a [Picture],
+    negatives: &'a [Picture],
+    light: Light,
+    /// (picture, face) that a crop can be built round.
+    faces: Vec<(u32, u32)>,
+    /// Cumulative weights of `faces`.
+    weights: Vec<f64>,
+    /// Share of crops from `negatives`.
+    background: f64,
+}
+
+impl<'a> Octave<'a> {
+    /// Draws crops round the faces of `pictures`, and a share of `background` from `negatives`.
+    pub fn new(pictures: &'a [Picture], negatives: &'a [Picture], background: f64, rng: &mut StdRng) -> Self {
+        let (mut faces, mut weights, mut sum) = (Vec::new(), Vec::new(), 0.0);
+        for (p, picture) in pictures.iter().enumerate() {
+            let fit = |f: &crate::dataset::Truth| is_clear(f) && f.rect.to_square().w * MOST_ENLARGED >= SMALLEST;
+            let crowd = picture.faces.iter().filter(|f| fit(f)).count();
+            for (f, face) in picture.faces.iter().enumerate().filter(|(_, f)| fit(f)) {
+                let side = f64::from(face.rect.to_square().w);
+                let pose = if face.pose_atypical { 2.5 } else { 1.0 };
+                sum += (8.0 / crowd as f64).sqrt().min(1.0) * pose * (side / 24.0).clamp(0.5, 2.5);
+                faces.push((p as u32, f as u32));
+                weights.push(sum);
+            }
+        }
+        let background = if negatives.is_empty() {
+            0.0
+        } else if faces.is_empty() {
+            1.0
+        } else {
+            background
+        };
+        Self { pictures, negatives, light: Light::new(rng), faces, weights, background }
+    }
+
+    /// Faces that crops are built round.
+    pub fn faces(&self) -> usize {
+        self.faces.len()
+    }
+
+    fn place(&self, rng: &mut StdRng) -> (&Picture, Placement) {
+        let n = SIDE as f32;
+        if rng.random_bool(self.background) {
+            let picture = &self.negatives[rng.random_range(0..self.negatives.len())];
+            let scale = rng.random_range(0.25..1.25f32).min(MOST_ENLARGED);
+            let side = n / scale;
+            let (w, h) = picture.size();
+            let (cx, cy) = (within(rng, side, w), within(rng, side, h));
+            return (picture, Placement { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() });
+        }
+        let at = rng.random_range(0.0..self.weights.last().copied().unwrap_or(1.0));
+        let (p, f) = self.faces[self.weights.partition_point(|w| *w < at).min(self.faces.len() - 1)];
+        let picture = &self.pictures[p as usize];
+        let face = picture.faces[f as usize].rect.to_square();
+        let wanted = SMALLEST * 2f32.powf(rng.random_range(-0.05..1.05));
+        let side = n * (face.w / wanted).max(1.0 / MOST_ENLARGED);
+        let room = ((side - face.w) / 2.0).max(0.0);
+        let (x, y) = face.center();
+        let (w, h) = picture.size();
+        let mut shift = |centre: f32, size: f32| {
+            let centre = centre + rng.random_range(-room..=room);
+            // Inside the picture where it can be, but never so that the face leaves the crop.
+            if size >= side { centre.clamp(side / 2.0, size - side / 2.0) } else { centre }
+        };
+        let (cx, cy) = (shift(x, w), shift(y, h));
+        (picture, Placement { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() })
+    }
+}
+
+/// A centre for a span of `side` inside `size`, or round its middle where it doesn't fit.
+fn within(rng: &mut StdRng, side: f32, size: f32) -> f32 {
+    let (low, high) = (side.min(size) / 2.0, size - side.min(size) / 2.0);
+    rng.random_range(low.min(high)..=high.max(low))
+}
+
+/// Labels of all cells and sizes, `[cells, cells, sizes]`, for faces (their squares; `true` = ignored) in crop pixels.
+pub fn label(faces: &[(Rect, bool)]) -> Vec<Label> {
+    let mut labels = vec![Label::Background; CELLS * CELLS * SIZES];
+    let mut best = vec![0.0f32; labels.len()];
+    for (face, ignored) in faces {
+        for (k, size) in OCTAVE_SIZES.into_iter().enumerate() {
+            // Cells whose window touches the face.
+            let cells = |from: f32, length: f32| {
+                let cell = |p: f32| (p - CELL_OFFSET) / OCTAVE_STRIDE as f32;
+                let first = cell(from - size / 2.0).floor().max(0.0) as usize;
+                first..(cell(from + length + size / 2.0).ceil().max(-1.0) + 1.0).min(CELLS as f32) as usize
+            };
+            for i in cells(face.y, face.h) {
+                for j in cells(face.x, face.w) {
+                    let centre = |c: usize| c as f32 * OCTAVE_STRIDE as f32 + CELL_OFFSET;
+                    let window = Rect::square(centre(j), centre(i), size);
+                    let iou = window.iou(face);
+                    let at = (i * CELLS + j) * SIZES + k;
+                    if *ignored {
+                        let covered = window.intersection(face) >= 0.5 * window.area();
+                        if (covered || iou >= 0.3) && !matches!(labels[at], Label::Face(_)) {
+                            labels[at] = Label::Ignored;
+                        }
+                    } else if iou >= 0.5 && iou > best[at] {
+                        best[at] = iou;
+                        let (x, y) = face.center();
+                        labels[at] =
+                            Label::Face([(x - centre(j)) / size, (y - centre(i)) / size, (face.w / size).ln()]);
+                    } else if iou >= 0.3 && labels[at] == Label::Background {
+                        labels[at] = Label::Ignored;
+                    }
+                }
+            }
+        }
+    }
+    labels
+}
+
+impl Task for Octave<'_> {
+    type Targets = Vec<Label>;
+
+    fn draw(&self, rng: &mut StdRng, n: usize) -> Samples<Vec<Label>> {
+        let len = SIDE * SIDE * 3;
+        let mut input = vec![0.0; n * len];
+        let mut targets = Vec::with_capacity(n * CELLS * CELLS * SIZES);
+        let mut faces = Vec::new();
+        for crop in input.chunks_exact_mut(len) {
+            let (picture, at) = self.place(rng);
+            crops::sample(&picture.pyramid, 0, &at, SIDE, crop);
+            self.light.change(rng, crop);
+            faces.clear();
+            faces.extend(picture.faces.iter().map(|face| {
+                let square = box_in_crop(&face.rect, &at, SIDE).to_square();
+                (square, !is_clear(face) || square.w < TINY || face.rect.h < 8.0)
+            }));
+            targets.extend(label(&faces));
+        }
+        Samples { input, n, side: SIDE, targets }
+    }
+
+    fn loss(&self, targets: &Vec<Label>, predictions: &mut [Prediction]) -> Figures {
+        const ALPHA: f32 = 0.4;
+        const GAMMA: f32 = 2.0;
+        const BOX_WEIGHT: f32 = 2.0;
+        const BETA: f32 = 0.05;
+        let positives = targets.iter().filter(|t| matches!(t, Label::Face(_))).count().max(1) as f32;
+        let mut figures = Figures::default();
+        for head in predictions {
+            let cells = head.values.chunks_exact(4).zip(head.gradient.chunks_exact_mut(4));
+            for ((values, gradient), target) in cells.zip(targets) {
+                let face = match target {
+                    Label::Ignored => continue,
+                    Label::Background => None,
+                    Label::Face(shift) => Some(shift),
+                };
+                let (l, g) = loss::focal(values[0], face.is_some(), ALPHA, GAMMA);
+                gradient[0] = g / positives;
+                figures.loss += f64::from(l / positives);
+                if let Some(shift) = face {
+                    for i in 0..3 {
+                        let (l, g) = loss::smooth_l1(values[1 + i] - shift[i], BETA);
+                        gradient[1 + i] = BOX_WEIGHT * g / positives;
+                        figures.loss += f64::from(BOX_WEIGHT * l / positives);
+                    }
+                    // Accuracy: of faces only; the many cells of background would drown it.
+                    figures.right += f64::from(u8::from(values[0] > -1.5));
+                    figures.decisions += 1.0;
+                }
+            }
+        }
+        figures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_face_on_a_cell_is_labelled_there_at_its_size_and_nowhere_far() {
+        let centre = 20.0 * OCTAVE_STRIDE as f32 + CELL_OFFSET;
+        let labels = label(&[(Rect::square(centre, centre, OCTAVE_SIZES[1]), false)]);
+        let at = |i: usize, j: usize, k: usize| labels[(i * CELLS + j) * SIZES + k];
+        assert_eq!(at(20, 20, 1), Label::Face([0.0, 0.0, 0.0]));
+        assert!(matches!(at(20, 21, 1), Label::Face([dx, 0.0, _]) if dx < 0.0));
+        assert_eq!(at(20, 30, 1), Label::Background);
+        assert!(labels.iter().filter(|l| matches!(l, Label::Face(_))).count() < 30);
+    }
+
+    #[test]
+    fn a_face_that_is_ignored_is_neither() {
+        let labels = label(&[(Rect::square(80.0, 80.0, 60.0), true), (Rect::square(80.0, 80.0, 17.0), false)]);
+        assert!(labels.iter().any(|l| matches!(l, Label::Face(_))));
+        let window = |at: usize| {
+            let centre = |c: usize| c as f32 * OCTAVE_STRIDE as f32 + CELL_OFFSET;
+            Rect::square(centre(at / SIZES % CELLS), centre(at / SIZES / CELLS), OCTAVE_SIZES[at % SIZES])
+        };
+        for (at, label) in labels.iter().enumerate() {
+            if window(at).intersection(&Rect::square(80.0, 80.0, 60.0)) > 0.51 * window(at).area() {
+                assert_ne!(*label, Label::Background);
+            }
+        }
+    }
+
+    #[test]
+    fn labels_agree_with_every_windows_overlap() {
+        let faces = [(Rect::square(40.0, 70.0, 14.0), false), (Rect::square(51.0, 74.0, 20.0), false)];
+        for (at, label) in label(&faces).into_iter().enumerate() {
+            let centre = |c: usize| c as f32 * OCTAVE_STRIDE as f32 + CELL_OFFSET;
+            let window = Rect::square(centre(at / SIZES % CELLS), centre(at / SIZES / CELLS), OCTAVE_SIZES[at % SIZES]);
+            let best = faces.iter().map(|f| f.0.iou(&window)).fold(0.0, f32::max);
+            match label {
+                Label::Face(_) => assert!(best >= 0.5),
+                Label::Ignored => assert!((0.3..0.5).contains(&best)),
+                Label::Background => assert!(best < 0.3),
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! All pictures that training draws from, decoded once and kept with their half-size levels.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::cascade::crops::Placement;
+use crate::dataset::{Annotated, Truth};
+use crate::error::{Error, Result};
+use crate::geometry::Rect;
+use crate::pyramid::Pyramid;
+
+/// A decoded picture with its faces.
+#[derive(Debug)]
+pub struct Picture {
+    /// Its name in the annotations.
+    pub name: String,
+    /// Itself and its halves.
+    pub pyramid: Pyramid,
+    /// Faces.
+    pub faces: Vec<Truth>,
+}
+
+impl Picture {
+    /// Width and height, pixels.
+    pub fn size(&self) -> (f32, f32) {
+        self.pyramid.levels.first().map_or((0.0, 0.0), |l| (l.width as f32, l.height as f32))
+    }
+}
+
+/// Decodes pictures on `threads` threads, down to levels whose shorter side is `shortest` pixels; `progress` is told how
+/// many are done.
+///
+/// # Errors
+/// If one can't be read: training data is expected to be whole.
+pub fn load(
+    list: &[Annotated],
+    shortest: usize,
+    threads: usize,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Picture>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = list.get(i) else { return Ok(done) };
+            let picture = crate::source::picture::read(&item.image)?;
+            let pyramid = Pyramid::of(&picture, shortest);
+            done.push((i, Picture { name: item.name.clone(), pyramid, faces: item.faces.clone() }));
+            progress(i + 1);
+        }
+    };
+    let parts: Vec<Result<Vec<(usize, Picture)>>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|_| Err(Error::Backend("a thread that reads pictures panicked".into()))))
+            .collect()
+    });
+    let mut all = Vec::with_capacity(list.len());
+    for part in parts {
+        all.extend(part?);
+    }
+    all.sort_by_key(|(i, _)| *i);
+    Ok(all.into_iter().map(|(_, picture)| picture).collect())
+}
+
+/// The box of a face in a crop of `n` × `n` pixels. A turned face is taken as the ellipse inside its box, turned.
+pub fn box_in_crop(face: &Rect, at: &Placement, n: usize) -> Rect {
+    let (cx, cy) = face.center();
+    let (x, y) = at.to_crop(cx, cy, n);
+    let scale = n as f32 / at.side;
+    let (w, h) = turned_extent(face.w * scale, face.h * scale, at.angle);
+    Rect::new(x - w / 2.0, y - h / 2.0, w, h)
+}
+
+/// Width and height of the box round an ellipse of width `w` and height `h` that is turned by `angle`.
+fn turned_extent(w: f32, h: f32, angle: f32) -> (f32, f32) {
+    let (sin, cos) = angle.sin_cos();
+    ((w * cos).hypot(h * sin), (w * sin).hypot(h * cos))
+}
+
+/// Whether a face is fit to learn from as a face: valid, and not heavily occluded while small.
+pub fn is_clear(face: &Truth) -> bool {
+    !face.invalid && !(face.occlusion == 2 && face.rect.h < 32.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upright_box_in_an_upright_crop_is_scaled_and_moved_only() {
+        let at = Placement::upright(50.0, 40.0, 20.0);
+        let in_crop = box_in_crop(&Rect::new(45.0, 35.0, 10.0, 6.0), &at, 40);
+        assert_eq!(in_crop, Rect::new(10.0, 10.0, 20.0, 12.0));
+        let mirrored = box_in_crop(&Rect::new(41.0, 35.0, 10.0, 6.0), &Placement { mirror: true, ..at }, 40);
+        assert_eq!(mirrored, Rect::new(18.0, 10.0, 20.0, 12.0));
+    }
+
+    #[test]
+    fn a_quarter_turn_swaps_width_and_height() {
+        let at = Placement { angle: std::f32::consts::FRAC_PI_2, ..Placement::upright(50.0, 40.0, 20.0) };
+        let r = box_in_crop(&Rect::new(45.0, 37.0, 10.0, 6.0), &at, 20);
+        assert!((r.w - 6.0).abs() < 1e-4 && (r.h - 10.0).abs() < 1e-4);
+    }
+}

@@ -1,0 +1,183 @@
+//! From nothing to nets: recipes one after the other, each round a stage with its checkpoint. What is done stays done: a run
+//! that was killed goes on where its last checkpoint stands.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rand_distr::{Distribution, StandardNormal};
+
+use super::events::{Event, Events};
+use super::octave::Octave;
+use super::pictures::{self, Picture};
+use super::recipe::{Recipe, SampleSettings};
+use super::trainer::{self, End, Stage};
+use crate::dataset::{self, Split};
+use crate::error::{Error, Result};
+use crate::nets::weights::Weights;
+
+/// Where training reads and writes, and with what.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// The data folder, which holds `wider/`, `negatives/`, ….
+    pub data: PathBuf,
+    /// The run's folder: record, checkpoint, weights.
+    pub run: PathBuf,
+    /// Go on with what the folder holds.
+    pub resume: bool,
+    /// Threads.
+    pub threads: usize,
+    /// Time between checkpoints.
+    pub checkpoint_every: Duration,
+    /// Set to end early, with a checkpoint.
+    pub stop: &'a AtomicBool,
+}
+
+/// Whether all recipes were finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All weights are in the run's folder.
+    Done,
+    /// Stopped on request; `resume` goes on.
+    Stopped,
+}
+
+/// Trains all recipes in order. Weights are left in the run's folder as NET.safetensors, with the recipe beside them.
+///
+/// # Errors
+/// If the run's folder holds a run already and `resume` is not set, if data is missing or broken, if the loss explodes, or
+/// a file can't be written.
+pub fn run(recipes: &[(Recipe, String)], settings: &Settings<'_>, observer: &mut dyn FnMut(&Event)) -> Result<Outcome> {
+    std::fs::create_dir_all(&settings.run).map_err(Error::io(&settings.run))?;
+    let record = settings.run.join("events.jsonl");
+    if record.exists() && !settings.resume {
+        return Err(Error::Setting(format!(
+            "{} holds a run already; go on with it by --resume, or choose another folder by --run",
+            settings.run.display()
+        )));
+    }
+    let mut events = Events::open(&settings.run, observer)?;
+    let mut data = Data::default();
+    for (recipe, text) in recipes {
+        let path = settings.run.join(format!("{}.toml", recipe.net));
+        crate::nets::weights::write_whole(&path, text.as_bytes())?;
+        for round in 0..recipe.rounds.len() {
+            if round_done(recipe, settings)? > round {
+                continue;
+            }
+            if stage(recipe, text, round, settings, &mut data, &mut events)? == Outcome::Stopped {
+                return Ok(Outcome::Stopped);
+            }
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// Rounds that the weights in the run's folder have seen.
+fn round_done(recipe: &Recipe, settings: &Settings<'_>) -> Result<usize> {
+    let path = weights_path(recipe, settings);
+    if !path.exists() {
+        return Ok(0);
+    }
+    Ok(Weights::load(&path)?.notes.get("rounds").and_then(|r| r.parse().ok()).unwrap_or(0))
+}
+
+fn weights_path(recipe: &Recipe, settings: &Settings<'_>) -> PathBuf {
+    settings.run.join(format!("{}.safetensors", recipe.net))
+}
+
+fn stage(
+    recipe: &Recipe,
+    text: &str,
+    round: usize,
+    settings: &Settings<'_>,
+    data: &mut Data,
+    events: &mut Events<'_>,
+) -> Result<Outcome> {
+    let began = Instant::now();
+    let name = if recipe.rounds.len() == 1 { recipe.net.clone() } else { format!("{}-{}", recipe.net, round + 1) };
+    let net = recipe.zoo_net()?;
+    let schedule = recipe.rounds[round].schedule;
+    let weights = if round == 0 {
+        let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 40);
+        Weights::initial(&net, || StandardNormal.sample(&mut rng))
+    } else {
+        Weights::load(&weights_path(recipe, settings))?
+    };
+    let stage = Stage {
+        name: &name,
+        net: &net,
+        schedule,
+        seed: recipe.seed,
+        shards: recipe.shards,
+        drawing_threads: settings.threads,
+        checkpoint: settings.run.join("checkpoint.safetensors"),
+        checkpoint_every: settings.checkpoint_every,
+        stop: settings.stop,
+        device: candle_core::Device::Cpu,
+    };
+    let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 41);
+    let end = match &recipe.samples {
+        SampleSettings::Scenes { background } => {
+            data.load(settings, events)?;
+            let task = Octave::new(&data.pictures, &data.negatives, *background, &mut rng);
+            trainer::train(&task, &stage, weights, events)?
+        }
+    };
+    let End::Done(mut weights) = end else { return Ok(Outcome::Stopped) };
+    let samples = (schedule.steps * schedule.batch) as u64;
+    for (key, value) in [
+        ("net", recipe.net.clone()),
+        ("rounds", (round + 1).to_string()),
+        ("seed", recipe.seed.to_string()),
+        ("recipe", text.to_string()),
+        ("facecascade", env!("CARGO_PKG_VERSION").to_string()),
+    ] {
+        weights.notes.insert(key.into(), value);
+    }
+    weights.check(&net, &name)?;
+    weights.save(&weights_path(recipe, settings))?;
+    events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
+    Ok(Outcome::Done)
+}
+
+/// Pictures, read when the first stage needs them.
+#[derive(Debug, Default)]
+struct Data {
+    pictures: Vec<Picture>,
+    negatives: Vec<Picture>,
+}
+
+impl Data {
+    fn load(&mut self, settings: &Settings<'_>, events: &mut Events<'_>) -> Result<()> {
+        if self.pictures.is_empty() {
+            self.pictures = read("wider/train", &dataset::wider(&settings.data, Split::Train)?, settings, events)?;
+            self.negatives = read("negatives", &dataset::negatives(&settings.data)?, settings, events)?;
+        }
+        Ok(())
+    }
+}
+
+/// Decodes a set on all threads, telling how far it is.
+fn read(
+    name: &str,
+    list: &[dataset::Annotated],
+    settings: &Settings<'_>,
+    events: &mut Events<'_>,
+) -> Result<Vec<Picture>> {
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    let (stage, of) = (format!("reading {name}"), list.len() as u64);
+    std::thread::scope(|scope| {
+        let loading = scope.spawn(|| {
+            pictures::load(list, 24, settings.threads, &|_| {
+                done.fetch_add(1, Ordering::Relaxed);
+            })
+        });
+        while !loading.is_finished() {
+            std::thread::sleep(Duration::from_millis(100));
+            let done = done.load(Ordering::Relaxed) as u64;
+            events.push(&Event::Progress { stage: stage.clone(), done, of })?;
+        }
+        loading.join().unwrap_or_else(|_| Err(Error::Backend("reading pictures panicked".into())))
+    })
+}

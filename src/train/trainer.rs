@@ -1,0 +1,283 @@
+//! The training loop: samples are drawn on threads of their own, a batch is split into shards that run forward and backward
+//! side by side, their gradients are averaged, and one optimizer step is made.
+//!
+//! All random numbers of a step come from (seed, stage, step): a resumed run sees the samples it would have seen.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use candle_core::{Device, Tensor};
+use crossbeam_channel::{Receiver, bounded};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::checkpoint;
+use super::events::{Event, Events};
+use super::optimizer::{AdamW, Schedule};
+use super::task::{Figures, Prediction, Samples, Task};
+use crate::error::{Error, Result};
+use crate::nets::candle::{Mode, Model, Ops};
+use crate::nets::kernels::NormStats;
+use crate::nets::spec::Net;
+use crate::nets::weights::Weights;
+
+/// Share of a batch's statistics in batch norm's running averages.
+const NORM_MOMENTUM: f32 = 0.02;
+
+/// One stage of training.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    /// Its name in the record, e.g. `octave` or `refine24-2`.
+    pub name: &'a str,
+    /// The net.
+    pub net: &'a Net,
+    /// Steps, batch and rates.
+    pub schedule: Schedule,
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// Parts of a batch that run side by side, each with its own batch norm statistics.
+    pub shards: usize,
+    /// Threads that draw samples.
+    pub drawing_threads: usize,
+    /// Where the checkpoint lies.
+    pub checkpoint: PathBuf,
+    /// Time between checkpoints.
+    pub checkpoint_every: Duration,
+    /// Set to end early, with a checkpoint.
+    pub stop: &'a AtomicBool,
+    /// Where the forward and backward passes run.
+    pub device: Device,
+}
+
+/// How a stage ended.
+#[derive(Debug)]
+pub enum End {
+    /// All steps were made; the weights.
+    Done(Weights),
+    /// `stop` was set; the checkpoint holds the state.
+    Stopped,
+}
+
+/// A number generator for one purpose of one step.
+pub fn rng(seed: u64, stage: &str, step: usize, part: u64) -> StdRng {
+    let mut key = [0; 32];
+    let name = stage.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    for (chunk, word) in key.chunks_exact_mut(8).zip([seed, name, step as u64, part]) {
+        chunk.copy_from_slice(&word.to_le_bytes());
+    }
+    StdRng::from_seed(key)
+}
+
+/// Trains from `weights`, or goes on from the stage's checkpoint where there is one.
+///
+/// # Errors
+/// If the loss is no longer a number, or a file can't be written.
+pub fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, events: &mut Events<'_>) -> Result<End> {
+    let resumed = checkpoint::load(&stage.checkpoint, stage.name)?;
+    let (first, mut weights, moments) = match resumed {
+        Some(c) => (c.step, c.weights, Some(c.optimizer)),
+        None => (0, weights, None),
+    };
+    let model = Model::new(stage.net, &weights, Ops::Own, &stage.device)?;
+    let mut optimizer = AdamW::new(model.trained_slots(), &weights)?;
+    if let Some(mut moments) = moments {
+        optimizer.load_from(&mut moments)?;
+    }
+    let steps = stage.schedule.steps;
+    let (name, seed) = (stage.name.to_string(), stage.seed);
+    events.push(&Event::Start { stage: name.clone(), step: first, steps, seed })?;
+    let mut meter = Meter::new();
+    let lanes = stage.drawing_threads.max(1);
+    std::thread::scope(|scope| {
+        // Dropping the receivers on the way out ends the drawing threads.
+        let batches: Vec<Receiver<Vec<Samples<T::Targets>>>> = (0..lanes)
+            .map(|lane| {
+                let (sender, receiver) = bounded(2);
+                scope.spawn(move || {
+                    for step in (first + lane..steps).step_by(lanes) {
+                        if sender.send(draw(task, stage, step)).is_err() {
+                            return;
+                        }
+                    }
+                });
+                receiver
+            })
+            .collect();
+        let mut saved = Instant::now();
+        for step in first..steps {
+            if stage.stop.load(Ordering::Relaxed) {
+                save(stage, step, &model, &optimizer, events)?;
+                return Ok(End::Stopped);
+            }
+            let batch = batches[(step - first) % lanes]
+                .recv()
+                .map_err(|_| Error::Backend("a thread that draws samples ended early".into()))?;
+            let rate = stage.schedule.rate(step);
+            let (figures, gradients, stats) = forward_backward(task, stage, step, &model, &batch)?;
+            if !figures.loss.is_finite() {
+                return Err(Error::Backend(format!(
+                    "{}: the loss is {} at step {step}; lower `peak` in the recipe",
+                    stage.name, figures.loss
+                )));
+            }
+            optimizer.step(&gradients, rate, stage.schedule.weight_decay, |name, value| model.set(name, value))?;
+            update_running(&mut weights, &model, &stats, step)?;
+            let samples: usize = batch.iter().map(|s| s.n).sum();
+            let side = batch.first().map_or(0, |s| s.side);
+            let speed = meter.tick(samples);
+            events.push(&Event::Step {
+                stage: name.clone(),
+                step,
+                steps,
+                loss: figures.loss,
+                accuracy: figures.accuracy(),
+                rate,
+                samples: ((step + 1) * stage.schedule.batch) as u64,
+                samples_per_second: speed,
+                multiply_adds_per_second: speed * 3.0 * stage.net.multiply_adds(side, side) as f64,
+            })?;
+            if saved.elapsed() >= stage.checkpoint_every {
+                save(stage, step + 1, &model, &optimizer, events)?;
+                saved = Instant::now();
+            }
+        }
+        save(stage, steps, &model, &optimizer, events)?;
+        Ok(End::Done(model.weights()?))
+    })
+}
+
+fn draw<T: Task>(task: &T, stage: &Stage<'_>, step: usize) -> Vec<Samples<T::Targets>> {
+    let shards = stage.shards.clamp(1, stage.schedule.batch);
+    (0..shards)
+        .map(|shard| {
+            let n = (shard + 1) * stage.schedule.batch / shards - shard * stage.schedule.batch / shards;
+            task.draw(&mut rng(stage.seed, stage.name, step, shard as u64), n)
+        })
+        .collect()
+}
+
+type Gradients = BTreeMap<String, Vec<f32>>;
+type Stats = BTreeMap<String, NormStats>;
+
+/// All shards side by side; means of their figures, gradients and statistics.
+fn forward_backward<T: Task>(
+    task: &T,
+    stage: &Stage<'_>,
+    step: usize,
+    model: &Model,
+    batch: &[Samples<T::Targets>],
+) -> Result<(Figures, Gradients, Stats)> {
+    let run = |(shard, samples)| {
+        // Dropout's numbers are apart from those of drawing samples.
+        let mut rng = rng(stage.seed, stage.name, step, (1 << 32) + shard as u64);
+        one_shard(task, &stage.device, model, samples, &mut rng)
+    };
+    let parts: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = batch.iter().enumerate().map(|part| scope.spawn(move || run(part))).collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|_| Err(Error::Backend("a training thread panicked".into()))))
+            .collect()
+    });
+    let share = 1.0 / batch.len().max(1) as f32;
+    let (mut figures, mut gradients, mut stats) = (Figures::default(), Gradients::new(), Stats::new());
+    for part in parts {
+        let (f, g, s) = part?;
+        figures.loss += f.loss * f64::from(share);
+        figures.right += f.right;
+        figures.decisions += f.decisions;
+        for (name, g) in g {
+            add(gradients.entry(name).or_default(), &g, share);
+        }
+        for (path, s) in s {
+            let sum = stats.entry(path).or_default();
+            add(&mut sum.mean, &s.mean, share);
+            add(&mut sum.variance, &s.variance, share);
+        }
+    }
+    Ok((figures, gradients, stats))
+}
+
+fn add(sum: &mut Vec<f32>, part: &[f32], share: f32) {
+    sum.resize(part.len(), 0.0);
+    sum.iter_mut().zip(part).for_each(|(s, p)| *s += share * p);
+}
+
+#[allow(clippy::type_complexity)]
+fn one_shard<T: Task>(
+    task: &T,
+    device: &Device,
+    model: &Model,
+    samples: &Samples<T::Targets>,
+    rng: &mut StdRng,
+) -> Result<(Figures, Vec<(String, Vec<f32>)>, Vec<(String, NormStats)>)> {
+    let input = Tensor::from_slice(&samples.input, (samples.n, samples.side, samples.side, 3), device)?;
+    let mut mode = Mode::Training { rng, stats: Vec::new() };
+    let heads = model.forward(&input, &mut mode)?;
+    let mut predictions = Vec::with_capacity(heads.len());
+    for (output, tensor) in &heads {
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let gradient = vec![0.0; values.len()];
+        predictions.push(Prediction { output: *output, values, gradient });
+    }
+    let figures = task.loss(&samples.targets, &mut predictions);
+    // The losses give their own gradients; Σ prediction · gradient has just these as its gradient.
+    let mut surrogate = Tensor::zeros((), candle_core::DType::F32, device)?;
+    for ((_, tensor), p) in heads.iter().zip(predictions) {
+        let gradient = Tensor::from_vec(p.gradient, tensor.shape(), device)?;
+        surrogate = (surrogate + (tensor * gradient)?.sum_all()?)?;
+    }
+    let mut store = surrogate.backward()?;
+    let mut gradients = Vec::new();
+    for slot in model.trained_slots() {
+        if let Some(gradient) = store.remove(model.var(&slot.name)?) {
+            gradients.push((slot.name.clone(), gradient.flatten_all()?.to_vec1::<f32>()?));
+        }
+    }
+    let Mode::Training { stats, .. } = mode else { return Err(Error::Backend("not in training".into())) };
+    Ok((figures, gradients, stats))
+}
+
+/// Moves the running statistics (kept in `weights`) towards the batch's.
+fn update_running(weights: &mut Weights, model: &Model, stats: &Stats, step: usize) -> Result<()> {
+    // A plain mean at first, so that the first values do not linger.
+    let momentum = NORM_MOMENTUM.max(1.0 / (step + 1) as f32);
+    for (path, stats) in stats {
+        for (what, batch) in [("mean", &stats.mean), ("variance", &stats.variance)] {
+            let name = format!("{path}.{what}");
+            if let Some(array) = weights.arrays.get_mut(&name) {
+                array.data.iter_mut().zip(batch).for_each(|(r, b)| *r += momentum * (b - *r));
+                model.set(&name, &array.data)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn save(stage: &Stage<'_>, step: usize, model: &Model, optimizer: &AdamW, events: &mut Events<'_>) -> Result<()> {
+    checkpoint::save(&stage.checkpoint, stage.name, step, model.weights()?, optimizer)?;
+    events.push(&Event::Checkpoint { stage: stage.name.to_string(), step })
+}
+
+/// Samples a second, smoothed over about five seconds.
+struct Meter {
+    last: Instant,
+    speed: Option<f64>,
+}
+
+impl Meter {
+    fn new() -> Self {
+        Self { last: Instant::now(), speed: None }
+    }
+
+    fn tick(&mut self, samples: usize) -> f64 {
+        let seconds = self.last.elapsed().as_secs_f64().max(1e-9);
+        self.last = Instant::now();
+        let now = samples as f64 / seconds;
+        let speed = self.speed.map_or(now, |s| s + (now - s) * (seconds / 5.0).min(1.0));
+        self.speed = Some(speed);
+        speed
+    }
+}
