@@ -16,7 +16,7 @@ mod tests;
 use buffer::Buffer;
 use compile::{Compiler, Program};
 use run::Runner;
-use stream::{Maps, Target};
+use stream::{Data, Maps, Target};
 
 use crate::error::Result;
 use crate::nets::kernels::Isa;
@@ -117,11 +117,24 @@ impl Engine {
     /// If `input` is not `n · h · w · 3` long.
     pub fn trunk(&self, input: &[f32], n: usize, h: usize, w: usize, scratch: &mut Scratch) -> Option<Dims> {
         assert_eq!(input.len(), n * h * w * 3, "the input is not [{n}, {h}, {w}, 3]");
+        self.run_trunk(Maps { data: Data::Floats(input), n, h, w, c: 3 }, scratch)
+    }
+
+    /// As [`Self::trunk`], over pictures `[n, h, w, 3]` as they are: bytes become (v − 127.5) / 128 as they are read.
+    ///
+    /// # Panics
+    /// As [`Self::trunk`].
+    pub fn trunk_rgb(&self, input: &[u8], n: usize, h: usize, w: usize, scratch: &mut Scratch) -> Option<Dims> {
+        assert_eq!(input.len(), n * h * w * 3, "the input is not [{n}, {h}, {w}, 3]");
+        self.run_trunk(Maps { data: Data::Bytes(input), n, h, w, c: 3 }, scratch)
+    }
+
+    fn run_trunk(&self, source: Maps, scratch: &mut Scratch) -> Option<Dims> {
+        let Maps { n, h, w, .. } = source;
         scratch.dims = None;
         let dims = self.dims(h, w)?;
         (scratch.n, scratch.dims) = (n, Some(dims));
         let data = scratch.features.at_least(n * dims.len());
-        let source = Maps { data: input, n, h, w, c: 3 };
         let mut target = Target { data, step: dims.c };
         scratch.runner.run(self.isa, &self.trunk, self.is_window(h, w), source, &mut target);
         Some(dims)
@@ -153,7 +166,7 @@ impl Engine {
         };
         let Some((h, w)) = program.dims((d.h, d.w)) else { return &[] };
         let windows = (d.h, d.w) == (self.window.h, self.window.w);
-        let data = Maps { data, n, h: d.h, w: d.w, c: d.c };
+        let data = Maps { data: Data::Floats(data), n, h: d.h, w: d.w, c: d.c };
         let len = n * h * w * program.out;
         let mut target = Target { data: outputs.at_least(len), step: program.out };
         runner.run(self.isa, program, windows, data, &mut target);

@@ -4,7 +4,7 @@
 use super::buffer::Buffer;
 use super::compile::{Op, Program, Unit, Work};
 use super::row::Row;
-use super::stream::{Maps, Streams, Target};
+use super::stream::{Data, Maps, Streams, Target};
 use crate::nets::kernels::Isa;
 use crate::nets::spec::Dims;
 
@@ -67,11 +67,11 @@ impl Runner {
         while let Some(piece) = pieces.next() {
             let Dims { h, w, c } = piece.dims(&from);
             if pieces.peek().is_none() {
-                let data = between.as_ref().map_or(source.data, |b| b.as_slice());
+                let data = between.as_ref().map_or(source.data, |b| Data::Floats(b.as_slice()));
                 self.piece(isa, piece, windows, Maps { data, ..from }, target);
             } else {
                 let mut next = self.spare.pop().unwrap_or_default();
-                let data = between.as_ref().map_or(source.data, |b| b.as_slice());
+                let data = between.as_ref().map_or(source.data, |b| Data::Floats(b.as_slice()));
                 let mut to = Target { data: next.at_least(from.n * h * w * c), step: c };
                 self.piece(isa, piece, windows, Maps { data, ..from }, &mut to);
                 self.spare.extend(between.replace(next));
@@ -85,10 +85,13 @@ impl Runner {
         match piece {
             Piece::Chain(ops) => self.streams.run(isa, ops, source, target),
             Piece::Dense(op) => {
+                let Data::Floats(input) = source.data else {
+                    return self.streams.run(isa, std::slice::from_ref(op), source, target);
+                };
                 // All rows of a window's map lie behind each other: to the kernel they are one.
                 let input_item = source.h * source.w * source.c;
                 let row = Row {
-                    input: source.data,
+                    input,
                     rows: &[0],
                     input_item,
                     input_step: input_item,

@@ -10,6 +10,7 @@ use super::compile::{Op, Work};
 use super::row::Row;
 use super::sliding::{Pool, patches, pool};
 use crate::nets::kernels::Isa;
+use crate::nets::kernels::lanes::{Kernel, Lanes};
 
 /// Floats that the rings of windows side by side may fill: a quarter of a megabyte, so that beside the weights they
 /// stay in a second cache of one.
@@ -17,10 +18,28 @@ const RINGS: usize = 1 << 16;
 /// Windows side by side at most.
 const ABREAST: usize = 12;
 
+/// The numbers of a map.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Data<'a> {
+    Floats(&'a [f32]),
+    /// A picture, which is normalised, (v − 127.5) / 128, as its rows are read.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Data<'a> {
+    /// From `start` on.
+    fn from(self, start: usize) -> Self {
+        match self {
+            Self::Floats(data) => Self::Floats(&data[start..]),
+            Self::Bytes(data) => Self::Bytes(&data[start..]),
+        }
+    }
+}
+
 /// Maps that lie behind each other, `[n, h, w, c]`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Maps<'a> {
-    pub(super) data: &'a [f32],
+    pub(super) data: Data<'a>,
     pub(super) n: usize,
     pub(super) h: usize,
     pub(super) w: usize,
@@ -78,7 +97,8 @@ impl Streams {
                 ops,
                 streams: self,
                 items: items.min(source.n - first),
-                source: Maps { data: &source.data[first * read..], ..source },
+                direct: ops[0].pad == 0 && matches!(source.data, Data::Floats(_)),
+                source: Maps { data: source.data.from(first * read), ..source },
                 target: Target { data: &mut target.data[first * written..], step: target.step },
             };
             chain.advance(ops.len() - 1, out_h);
@@ -121,6 +141,8 @@ struct Chain<'a> {
     streams: &'a mut Streams,
     items: usize,
     source: Maps<'a>,
+    /// Whether the first operation reads the source where it is: floats, and no border.
+    direct: bool,
     target: Target<'a>,
 }
 
@@ -133,7 +155,7 @@ impl Chain<'_> {
             let needed = (done * op.stride + op.kernel.0).saturating_sub(op.pad).min(h);
             if i > 0 {
                 self.advance(i - 1, needed);
-            } else if op.pad > 0 {
+            } else if !self.direct {
                 self.fetch(needed);
             }
             self.row(i, done);
@@ -152,7 +174,11 @@ impl Chain<'_> {
             for item in 0..self.items {
                 let to = (y % stage.slots) * stage.strip + item * stage.item + side;
                 let from = (item * stage.h + y) * w * c;
-                ring[to..to + w * c].copy_from_slice(&self.source.data[from..from + w * c]);
+                let to = &mut ring[to..to + w * c];
+                match self.source.data {
+                    Data::Floats(data) => to.copy_from_slice(&data[from..from + w * c]),
+                    Data::Bytes(data) => self.isa.run(Normalise { from: &data[from..from + w * c], to }),
+                }
             }
         }
         stage.fetched = until.max(stage.fetched);
@@ -164,9 +190,10 @@ impl Chain<'_> {
         let Streams { rings, stages, offsets } = &mut *self.streams;
         let stage = &stages[i];
         let (rings, later) = rings.split_at_mut(i + 1);
-        let direct = i == 0 && op.pad == 0;
-        let (input, input_item) =
-            if direct { (self.source.data, self.source.h * stage.item) } else { (rings[i].as_slice(), stage.item) };
+        let (direct, input, input_item) = match self.source.data {
+            Data::Floats(data) if i == 0 && self.direct => (true, data, self.source.h * stage.item),
+            _ => (false, rings[i].as_slice(), stage.item),
+        };
         offsets.clear();
         offsets.extend((y * op.stride..y * op.stride + op.kernel.0).map(|y| match y.checked_sub(op.pad) {
             Some(y) if direct => y * stage.item,
@@ -192,6 +219,20 @@ impl Chain<'_> {
             items: self.items,
         };
         apply(self.isa, op, row);
+    }
+}
+
+/// A row of bytes as the nets see it.
+struct Normalise<'a> {
+    from: &'a [u8],
+    to: &'a mut [f32],
+}
+
+impl Kernel for Normalise<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        // Both factors are powers of two or end in a half: nothing is rounded, and so this is just (v − 127.5) / 128.
+        self.to.iter_mut().zip(self.from).for_each(|(to, v)| *to = f32::from(*v) / 128.0 - 127.5 / 128.0);
     }
 }
 

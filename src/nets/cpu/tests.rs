@@ -312,6 +312,27 @@ fn net12_over_a_picture_equals_window_by_window_at_its_stride() {
 }
 
 #[test]
+fn bytes_give_exactly_what_their_normalised_floats_give() {
+    let mut rng = StdRng::seed_from_u64(6);
+    let mut scratch = Scratch::default();
+    let dense_first = Net { trunk: vec![Layer::Dense(9)], ..zoo::refine24() };
+    let nets = ["octave", "refine24", "net24_mr"].map(|name| zoo::by_name(name).unwrap());
+    for net in nets.into_iter().chain([dense_first]) {
+        let weights = random_weights(&net, &mut rng);
+        let bytes: Vec<u8> = (0..5 * 24 * 24 * 3).map(|_| rng.random()).collect();
+        let floats: Vec<f32> = bytes.iter().map(|v| (f32::from(*v) - 127.5) / 128.0).collect();
+        for isa in Isa::available() {
+            let engine = Engine::with_isa(&net, &weights, isa).unwrap();
+            let output = net.heads[0].output;
+            engine.trunk(&floats, 5, 24, 24, &mut scratch).unwrap();
+            let expected = engine.head(output, None, &mut scratch).to_vec();
+            engine.trunk_rgb(&bytes, 5, 24, 24, &mut scratch).unwrap();
+            assert_close(engine.head(output, None, &mut scratch), &expected, &format!("{} {isa:?}", net.name));
+        }
+    }
+}
+
+#[test]
 fn an_input_too_small_for_one_cell_gives_nothing() {
     let net = zoo::by_name("net12").unwrap();
     let weights = random_weights(&net, &mut StdRng::seed_from_u64(3));
