@@ -15,8 +15,13 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 /// Something that runs a net, trunk and heads, over `n` inputs `[n, h, w, 3]`.
 struct Entry {
     name: &'static str,
-    run: Box<dyn FnMut(&[f32], usize, usize, usize)>,
+    run: Run,
 }
+
+type Run = Box<dyn FnMut(&[f32], usize, usize, usize)>;
+
+/// What a benchmark runs over: its name, inputs in a batch, and the sizes (rows, columns) that follow each other.
+type Case = (String, usize, Vec<(usize, usize)>);
 
 /// All engines for one net; a further one is one more entry.
 fn entries(net: &Net, weights: &Weights) -> Vec<Entry> {
@@ -43,7 +48,7 @@ fn nets(c: &mut Criterion) {
     for name in zoo::NAMES {
         let Some(net) = zoo::by_name(name) else { continue };
         let weights = Weights::initial(&net, || rng.random_range(-1.0..1.0));
-        let cases: Vec<(String, usize, Vec<(usize, usize)>)> = if name == "octave" {
+        let cases: Vec<Case> = if name == "octave" {
             vec![("vga".into(), 1, VGA_LEVELS.to_vec())]
         } else {
             [1, 64].map(|n| (format!("{n} windows"), n, vec![(net.side, net.side)])).into()

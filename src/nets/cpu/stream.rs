@@ -12,11 +12,11 @@ use super::sliding::{Pool, patches, pool};
 use crate::nets::kernels::Isa;
 use crate::nets::kernels::lanes::{Kernel, Lanes};
 
-/// Floats that the rings of windows side by side may fill: a quarter of a megabyte, so that beside the weights they
-/// stay in a second cache of one.
-const RINGS: usize = 1 << 16;
-/// Windows side by side at most.
-const ABREAST: usize = 12;
+/// Floats that the rings of windows side by side may fill: half a megabyte, so that beside the weights they stay in a
+/// second cache of one.
+const RINGS: usize = 1 << 17;
+/// Windows side by side at most: eight rows of three pixels, the smallest map of the shipped nets, are two whole tiles.
+const ABREAST: usize = 8;
 
 /// The numbers of a map.
 #[derive(Debug, Clone, Copy)]

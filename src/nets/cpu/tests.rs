@@ -171,6 +171,10 @@ fn check(net: &Net, weights: &Weights, rng: &mut StdRng, (n, h, w): (usize, usiz
             assert_eq!(got, None, "{what}");
             continue;
         };
+        if n == 0 && got.is_none() {
+            // Without an input the reference can't say whether its size would do.
+            continue;
+        }
         let expected = features.first().map_or(got, |f| Some(f.d));
         assert_eq!(got, expected, "{what}");
         for head in &net.heads {

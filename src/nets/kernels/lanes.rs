@@ -24,6 +24,7 @@ impl Isa {
     }
 
     #[cfg(target_arch = "x86_64")]
+    #[inline]
     fn is_available(self) -> bool {
         match self {
             Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma"),
