@@ -2,6 +2,7 @@
 
 pub mod calibration;
 pub mod crops;
+mod lanes;
 
 use std::time::Duration;
 
