@@ -9,6 +9,9 @@ use crate::pyramid::{Level, Pyramid};
 /// What lies outside the picture.
 pub const OUTSIDE: f32 = 127.0;
 
+/// The shorter side of the smallest pyramid level that crops are taken from.
+pub const SHORTEST: usize = 8;
+
 /// Where a crop lies in the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Placement {
