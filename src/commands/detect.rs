@@ -25,7 +25,7 @@ Examples:
   facecascade detect --json holiday/ portrait.png > faces.jsonl
   facecascade detect --list pictures.txt --out annotated --min-face 40
 
-Pictures: JPEG, PNG, WebP, BMP, TIFF, GIF (first frame), known by their content. Boxes are in pixels after EXIF
+Pictures: JPEG, PNG, WebP, BMP, TIFF, GIF (first frame), known by their content. Boxes are in pixels after EXIF \
 orientation. A picture that can't be read is named, the rest go on, and the exit status is 1.")]
 pub(crate) struct DetectArgs {
     /// Pictures, or folders (the pictures right in them, by name)

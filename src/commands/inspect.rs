@@ -16,8 +16,8 @@ Examples:
   facecascade inspect group.jpg -o stages.png
   facecascade inspect group.jpg -o stages.png --truth faces.csv
 
-One panel a stage: find, calibrate and filter of each level, the last being the global filter. Windows go from red (no
-face) to green (a face). ANNOTATIONS holds the true faces, drawn white: lines x,y,w,h, or lines of `detect --json`, or a
+One panel a stage: find, calibrate and filter of each level, the last being the global filter. Windows go from red (no \
+face) to green (a face). ANNOTATIONS holds the true faces, drawn white: lines x,y,w,h, or lines of `detect --json`, or a \
 CSV with a heading image,…,x,y,w,h.")]
 pub(crate) struct InspectArgs {
     /// The picture
@@ -69,6 +69,7 @@ pub(crate) fn run(args: InspectArgs, _common: &Common) -> anyhow::Result<Outcome
         let ms = stage.elapsed.as_secs_f64() * 1000.0;
         writeln!(out, "{:<12} {:>5} windows {ms:>8.2} ms", stage.name, stage.windows.len())?;
     }
-    writeln!(out, "{}: {} faces -> {}", args.picture.display(), faces.len(), args.output.display())?;
+    let s = if faces.len() == 1 { "" } else { "s" };
+    writeln!(out, "{}: {} face{s} -> {}", args.picture.display(), faces.len(), args.output.display())?;
     Ok(Outcome::Done)
 }

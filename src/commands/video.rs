@@ -25,8 +25,8 @@ Examples:
   facecascade video clip.mov -o faces.mp4 --json faces.jsonl
   facecascade video clip.mp4 --json faces.jsonl      (records only)
 
-Every frame is kept, in order and at its time; sound is kept. Reads all that ffmpeg reads; writes H.264 in .mp4, .mov or
-.mkv. Ctrl-C ends the files after the current frame, so that they play.")]
+Every frame is kept, in order and at its time; sound is kept. Reads all that ffmpeg reads; writes H.264 in .mp4, .mov \
+or .mkv. Ctrl-C ends the files after the current frame, so that they play.")]
 pub(crate) struct VideoArgs {
     /// The video
     #[arg(value_name = "IN")]
@@ -80,11 +80,11 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
     let finished = finish(outputs, tally.frames, stopped || ended.is_err());
     let elapsed = start.elapsed();
     bar.finish_and_clear();
-    if tally.frames > 0 && finished.is_ok() {
-        summary(&args, target.as_deref(), &info, &tally, elapsed)?;
-    }
+    let kept = tally.frames > 0 && finished.is_ok();
+    let printed = if kept { summary(&args, target.as_deref(), &info, &tally, elapsed) } else { Ok(()) };
     ended?;
     finished?;
+    printed?;
     if stopped {
         super::complain(&anyhow::anyhow!("stopped after {} frames; what was written is whole", tally.frames));
         return Ok(Outcome::PartlyFailed);

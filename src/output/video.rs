@@ -10,7 +10,7 @@ use image::RgbImage;
 use super::matroska;
 use crate::error::{Error, Result};
 use crate::source::process::{Process, command, every_frame_option, file_argument};
-use crate::source::video::VideoInfo;
+use crate::source::video::{VideoInfo, probe};
 
 /// Writes one video file: under a temporary name beside it, renamed when whole. Dropped unfinished, it leaves nothing.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub struct VideoWriter {
     padded: Vec<u8>,
     first_time: Option<f64>,
     last_time: f64,
+    count: u64,
     finished: bool,
 }
 
@@ -133,6 +134,7 @@ impl VideoWriter {
             padded,
             first_time: None,
             last_time,
+            count: 0,
             finished: false,
         })
     }
@@ -150,6 +152,7 @@ impl VideoWriter {
             return Err(self.failed(&reason));
         }
         self.last_time = seconds;
+        self.count += 1;
         Ok(())
     }
 
@@ -199,7 +202,7 @@ impl VideoWriter {
             command.arg(file_argument(&shorter));
             let done = Process::start("ffmpeg", &mut command, |_| false)?.wait()?.status.success();
             // Should this fail, the longer sound is no harm: the file plays.
-            if !done || std::fs::rename(&shorter, &self.partial).is_err() {
+            if !done || !self.is_whole(&shorter) || std::fs::rename(&shorter, &self.partial).is_err() {
                 let _ = std::fs::remove_file(&shorter);
             }
         }
@@ -209,10 +212,19 @@ impl VideoWriter {
     fn close(&mut self) -> Result<()> {
         self.pipe = None;
         let ended = self.process.wait()?;
-        if !ended.status.success() || ended.everything().contains("No space left") {
-            return Err(self.failed(&ended.everything()));
+        let complaints = ended.everything();
+        let says_so = ["Error writing", "Error closing", "No space left"].iter().any(|word| complaints.contains(word));
+        // ffmpeg may say "no space left" and still exit with 0, so what lies on the disk is looked at.
+        if !ended.status.success() || says_so || !self.is_whole(&self.partial) {
+            return Err(self.failed(&complaints));
         }
         Ok(())
+    }
+
+    /// Whether `file` can be opened as a video and, where its index tells, holds all frames that were written.
+    fn is_whole(&self, file: &Path) -> bool {
+        let told = self.container != Container::Matroska;
+        probe(file).is_ok_and(|info| !told || info.frames == Some(self.count))
     }
 
     fn rename(&mut self) -> Result<()> {

@@ -136,7 +136,7 @@ pub fn probe(path: &Path) -> Result<VideoInfo> {
     let (json, ended) = output("ffprobe", &arguments)?;
     if !ended.status.success() {
         let hint = if ended.everything().contains("moov atom not found") {
-            "is cut or still being written: its index (the moov atom, at the end of the file) is missing".to_owned()
+            "is not a video, or is cut or still being written: its index (the moov atom) is missing".to_owned()
         } else {
             let last = ended.reason();
             let last = last.strip_prefix(&format!("{}: ", file.to_string_lossy())).unwrap_or(&last).to_owned();
