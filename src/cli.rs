@@ -81,6 +81,7 @@ fn start_log(common: &Common) {
     tracing_subscriber::fmt()
         .with_env_filter(format!("facecascade={level}"))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .without_time()
         .with_target(false)
         .init();

@@ -173,7 +173,7 @@ fn the_faces_of_the_shipped_portraits_are_found() {
     let ran = detect(&[&ours(FACE), &ours("assets/grace_hopper.jpg")]).exits(0);
     let lines = ran.lines();
     // Their faces, drawn by hand: hairline to chin, ear to ear.
-    for (line, want) in lines.iter().zip([[176.0, 66.0, 96.0, 120.0], [192.0, 118.0, 140.0, 190.0]]) {
+    for (line, want) in lines.iter().zip([[176.0, 66.0, 96.0, 120.0], [194.0, 140.0, 144.0, 205.0]]) {
         let best = boxes(line)[0];
         assert!(iou(best, want) > 0.4, "{best:?}, not {want:?}");
     }
@@ -251,6 +251,7 @@ fn a_full_disk_is_an_error_and_leaves_no_half_picture() {
     );
     let ran: common::Ran = std::process::Command::new("sh").args(["-c", &script]).output().unwrap().into();
     let ran = ran.exits(1).complains("astronaut.jpg");
+    assert_eq!(ran.err.matches("os error").count(), 1, "said once: {}", ran.err);
     assert_eq!(ran.lines().len(), 1, "the record is still given");
     assert_eq!(std::fs::read_dir(f.path("out")).unwrap().count(), 0);
     if Path::new("/dev/full").exists() {

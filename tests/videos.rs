@@ -1,5 +1,7 @@
 //! `video` on clips good and bad: every frame comes out, at its time, with the sound; what is written plays.
 
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -105,7 +105,7 @@ fn one(cascade: &Cascade, path: &Path, target: Option<&PathBuf>, json: bool) -> 
     };
     let line =
         if json { records::picture(&name, picture.dimensions(), ms, &faces) } else { readable(&name, &faces, ms) };
-    let complaint = target.and_then(|target| annotate(picture, &faces, target).err()).map(|e| format!("{e:#}"));
+    let complaint = target.and_then(|target| annotate(picture, &faces, target).err()).map(|e| super::explain(&e));
     Report { line: Some(line), complaint, unreadable: false }
 }
 
@@ -247,7 +247,11 @@ mod tests {
                 std::thread::sleep(std::time::Duration::from_micros((i * 7919 % 13) as u64 * 50));
                 i
             };
-            in_order(60, threads, work, |i| Ok(got.push(i))).unwrap();
+            let keep = |i| {
+                got.push(i);
+                Ok(())
+            };
+            in_order(60, threads, work, keep).unwrap();
             assert_eq!(got, (0..60).collect::<Vec<_>>());
             let done = AtomicUsize::new(0);
             let counted = |_| done.fetch_add(1, Ordering::Relaxed);

@@ -15,12 +15,16 @@ pub(crate) mod video;
 /// Prints an error to stderr, with its causes, on one line.
 pub(crate) fn complain(error: &anyhow::Error) {
     use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "facecascade: {}", explain(error));
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn explain(error: &anyhow::Error) -> String {
     // The library's errors already hold the text of their causes.
-    let text = match error.downcast_ref::<facecascade::Error>() {
+    match error.downcast_ref::<facecascade::Error>() {
         Some(error) => error.to_string(),
         None => format!("{error:#}"),
-    };
-    let _ = writeln!(std::io::stderr(), "facecascade: {text}");
+    }
 }
 
 /// Whether the reader of our output went away (`| head`): no failure, and nothing to say.

@@ -1,6 +1,12 @@
 //! What the tests of the program share: running it, and making files to run it on.
 
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part, and no one else any")]
+#![allow(
+    clippy::print_stderr,
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test file uses a part, and no one else any"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
