@@ -70,10 +70,10 @@ fn share(text: &str) -> Result<f32, String> {
     if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("must be between 0 and 1".into()) }
 }
 
-/// Side of the smallest face, pixels. Below 6 the picture would have to be blown up more than twice.
+/// Side of the smallest face, pixels. Below 8 the cascade refuses: the picture would have to be blown up.
 pub(crate) fn face_side(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (6.0..=100_000.0).contains(&value) { Ok(value) } else { Err("must be 6 pixels or more".into()) }
+    if (8.0..=100_000.0).contains(&value) { Ok(value) } else { Err("must be 8 pixels or more".into()) }
 }
 
 /// `--threads N` as a number of threads: 0 is one for each core.
