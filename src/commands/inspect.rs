@@ -1,11 +1,75 @@
-//! `facecascade inspect`
+//! `facecascade inspect`: what each stage of the cascade let through.
 
+use std::io::Write;
+use std::path::PathBuf;
+
+use facecascade::output::panels;
+use facecascade::source::{picture, truth};
+
+use super::DetectorArgs;
 use crate::cli::{Common, Outcome};
 
-/// (to come)
+/// Draw what each stage of the cascade saw in a picture
 #[derive(Debug, clap::Args)]
-pub(crate) struct InspectArgs {}
+#[command(after_help = "\
+Examples:
+  facecascade inspect group.jpg -o stages.png
+  facecascade inspect group.jpg -o stages.png --truth faces.csv
 
-pub(crate) fn run(_args: InspectArgs, _common: &Common) -> anyhow::Result<Outcome> {
-    anyhow::bail!("not built yet")
+One panel a stage: find, calibrate and filter of each level, the last being the global filter. Windows go from red (no \
+face) to green (a face). ANNOTATIONS holds the true faces, drawn white: lines x,y,w,h, or lines of `detect --json`, or a \
+CSV with a heading image,…,x,y,w,h.")]
+pub(crate) struct InspectArgs {
+    /// The picture
+    #[arg(value_name = "PICTURE")]
+    picture: PathBuf,
+    /// The picture to write, .png or .jpg
+    #[arg(short, long, value_name = "OUT.png")]
+    output: PathBuf,
+    /// Boxes of the true faces
+    #[arg(long, value_name = "ANNOTATIONS")]
+    truth: Option<PathBuf>,
+    /// Side of the smallest face looked for, pixels
+    #[arg(long, value_name = "PX", default_value_t = 20.0, value_parser = super::face_side)]
+    min_face: f32,
+    #[command(flatten)]
+    detector: DetectorArgs,
+}
+
+pub(crate) fn run(args: InspectArgs, _common: &Common) -> anyhow::Result<Outcome> {
+    let extension = args.output.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    anyhow::ensure!(
+        ["png", "jpg", "jpeg"].contains(&extension.as_str()),
+        "{}: name the picture to write .png or .jpg",
+        args.output.display()
+    );
+    anyhow::ensure!(
+        !facecascade::output::video::same_file(&args.output, &args.picture),
+        "{}: would overwrite the picture that is read",
+        args.output.display()
+    );
+    let picture = picture::read(&args.picture)?;
+    let truth = match &args.truth {
+        Some(file) => truth::read(file, &args.picture)?,
+        None => Vec::new(),
+    };
+    let cascade = args.detector.build(args.min_face)?;
+    // The first run fills caches and buffers: its times say nothing.
+    cascade.detect(&picture)?;
+    let (faces, stages) = cascade.trace(&picture)?;
+
+    let ms: f64 = stages.iter().map(|s| s.elapsed.as_secs_f64() * 1000.0).sum();
+    let name = args.picture.file_name().unwrap_or_default().to_string_lossy();
+    let (width, height) = picture.dimensions();
+    let heading = format!("{name} · {width}×{height} · smallest face {} px · {ms:.1} ms", args.min_face);
+    super::detect::save(&panels::sheet(&picture, &heading, &stages, &faces, &truth), &args.output)?;
+
+    let mut out = std::io::stdout().lock();
+    for stage in &stages {
+        let ms = stage.elapsed.as_secs_f64() * 1000.0;
+        writeln!(out, "{:<12} {:>5} windows {ms:>8.2} ms", stage.name, stage.windows.len())?;
+    }
+    let s = if faces.len() == 1 { "" } else { "s" };
+    writeln!(out, "{}: {} face{s} -> {}", args.picture.display(), faces.len(), args.output.display())?;
+    Ok(Outcome::Done)
 }

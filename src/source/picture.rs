@@ -98,11 +98,12 @@ fn decode_inner(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
 
 fn explain(format: ImageFormat, error: &ImageError) -> String {
     let name = format!("{format:?}").to_uppercase();
+    let too_large = || format!("is too large; at most {} megapixels are read", MOST_PIXELS / 1_000_000);
     match error {
         ImageError::Limits(e)
             if matches!(e.kind(), LimitErrorKind::DimensionError | LimitErrorKind::InsufficientMemory) =>
         {
-            format!("is too large; at most {} megapixels are read", MOST_PIXELS / 1_000_000)
+            too_large()
         }
         ImageError::Unsupported(e) => {
             format!("is a kind of {name} that can't be read ({e}); save it as plain JPEG or PNG")
@@ -112,6 +113,10 @@ fn explain(format: ImageFormat, error: &ImageError) -> String {
         }
         e => {
             let cause = std::error::Error::source(e).map_or_else(|| e.to_string(), ToString::to_string);
+            // The BMP decoder has a limit of its own, which it reports as damage.
+            if cause.contains("too large") {
+                return too_large();
+            }
             format!("is cut or damaged {name} ({})", cause.trim())
         }
     }
@@ -270,6 +275,17 @@ mod tests {
         let half = GrayAlphaImage::from_pixel(1, 1, LumaA([0, 127]));
         let picture = decode(&encoded(&DynamicImage::ImageLumaA8(half), ImageFormat::Png)).unwrap();
         assert_eq!(picture.get_pixel(0, 0).0, [128; 3]);
+    }
+
+    #[test]
+    fn a_cmyk_jpeg_has_its_colours() {
+        let picture = decode(include_bytes!("../../tests/data/cmyk.jpg")).unwrap();
+        let near = |x, want: [u8; 3]| {
+            let got = picture.get_pixel(x, picture.height() / 2).0;
+            assert!(got.iter().zip(want).all(|(a, b)| a.abs_diff(b) < 40), "{got:?}, not {want:?}");
+        };
+        near(4, [255, 0, 0]);
+        near(picture.width() - 4, [0, 0, 255]);
     }
 
     #[test]

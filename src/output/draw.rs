@@ -1,0 +1,207 @@
+//! Boxes and text drawn into pictures.
+
+use std::sync::LazyLock;
+
+use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
+use image::{Rgb, RgbImage};
+
+use crate::geometry::{Face, Rect};
+
+/// What faces are drawn in: a green that skin, clothes and sky rarely have.
+pub const FACE: Rgb<u8> = Rgb([64, 255, 120]);
+
+/// Under boxes and text, so that both can be seen on any ground.
+const SHADE: Rgb<u8> = Rgb([8, 12, 10]);
+
+static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
+    // The font is part of the program; a test reads it.
+    FontRef::try_from_slice(dejavu::sans::bold()).unwrap_or_else(|_| unreachable!("the built-in font is whole"))
+});
+
+fn blend(picture: &mut RgbImage, x: i64, y: i64, colour: Rgb<u8>, cover: f32) {
+    if x < 0 || y < 0 || x >= i64::from(picture.width()) || y >= i64::from(picture.height()) {
+        return;
+    }
+    let pixel = picture.get_pixel_mut(x as u32, y as u32);
+    for (to, from) in pixel.0.iter_mut().zip(colour.0) {
+        *to = (f32::from(*to) + (f32::from(from) - f32::from(*to)) * cover).round() as u8;
+    }
+}
+
+/// Thickness of lines in a picture of this size, pixels: 2 up to 720 lines, 3 at 1080, 6 at 2160.
+pub fn line_width(picture: &RgbImage) -> u32 {
+    (picture.width().min(picture.height()) / 360).clamp(2, 12)
+}
+
+/// Height of text in a picture of this size, pixels.
+pub fn text_height(picture: &RgbImage) -> f32 {
+    (picture.width().min(picture.height()) as f32 / 36.0).clamp(11.0, 64.0).round()
+}
+
+/// Draws the outline of `rect`, `thickness` pixels wide, with slightly rounded corners, its middle on the rectangle's edge.
+pub fn outline(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, thickness: f32, opacity: f32) {
+    // On whole pixels, straight lines are crisp.
+    let snap = |v: f32| if thickness as i32 % 2 == 0 { v.round() } else { v.floor() + 0.5 };
+    let (left, top) = (snap(rect.x), snap(rect.y));
+    let (right, bottom) = (snap(rect.x + rect.w), snap(rect.y + rect.h));
+    if ![left, top, right, bottom].iter().all(|v| v.is_finite()) {
+        return;
+    }
+    let (half_w, half_h) = ((right - left) / 2.0, (bottom - top) / 2.0);
+    let (cx, cy) = (left + half_w, top + half_h);
+    let radius = (half_w.min(half_h) * 0.25).min(thickness * 2.5).max(0.0);
+    let half = thickness / 2.0;
+    let reach = half + 1.0;
+
+    // How much of the pixel at (x, y) the line covers: from its distance to the rounded rectangle's edge.
+    let cover = |x: i64, y: i64| {
+        let dx = (x as f32 + 0.5 - cx).abs() - (half_w - radius);
+        let dy = (y as f32 + 0.5 - cy).abs() - (half_h - radius);
+        let outside = dx.max(0.0).hypot(dy.max(0.0)) + dx.max(dy).min(0.0) - radius;
+        (half + 0.5 - outside.abs()).clamp(0.0, 1.0)
+    };
+    let (width, height) = (i64::from(picture.width()), i64::from(picture.height()));
+    let inner = reach + radius;
+    let rows = ((top - reach) as i64).max(0)..((bottom + reach) as i64 + 1).min(height);
+    for y in rows {
+        let line = y as f32 + 0.5;
+        let columns = |from: f32, to: f32| (from.floor() as i64).max(0)..(to.ceil() as i64).min(width);
+        let spans = if line < top + inner || line > bottom - inner {
+            [columns(left - reach, right + reach), 0..0]
+        } else {
+            // Between the bands at top and bottom only the two sides are touched, each pixel once.
+            let first = columns(left - reach, left + inner);
+            let second = columns((right - inner).max(left + inner), right + reach);
+            [first.clone(), second.start.max(first.end)..second.end]
+        };
+        for x in spans.into_iter().flatten() {
+            let cover = cover(x, y) * opacity;
+            if cover > 0.0 {
+                blend(picture, x, y, colour, cover);
+            }
+        }
+    }
+}
+
+/// Fills `rect` (cut to whole pixels) with a colour that lets the picture shine through by 1 − `opacity`.
+pub fn fill(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, opacity: f32) {
+    let x = (rect.x.max(0.0) as i64)..((rect.x + rect.w).min(picture.width() as f32) as i64);
+    for y in (rect.y.max(0.0) as i64)..((rect.y + rect.h).min(picture.height() as f32) as i64) {
+        for x in x.clone() {
+            blend(picture, x, y, colour, opacity);
+        }
+    }
+}
+
+/// Width of a line of text, pixels.
+pub fn text_width(text: &str, height: f32) -> f32 {
+    layout(text, height).1
+}
+
+fn layout(text: &str, height: f32) -> (Vec<Glyph>, f32) {
+    let font = FONT.as_scaled(PxScale::from(height));
+    let mut pen = 0.0;
+    let mut last = None;
+    let mut glyphs = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        let id = font.glyph_id(c);
+        if let Some(last) = last {
+            pen += font.kern(last, id);
+        }
+        glyphs.push(id.with_scale_and_position(PxScale::from(height), point(pen, 0.0)));
+        pen += font.h_advance(id);
+        last = Some(id);
+    }
+    (glyphs, pen)
+}
+
+/// Writes one line of text whose box has its top left corner at (`x`, `y`); `height` is the line's height in pixels.
+pub fn text(picture: &mut RgbImage, text: &str, x: f32, y: f32, height: f32, colour: Rgb<u8>) {
+    // The base line on a whole pixel keeps letters' feet crisp.
+    let base = (y + FONT.as_scaled(PxScale::from(height)).ascent()).round();
+    for mut glyph in layout(text, height).0 {
+        glyph.position.x += x.round();
+        glyph.position.y = base;
+        if let Some(shape) = FONT.outline_glyph(glyph) {
+            let bounds = shape.px_bounds();
+            shape.draw(|dx, dy, cover| {
+                blend(
+                    picture,
+                    bounds.min.x as i64 + i64::from(dx),
+                    bounds.min.y as i64 + i64::from(dy),
+                    colour,
+                    cover.min(1.0),
+                );
+            });
+        }
+    }
+}
+
+/// Writes `line` on a dark ground over the top left corner of `rect`, or inside it where there is no room above.
+pub fn label(picture: &mut RgbImage, rect: &Rect, line: &str, height: f32, colour: Rgb<u8>, above: f32) {
+    let pad = (height / 5.0).round();
+    let (w, h) = (text_width(line, height).ceil() + 2.0 * pad, height.ceil() + pad);
+    let (limit_x, limit_y) = (picture.width() as f32 - w, picture.height() as f32 - h);
+    let outside = rect.y - above - h;
+    let y = if outside >= 0.0 { outside } else { rect.y + above };
+    let (x, y) = ((rect.x - above).clamp(0.0, limit_x.max(0.0)).round(), y.clamp(0.0, limit_y.max(0.0)).round());
+    fill(picture, &Rect::new(x, y, w, h), SHADE, 0.72);
+    text(picture, line, x + pad, y + (pad / 2.0).floor(), height, colour);
+}
+
+/// Draws faces into a picture: a box each, with its score; lines and text grow with the picture.
+pub fn faces(picture: &mut RgbImage, faces: &[Face]) {
+    let thickness = line_width(picture) as f32;
+    let height = text_height(picture);
+    // The best last, so that it lies on top.
+    for face in faces.iter().rev() {
+        outline(picture, &face.rect, SHADE, thickness + 2.0, 0.45);
+        outline(picture, &face.rect, FACE, thickness, 1.0);
+    }
+    for face in faces.iter().rev() {
+        label(picture, &face.rect, &format!("{:.2}", face.score), height, FACE, thickness / 2.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn straight_lines_are_crisp_and_lie_on_the_edge() {
+        let mut picture = RgbImage::new(40, 40);
+        outline(&mut picture, &Rect::new(10.0, 10.0, 20.0, 20.0), FACE, 2.0, 1.0);
+        let row: Vec<bool> = (0..40).map(|x| picture.get_pixel(x, 20).0 != [0; 3]).collect();
+        let lit: Vec<usize> = (0..40).filter(|x| row[*x]).collect();
+        assert_eq!(lit, [9, 10, 29, 30]);
+        assert_eq!(picture.get_pixel(9, 20), &FACE);
+        assert_eq!(picture.get_pixel(9, 9).0, [0; 3], "corners are rounded");
+    }
+
+    #[test]
+    fn nothing_drawn_over_the_border_or_beyond_numbers_panics() {
+        let rects = [
+            Rect::new(-50.0, -50.0, 400.0, 300.0),
+            Rect::new(5.0, 5.0, 0.0, 0.0),
+            Rect::new(f32::NAN, 0.0, 5.0, 5.0),
+            Rect::new(-1e9, 0.0, 2e9, 5.0),
+            Rect::new(1e9, 1e9, 3.0, 3.0),
+        ];
+        for (width, height) in [(1, 1), (200, 1), (1, 200), (64, 48)] {
+            let mut picture = RgbImage::new(width, height);
+            for rect in rects {
+                faces(&mut picture, &[Face { rect, score: 0.5, smile: None }]);
+            }
+        }
+    }
+
+    #[test]
+    fn text_is_as_wide_as_measured() {
+        let mut picture = RgbImage::new(200, 40);
+        text(&mut picture, "0.97 ü", 5.0, 5.0, 20.0, FACE);
+        let lit: Vec<u32> = picture.enumerate_pixels().filter(|(_, _, p)| p.0[1] > 60).map(|(x, _, _)| x).collect();
+        let (first, last) = (*lit.iter().min().unwrap() as f32, *lit.iter().max().unwrap() as f32);
+        let width = text_width("0.97 ü", 20.0);
+        assert!(first >= 4.0 && last <= 5.0 + width && last > 5.0 + width * 0.9, "{first} {last} {width}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Results as JSON lines: `detect --json` and `video --json`. Boxes are rounded to 2 decimals (pixels), scores to 4.
+
+use serde::Serialize;
+
+use crate::geometry::Face;
+use crate::source::video::VideoInfo;
+
+#[derive(Serialize)]
+struct FaceRecord {
+    x: f64,
+    y: f64,
+    w: f64,
+    h: f64,
+    score: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    smile: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct PictureRecord<'a> {
+    image: &'a str,
+    width: u32,
+    height: u32,
+    ms: f64,
+    faces: Vec<FaceRecord>,
+}
+
+#[derive(Serialize)]
+struct ErrorRecord<'a> {
+    image: &'a str,
+    error: &'a str,
+}
+
+#[derive(Serialize)]
+struct VideoRecord<'a> {
+    video: &'a str,
+    width: u32,
+    height: u32,
+    fps: f64,
+    facecascade: &'a str,
+}
+
+#[derive(Serialize)]
+struct FrameRecord {
+    frame: u64,
+    t: f64,
+    faces: Vec<FaceRecord>,
+}
+
+fn round(value: f64, decimals: i32) -> f64 {
+    let scale = 10f64.powi(decimals);
+    (value * scale).round() / scale
+}
+
+fn faces(list: &[Face]) -> Vec<FaceRecord> {
+    let pixels = |v: f32| round(v.into(), 2);
+    let share = |v: f32| round(v.into(), 4);
+    let record = |f: &Face| FaceRecord {
+        x: pixels(f.rect.x),
+        y: pixels(f.rect.y),
+        w: pixels(f.rect.w),
+        h: pixels(f.rect.h),
+        score: share(f.score),
+        smile: f.smile.map(share),
+    };
+    list.iter().map(record).collect()
+}
+
+fn line(record: &impl Serialize) -> String {
+    // Only a map with keys that are no strings could fail here.
+    serde_json::to_string(record).unwrap_or_default()
+}
+
+/// A picture's line: `image` as it was given, its size in pixels, `ms` milliseconds of detection, faces best first.
+pub fn picture(image: &str, (width, height): (u32, u32), ms: f64, found: &[Face]) -> String {
+    line(&PictureRecord { image, width, height, ms: round(ms, 3), faces: faces(found) })
+}
+
+/// The line of a picture that can't be read.
+pub fn unreadable(image: &str, error: &str) -> String {
+    line(&ErrorRecord { image, error })
+}
+
+/// The first line of a video's records.
+pub fn video(video: &str, info: &VideoInfo) -> String {
+    let fps = round(info.rate.per_second(), 4);
+    line(&VideoRecord { video, width: info.width, height: info.height, fps, facecascade: env!("CARGO_PKG_VERSION") })
+}
+
+/// A frame's line: its number from 0, its time `t` in seconds from the start, its faces, best first.
+pub fn frame(number: u64, t: f64, found: &[Face]) -> String {
+    line(&FrameRecord { frame: number, t: round(t, 6), faces: faces(found) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Rect;
+
+    #[test]
+    fn lines_are_as_the_contract_says() {
+        let face = Face { rect: Rect::new(-1.0, 30.456, 48.2, 48.0), score: 0.997_12, smile: None };
+        assert_eq!(
+            picture("ä b.jpg", (640, 480), 4.1, &[face, Face { smile: Some(0.91), ..face }]),
+            concat!(
+                r#"{"image":"ä b.jpg","width":640,"height":480,"ms":4.1,"faces":["#,
+                r#"{"x":-1.0,"y":30.46,"w":48.2,"h":48.0,"score":0.9971},"#,
+                r#"{"x":-1.0,"y":30.46,"w":48.2,"h":48.0,"score":0.9971,"smile":0.91}]}"#
+            )
+        );
+        assert_eq!(unreadable("a\"b", "no"), r#"{"image":"a\"b","error":"no"}"#);
+        assert_eq!(frame(3, 0.1, &[]), r#"{"frame":3,"t":0.1,"faces":[]}"#);
+    }
+}
