@@ -1,4 +1,8 @@
 //! Windows in, calibrated boxes out. No threads here.
+
+pub mod calibration;
+pub mod crops;
+
 use std::time::Duration;
 
 use crate::error::Result;

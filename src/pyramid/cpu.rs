@@ -1,0 +1,55 @@
+//! Resizing on the CPU: halving by hand (exact), any other ratio by fast_image_resize (SIMD).
+
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
+
+/// Resizes RGB pictures; keeps its buffer from call to call.
+#[derive(Default)]
+pub struct Resizer(fast_image_resize::Resizer);
+
+impl Resizer {
+    /// From (width, height, RGB) to (width, height, RGB), none of them empty. Smaller: area-like means (a box for whole
+    /// ratios, otherwise Hamming's, since a box that takes now one and now two pixels leaves jagged edges); larger: bilinear.
+    pub fn resize(&mut self, from: (usize, usize, &[u8]), to: (usize, usize, &mut [u8])) {
+        if (from.0, from.1) == (to.0, to.1) {
+            to.2.copy_from_slice(&from.2[..to.0 * to.1 * 3]);
+            return;
+        }
+        let filter = if from.0 % to.0 == 0 && from.1 % to.1 == 0 {
+            FilterType::Box
+        } else if from.0 > to.0 || from.1 > to.1 {
+            FilterType::Hamming
+        } else {
+            FilterType::Bilinear
+        };
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+        let source = TypedImageRef::<U8x3>::from_buffer(from.0 as u32, from.1 as u32, from.2);
+        let target = TypedImage::<U8x3>::from_buffer(to.0 as u32, to.1 as u32, to.2);
+        if let (Ok(source), Ok(mut target)) = (source, target) {
+            // It refuses only crop boxes outside the picture, and none is set.
+            let resized = self.0.resize_typed(&source, &mut target, Some(&options));
+            debug_assert!(resized.is_ok(), "{resized:?}");
+        } else {
+            debug_assert!(false, "buffers smaller than their pictures");
+        }
+    }
+}
+
+/// The mean of each 2×2 pixels, rounded half up; `from` has `from_width` columns, `to` has `width` = `from_width` / 2. An
+/// odd last row or column of `from` is left out.
+pub fn halve(from: &[u8], from_width: usize, to: &mut [u8], width: usize) {
+    if width == 0 {
+        return;
+    }
+    for (rows, out) in from.chunks_exact(from_width * 6).zip(to.chunks_exact_mut(width * 3)) {
+        let (upper, lower) = rows.split_at(from_width * 3);
+        let pairs = upper.chunks_exact(6).zip(lower.chunks_exact(6));
+        for (out, (a, b)) in out.chunks_exact_mut(3).zip(pairs) {
+            for c in 0..3 {
+                let sum = u16::from(a[c]) + u16::from(a[c + 3]) + u16::from(b[c]) + u16::from(b[c + 3]);
+                out[c] = ((sum + 2) / 4) as u8;
+            }
+        }
+    }
+}
