@@ -3,10 +3,14 @@
 
 use std::cell::RefCell;
 
+use super::lanes::Four;
 use crate::pyramid::{Level, Pyramid};
 
 /// What lies outside the picture.
 pub const OUTSIDE: f32 = 127.0;
+
+/// The shorter side of the smallest pyramid level that crops are taken from.
+pub const SHORTEST: usize = 8;
 
 /// Where a crop lies in the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -150,11 +154,11 @@ const SHIFT: f32 = (OUTSIDE - 127.5) / 128.0;
 
 fn across(row: &[f32], taps: &[Tap], out: &mut [f32]) {
     for (out, tap) in out.chunks_exact_mut(3).zip(taps) {
-        let [a, b] = tap.weights.map(|w| w / 128.0);
-        let pixels = &row[tap.first..tap.first + 6];
-        for c in 0..3 {
-            out[c] = pixels[c] * a + pixels[c + 3] * b + SHIFT;
-        }
+        let [a, b] = tap.weights.map(|w| w * (1.0 / 128.0));
+        let pixels: &[f32; 7] = row[tap.first..tap.first + 7].try_into().expect("seven");
+        let [p0, p1, p2, p3, p4, p5, p6] = *pixels;
+        let left = Four::of([p0, p1, p2, p3]);
+        left.blend(a, Four::of([p3, p4, p5, p6]), b).plus(SHIFT).store3(out);
     }
 }
 
@@ -174,51 +178,45 @@ fn turned(level: &Level, at: &Placement, n: usize, out: &mut [f32]) {
         [(0.0, 0.0), (far, 0.0), (0.0, far), (far, far)].map(|(u, v)| (x0 + u * ux + v * vx, y0 + u * uy + v * vy));
     let (left, top) = corners.iter().fold((f64::MAX, f64::MAX), |m, c| (m.0.min(c.0), m.1.min(c.1)));
     let (right, bottom) = corners.iter().fold((f64::MIN, f64::MIN), |m, c| (m.0.max(c.0), m.1.max(c.1)));
-    // Half a thousandth of room for rounding, so that the unchecked pixels are inside in f32 too.
-    let inside = left >= 1e-3
-        && top >= 1e-3
-        && right <= level.width as f64 - 1.001 - 1e-3
-        && bottom <= level.height as f64 - 1.001 - 1e-3;
     // Relative to a whole pixel near by, positions are small and so exact enough in f32.
     let (origin_x, origin_y) = (left.floor(), top.floor());
     let (x0, y0) = ((x0 - origin_x) as f32, (y0 - origin_y) as f32);
     let (ux, uy, vx, vy) = (ux as f32, uy as f32, vx as f32, vy as f32);
+    // Inside with room for rounding and for the two bytes behind.
+    let inside = left >= 1.0 && top >= 1.0 && right < level.width as f64 - 2.0 && bottom < level.height as f64 - 2.0;
+    let corner = if inside { (origin_y as usize - 1) * level.width + origin_x as usize - 1 } else { 0 };
+    let pixels = &level.pixels[corner * 3..];
     for (v, row) in out.chunks_exact_mut(n * 3).enumerate() {
         let (row_x, row_y) = (x0 + v as f32 * vx, y0 + v as f32 * vy);
-        if inside {
-            let corner = (origin_y as usize * level.width + origin_x as usize) * 3;
-            let pixels = &level.pixels[corner..];
-            for (u, out) in row.chunks_exact_mut(3).enumerate() {
-                let (x, y) = (row_x + u as f32 * ux, row_y + u as f32 * uy);
-                inner(pixels, level.width * 3, x, y, out);
-            }
-        } else {
-            for (u, out) in row.chunks_exact_mut(3).enumerate() {
-                let x = origin_x + f64::from(row_x + u as f32 * ux);
-                let y = origin_y + f64::from(row_y + u as f32 * uy);
-                border(level, x, y, out);
+        for (u, out) in row.chunks_exact_mut(3).enumerate() {
+            let (x, y) = (row_x + u as f32 * ux, row_y + u as f32 * uy);
+            if inside {
+                inner(pixels, level.width * 3, x + 1.0, y + 1.0, out);
+            } else {
+                border(level, origin_x + f64::from(x), origin_y + f64::from(y), out);
             }
         }
     }
 }
 
-/// Bilinear at (x, y) ≥ 0 of `pixels`, all four neighbours inside.
+/// Bilinear at (x, y) ≥ 0 of `pixels`, all four neighbours inside and two bytes behind them.
 #[inline(always)]
 fn inner(pixels: &[u8], stride: usize, x: f32, y: f32, out: &mut [f32]) {
     let (ix, iy) = (x as i32, y as i32);
     let (fx, fy) = (x - ix as f32, y - iy as f32);
     let at = iy as usize * stride + ix as usize * 3;
-    let (upper, lower) = (&pixels[at..at + 6], &pixels[at + stride..at + stride + 6]);
-    for c in 0..3 {
-        let (a, b) = (f32::from(upper[c]), f32::from(upper[c + 3]));
-        let (d, e) = (f32::from(lower[c]), f32::from(lower[c + 3]));
-        let (top, bottom) = (a + (b - a) * fx, d + (e - d) * fx);
-        out[c] = (top + (bottom - top) * fy - 127.5) * (1.0 / 128.0);
-    }
+    let eight = |at: usize| u64::from_le_bytes(pixels[at..at + 8].try_into().expect("eight"));
+    let (upper, lower) = (eight(at), eight(at + stride));
+    let left = Four::of_bytes(upper as u32).blend(1.0 - fy, Four::of_bytes(lower as u32), fy);
+    let right = Four::of_bytes((upper >> 24) as u32).blend(1.0 - fy, Four::of_bytes((lower >> 24) as u32), fy);
+    left.blend((1.0 - fx) / 128.0, right, fx / 128.0).plus(-127.5 / 128.0).store3(out);
 }
 
 /// Bilinear at (x, y) anywhere.
 fn border(level: &Level, x: f64, y: f64, out: &mut [f32]) {
+    if x >= 0.0 && y >= 0.0 && x < level.width as f64 - 3.0 && y < level.height as f64 - 2.0 {
+        return inner(&level.pixels, level.width * 3, x as f32, y as f32, out);
+    }
     let (across, down) = (Tap::new(x, level.width), Tap::new(y, level.height));
     let mut sums = [0.0; 3];
     for (j, weight_y) in down.weights.into_iter().enumerate() {

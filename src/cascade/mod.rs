@@ -1,12 +1,41 @@
-//! Windows in, calibrated boxes out. No threads here.
+//! Windows in, calibrated boxes out: a [`proposer`] over the pyramid, then up to two refiners on windows, each finding,
+//! calibrating and filtering. No threads here.
 
 pub mod calibration;
+mod calibrator;
 pub mod crops;
+mod faces;
+mod lanes;
+pub mod proposer;
+mod refiner;
+pub mod settings;
+mod shipped;
+mod suppress;
+#[cfg(test)]
+mod tests;
+mod work;
 
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-use crate::error::Result;
-use crate::geometry::{Face, Window};
+use image::RgbImage;
+
+use crate::error::{Error, Result};
+use crate::geometry::{Face, Rect, Window};
+use crate::nets::cpu::Engine;
+use crate::nets::weights::Weights;
+use crate::nets::zoo;
+use proposer::Proposer;
+use refiner::Refiner;
+pub use settings::Settings;
+use work::Work;
+
+/// Refiners that a cascade may have.
+pub const REFINERS: usize = 2;
+
+const REFINER_STAGES: [[&str; 3]; REFINERS] =
+    [["find-2", "calibrate-2", "filter-2"], ["find-3", "calibrate-3", "filter-3"]];
 
 /// What the cascade is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,27 +59,240 @@ pub struct Stage {
     pub name: &'static str,
     /// What came out, in pixels of the picture.
     pub windows: Vec<Window>,
-    /// Time it took.
+    /// Time it took. The pyramid's is in `find-1`.
     pub elapsed: Duration,
 }
 
-/// The cascade.
+/// What one level did with a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LevelCount {
+    /// Windows that it looked at: for level 1 cells × sizes.
+    pub windows: usize,
+    /// Windows that it handed on.
+    pub passed: usize,
+    /// Multiply-adds, calibration included.
+    pub multiply_adds: u64,
+}
+
+/// A window on its way, with what each level said of it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Candidate {
+    rect: Rect,
+    /// What it is sorted by.
+    score: f32,
+    logits: [f32; REFINERS + 1],
+}
+
+impl Candidate {
+    /// A window of level 1.
+    fn found(rect: Rect, logit: f32) -> Self {
+        Self { rect, score: logit, logits: [logit, 0.0, 0.0] }
+    }
+}
+
+/// How far a picture goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Through all levels and the global filter.
+    Faces,
+    /// Through this many levels.
+    Windows(usize),
+}
+
+impl Until {
+    fn level(self, cascade: &Cascade) -> usize {
+        match self {
+            Self::Faces => cascade.levels(),
+            Self::Windows(level) => level,
+        }
+    }
+}
+
+/// The cascade. It never changes and can be shared by threads; buffers are pooled inside.
 #[derive(Debug)]
-pub struct Cascade {}
+pub struct Cascade {
+    proposer: Proposer,
+    refiners: Vec<Refiner>,
+    settings: Settings,
+    options: Options,
+    pool: Mutex<Vec<Work>>,
+}
 
 impl Cascade {
-    /// The weights that ship.
-    pub fn shipped(_options: Options) -> Result<Self> {
-        Ok(Self {})
+    /// The nets that ship, which are built in.
+    ///
+    /// # Errors
+    /// If an option is out of range.
+    pub fn shipped(options: Options) -> Result<Self> {
+        Self::from_parts(Settings::shipped()?, &shipped::weights, options)
     }
 
-    /// Finds the faces of a picture, best first. Any picture is right: an empty one or one smaller than a face has no faces.
-    pub fn detect(&self, _picture: &image::RgbImage) -> Result<Vec<Face>> {
-        Ok(Vec::new())
+    /// The cascade of a settings file, whose nets' weights lie beside it as `NAME.safetensors`.
+    ///
+    /// # Errors
+    /// If a file is missing, holds a wrong key or does not fit its net, or an option is out of range.
+    pub fn load(settings_file: &Path, options: Options) -> Result<Self> {
+        let text = std::fs::read_to_string(settings_file).map_err(Error::io(settings_file))?;
+        let settings = Settings::parse(&text, &settings_file.display().to_string())?;
+        let folder = settings_file.parent().unwrap_or(Path::new(""));
+        Self::from_parts(settings, &|net| Weights::load(&folder.join(format!("{net}.safetensors"))), options)
+    }
+
+    /// A cascade of any settings, with `weights` by the net's name: in training, the levels trained so far
+    /// ([`Settings::with_refiners`]).
+    ///
+    /// # Errors
+    /// If a net is unknown, `weights` fails or gives what does not fit the net, or an option is out of range.
+    pub fn from_parts(settings: Settings, weights: &dyn Fn(&str) -> Result<Weights>, options: Options) -> Result<Self> {
+        settings.check()?;
+        check(&options)?;
+        let load = |name: &str| {
+            let net = zoo::by_name(name).ok_or_else(|| {
+                Error::Setting(format!("there is no net named {name:?}; there are {}", zoo::NAMES.join(", ")))
+            })?;
+            Engine::new(&net, &weights(name)?)
+        };
+        let proposer = Proposer::new(&settings.proposer, options.min_face, load)?;
+        let refiners = settings.refiners.iter().enumerate().map(|(i, r)| Refiner::new(r, i + 1, load));
+        Ok(Self { proposer, refiners: refiners.collect::<Result<_>>()?, settings, options, pool: Mutex::default() })
+    }
+
+    /// Finds the faces of a picture, best first. Any picture is right: an empty one or one smaller than a face has no
+    /// faces.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn detect(&self, picture: &RgbImage) -> Result<Vec<Face>> {
+        Ok(self.with_work(|work| {
+            self.run(picture, work, Until::Faces, |_, _| {});
+            self.faces(work)
+        }))
     }
 
     /// As [`Self::detect`], with the windows after every stage.
-    pub fn trace(&self, _picture: &image::RgbImage) -> Result<(Vec<Face>, Vec<Stage>)> {
-        Ok((Vec::new(), Vec::new()))
+    ///
+    /// # Errors
+    /// As [`Self::detect`].
+    pub fn trace(&self, picture: &RgbImage) -> Result<(Vec<Face>, Vec<Stage>)> {
+        let mut stages = Vec::new();
+        let mut begin = Instant::now();
+        let faces = self.with_work(|work| {
+            self.run(picture, work, Until::Faces, |name, work| {
+                let elapsed = begin.elapsed();
+                stages.push(Stage { name, windows: windows(work), elapsed });
+                begin = Instant::now();
+            });
+            self.faces(work)
+        });
+        Ok((faces, stages))
     }
+
+    /// The windows that level `level` hands on, best first: after 1 those that enter level 2. Behind the last level
+    /// they are not yet merged into faces nor cut by their score. For mining.
+    ///
+    /// # Errors
+    /// If there is no such level.
+    pub fn windows_after(&self, picture: &RgbImage, level: usize) -> Result<Vec<Window>> {
+        if level == 0 || level > self.levels() {
+            return Err(Error::Setting(format!("there is no level {level}; this cascade has 1 to {}", self.levels())));
+        }
+        Ok(self.with_work(|work| {
+            self.run(picture, work, Until::Windows(level), |_, _| {});
+            windows(work)
+        }))
+    }
+
+    /// Windows and multiply-adds of each level for a picture.
+    ///
+    /// # Errors
+    /// As [`Self::detect`].
+    pub fn counts(&self, picture: &RgbImage) -> Result<Vec<LevelCount>> {
+        Ok(self.with_work(|work| {
+            self.run(picture, work, Until::Faces, |_, _| {});
+            work.counts.clone()
+        }))
+    }
+
+    /// Multiply-adds that every picture of `width` × `height` pixels costs, whatever it shows: level 1's.
+    pub fn multiply_adds(&self, width: usize, height: usize) -> u64 {
+        self.proposer.multiply_adds(width, height)
+    }
+
+    /// How many levels there are.
+    pub fn levels(&self) -> usize {
+        1 + self.refiners.len()
+    }
+
+    /// What it was asked for.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How it is set.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The article's list: find, calibrate, filter, as often as there are levels. `watch` sees what each stage leaves.
+    fn run(&self, picture: &RgbImage, work: &mut Work, until: Until, mut watch: impl FnMut(&'static str, &Work)) {
+        work.counts.clear();
+        self.proposer.build_pyramids(picture, work);
+        self.proposer.find(work);
+        watch("find-1", work);
+        self.proposer.calibrate(work);
+        watch("calibrate-1", work);
+        self.proposer.filter(work);
+        self.end_level(1, work, until);
+        watch("filter-1", work);
+
+        for (level, refiner) in (2..=until.level(self)).zip(&self.refiners) {
+            let [find, calibrate, filter] = REFINER_STAGES[level - 2];
+            refiner.find(work);
+            watch(find, work);
+            refiner.calibrate(work);
+            watch(calibrate, work);
+            refiner.filter(work);
+            self.end_level(level, work, until);
+            watch(filter, work);
+        }
+    }
+
+    /// Behind the last level comes the global filter.
+    fn end_level(&self, level: usize, work: &mut Work, until: Until) {
+        if until == Until::Faces && level == self.levels() {
+            // Suppression, the last step of every level's filter, left what it chose from there.
+            faces::merge(&mut work.candidates, &work.filtered, &self.settings.faces);
+            work.candidates.retain(|c| self.settings.faces.score(c.score) >= self.options.threshold);
+        }
+        work.passed();
+    }
+
+    fn faces(&self, work: &Work) -> Vec<Face> {
+        let score = |s| self.settings.faces.score(s);
+        work.candidates.iter().map(|c| Face { rect: c.rect, score: score(c.score), smile: None }).collect()
+    }
+
+    /// Lends buffers from the pool; a thread that finds none free makes its own.
+    fn with_work<T>(&self, run: impl FnOnce(&mut Work) -> T) -> T {
+        let pool = || self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut work = pool().pop().unwrap_or_default();
+        let result = run(&mut work);
+        pool().push(work);
+        result
+    }
+}
+
+fn windows(work: &Work) -> Vec<Window> {
+    work.candidates.iter().map(|c| Window { rect: c.rect, score: c.score }).collect()
+}
+
+fn check(options: &Options) -> Result<()> {
+    let Options { min_face, threshold } = options;
+    if !(min_face.is_finite() && *min_face >= 8.0) {
+        return Err(Error::Setting(format!("the smallest face is {min_face} pixels; it must be at least 8")));
+    }
+    if !(0.0..=1.0).contains(threshold) {
+        return Err(Error::Setting(format!("the threshold is {threshold}; it must lie in 0..1")));
+    }
+    Ok(())
 }

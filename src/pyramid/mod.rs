@@ -80,22 +80,9 @@ impl Pyramid {
     ) {
         self.clear();
         let (width, height) = size;
-        let shortest = shortest.max(1);
-        if from.0 == 0 || from.1 == 0 || !(first_scale > 0.0 && first_scale.is_finite() && step > 1.0) {
-            return;
-        }
-        for k in 0.. {
+        for (w, h) in sizes((width, height), first_scale, step, shortest) {
             let above = self.levels.last().map_or(from, |l| (l.width, l.height, &l.pixels));
-            let halved = k > 0 && step == 2.0;
-            let (w, h) = if halved {
-                (above.0 / 2, above.1 / 2)
-            } else {
-                let scale = f64::from(first_scale) * f64::from(step).powi(-k);
-                ((width as f64 * scale).round() as usize, (height as f64 * scale).round() as usize)
-            };
-            if w.min(h) < shortest {
-                break;
-            }
+            let halved = step == 2.0 && !self.levels.is_empty();
             let mut level = self.spare.pop().unwrap_or_default();
             (level.width, level.height) = (w, h);
             (level.scale_x, level.scale_y) = match self.levels.last() {
@@ -111,6 +98,23 @@ impl Pyramid {
             self.levels.push(level);
         }
     }
+}
+
+/// Widths and heights of the levels that [`Pyramid::build`] makes of a picture of `size`.
+pub fn sizes(
+    size: (usize, usize),
+    first_scale: f32,
+    step: f32,
+    shortest: usize,
+) -> impl Iterator<Item = (usize, usize)> {
+    let (first_scale, step) = (f64::from(first_scale), f64::from(step));
+    let valid = first_scale > 0.0 && first_scale.is_finite() && step > 1.0;
+    let scaled = move |v: usize, k: i32| (v as f64 * first_scale * step.powi(-k)).round() as usize;
+    let levels = (0..).scan((0, 0), move |above: &mut (usize, usize), k| {
+        *above = if k > 0 && step == 2.0 { (above.0 / 2, above.1 / 2) } else { (scaled(size.0, k), scaled(size.1, k)) };
+        Some(*above)
+    });
+    levels.take_while(move |(w, h)| valid && *w.min(h) >= shortest.max(1))
 }
 
 impl std::fmt::Debug for Pyramid {

@@ -1,0 +1,123 @@
+//! How a level moves its windows onto faces: by a head of its own net or by a net of its own, by classes or by
+//! regression.
+
+use super::calibration;
+use super::settings::Correction;
+use super::work::{Work, head_cost, trunk_cost};
+use crate::error::{Error, Result};
+use crate::geometry::Rect;
+use crate::nets::cpu::Engine;
+use crate::nets::spec::Output;
+
+/// What the numbers of a calibration head mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    /// 45 logits.
+    Classes,
+    /// dx, dy, ln w, ln h in window sides.
+    Box,
+    /// dx, dy, ln s in window sides.
+    Octave,
+}
+
+impl Code {
+    /// The head it comes from.
+    pub(super) fn output(self) -> Output {
+        match self {
+            Self::Classes => Output::Calibration,
+            Self::Box => Output::Box,
+            Self::Octave => Output::Octave,
+        }
+    }
+
+    /// Numbers for one window.
+    pub(super) fn len(self) -> usize {
+        match self {
+            Self::Classes => calibration::CLASSES.len(),
+            Self::Box => 4,
+            Self::Octave => 3,
+        }
+    }
+
+    /// The window, moved; as it was if the numbers make no sense.
+    fn apply(self, window: &Rect, code: &[f32]) -> Rect {
+        let moved = match self {
+            Self::Classes => calibration::correct(window, code),
+            Self::Box => calibration::decode_box(&window.to_square(), code),
+            Self::Octave => calibration::decode_box(window, &[code[0], code[1], code[2], code[2]]),
+        };
+        if [moved.x, moved.y, moved.w, moved.h].iter().all(|v| v.is_finite()) { moved } else { *window }
+    }
+}
+
+/// A level's calibration.
+#[derive(Debug)]
+pub(super) enum Calibrator {
+    /// Windows stay where they are.
+    None,
+    /// A head of the net that found them; its numbers are in [`Work::codes`].
+    Own(Code),
+    /// A net of its own, run on crops of the windows.
+    Net(Box<Engine>, Code),
+}
+
+impl Calibrator {
+    /// The calibration that the settings ask for, of the level whose net is `engine`; `load` makes an engine by name.
+    pub(super) fn new(
+        engine: &Engine,
+        correction: Correction,
+        net: Option<&str>,
+        load: impl Fn(&str) -> Result<Engine>,
+    ) -> Result<Self> {
+        let code = match correction {
+            Correction::None => return Ok(Self::None),
+            Correction::Classes => Code::Classes,
+            Correction::Box if engine.net().head(Output::Octave).is_some() && net.is_none() => Code::Octave,
+            Correction::Box => Code::Box,
+        };
+        let has = |e: &Engine| match e.net().head(code.output()) {
+            Some(_) => Ok(()),
+            None => Err(Error::Setting(format!(
+                "the net {} has no {:?} head: set calibration to one that it has, or calibration_net",
+                e.net().name,
+                code.output()
+            ))),
+        };
+        let Some(net) = net else {
+            has(engine)?;
+            return Ok(Self::Own(code));
+        };
+        let own = load(net)?;
+        has(&own)?;
+        Ok(Self::Net(Box::new(own), code))
+    }
+
+    /// The code that the level's own net must leave in [`Work::codes`].
+    pub(super) fn own(&self) -> Option<Code> {
+        if let Self::Own(code) = self { Some(*code) } else { None }
+    }
+
+    /// Moves all candidates.
+    pub(super) fn calibrate(&self, work: &mut Work) {
+        match self {
+            Self::None => {}
+            Self::Own(code) => {
+                for (c, numbers) in work.candidates.iter_mut().zip(work.codes.chunks_exact(code.len())) {
+                    c.rect = code.apply(&c.rect, numbers);
+                }
+            }
+            Self::Net(engine, code) => {
+                let cost = trunk_cost(engine) + head_cost(engine, code.output());
+                work.count(work.candidates.len() as u64 * cost);
+                work.crop_and_run(engine, |work, first, n| {
+                    let numbers = engine.head(code.output(), None, &mut work.scratch);
+                    for (c, numbers) in
+                        work.candidates[first..first + n].iter_mut().zip(numbers.chunks_exact(code.len()))
+                    {
+                        c.rect = code.apply(&c.rect, numbers);
+                    }
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Four floats at once, for sampling: three colours and one lane for nothing. SSE2, which every x86-64 has; plain arrays
+//! elsewhere.
+
+/// Four floats.
+#[derive(Clone, Copy)]
+pub(super) struct Four(Inner);
+
+#[cfg(target_arch = "x86_64")]
+type Inner = std::arch::x86_64::__m128;
+#[cfg(not(target_arch = "x86_64"))]
+type Inner = [f32; 4];
+
+#[cfg(target_arch = "x86_64")]
+mod operations {
+    use super::Four;
+    use std::arch::x86_64::*;
+
+    // SAFETY (of all blocks here): the instructions are SSE2's, which is part of x86-64, and touch no memory.
+    impl Four {
+        /// The lowest four bytes, lowest first.
+        #[inline(always)]
+        #[allow(unused_unsafe)]
+        pub(crate) fn of_bytes(bytes: u32) -> Self {
+            // SAFETY: as above.
+            unsafe {
+                let zero = _mm_setzero_si128();
+                let words = _mm_unpacklo_epi8(_mm_cvtsi32_si128(bytes as i32), zero);
+                Self(_mm_cvtepi32_ps(_mm_unpacklo_epi16(words, zero)))
+            }
+        }
+
+        #[inline(always)]
+        #[allow(unused_unsafe)]
+        pub(crate) fn of(v: [f32; 4]) -> Self {
+            // SAFETY: as above.
+            unsafe { Self(_mm_setr_ps(v[0], v[1], v[2], v[3])) }
+        }
+
+        /// `self` · a + other · b.
+        #[inline(always)]
+        #[allow(unused_unsafe)]
+        pub(crate) fn blend(self, a: f32, other: Self, b: f32) -> Self {
+            // SAFETY: as above.
+            unsafe { Self(_mm_add_ps(_mm_mul_ps(self.0, _mm_set1_ps(a)), _mm_mul_ps(other.0, _mm_set1_ps(b)))) }
+        }
+
+        /// Plus `v` in all lanes.
+        #[inline(always)]
+        #[allow(unused_unsafe)]
+        pub(crate) fn plus(self, v: f32) -> Self {
+            // SAFETY: as above.
+            unsafe { Self(_mm_add_ps(self.0, _mm_set1_ps(v))) }
+        }
+
+        /// Writes the first three.
+        #[inline(always)]
+        pub(crate) fn store3(self, out: &mut [f32]) {
+            // SAFETY: both are four floats.
+            let v: [f32; 4] = unsafe { std::mem::transmute(self.0) };
+            out[..3].copy_from_slice(&v[..3]);
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod operations {
+    use super::Four;
+
+    impl Four {
+        /// The lowest four bytes, lowest first.
+        #[inline(always)]
+        pub(crate) fn of_bytes(bytes: u32) -> Self {
+            Self(bytes.to_le_bytes().map(f32::from))
+        }
+
+        #[inline(always)]
+        pub(crate) fn of(v: [f32; 4]) -> Self {
+            Self(v)
+        }
+
+        /// `self` · a + other · b.
+        #[inline(always)]
+        pub(crate) fn blend(self, a: f32, other: Self, b: f32) -> Self {
+            Self(std::array::from_fn(|i| self.0[i] * a + other.0[i] * b))
+        }
+
+        /// Plus `v` in all lanes.
+        #[inline(always)]
+        pub(crate) fn plus(self, v: f32) -> Self {
+            Self(self.0.map(|x| x + v))
+        }
+
+        /// Writes the first three.
+        #[inline(always)]
+        pub(crate) fn store3(self, out: &mut [f32]) {
+            out[..3].copy_from_slice(&self.0[..3]);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Level 1: a net run fully convolutionally over every level of the pyramid. One type for two kinds of net: the
+//! octave net (three sizes a cell, pyramid step 2) and the article's 12-net (one size, step 1.26).
+
+use super::calibrator::{Calibrator, Code};
+use super::settings::ProposerSettings;
+use super::work::{Work, face_logit};
+use super::{Candidate, LevelCount, crops};
+use crate::error::{Error, Result};
+use crate::geometry::Rect;
+use crate::nets::cpu::Engine;
+use crate::nets::spec::Output;
+use crate::pyramid::{Level, sizes};
+
+/// The octave net finds faces of this side to twice this side, pixels of its level.
+pub const OCTAVE_FACE: f32 = 12.0;
+/// Sides of the octave net's three windows in each cell, pixels of its level: 12 · 2^(1/6), 12 · 2^(3/6), 12 · 2^(5/6).
+pub const OCTAVE_SIZES: [f32; 3] = [13.469_545, 16.970_563, 21.381_567];
+/// Numbers of the octave head for each of its sizes: logit, dx, dy, ln s.
+const OCTAVE_NUMBERS: usize = 4;
+/// The pyramid ends where its shorter side would be less, pixels.
+const OCTAVE_SHORTEST: usize = 8;
+
+/// The centre of the octave net's cell `i` along an axis, pixels of its level (continuous): (i, j) → (4 j + .5, 4 i + .5).
+pub fn octave_center(i: usize) -> f32 {
+    4.0 * i as f32 + 0.5
+}
+
+/// The first level.
+#[derive(Debug)]
+pub(super) struct Proposer {
+    engine: Engine,
+    calibrator: Calibrator,
+    settings: ProposerSettings,
+    octave: bool,
+    /// Scale of the first pyramid level.
+    first_scale: f32,
+    shortest: usize,
+}
+
+impl Proposer {
+    /// `load` makes an engine by name.
+    pub(super) fn new(
+        settings: &ProposerSettings,
+        min_face: f32,
+        load: impl Fn(&str) -> Result<Engine>,
+    ) -> Result<Self> {
+        let engine = load(&settings.net)?;
+        let net = engine.net();
+        let octave = net.head(Output::Octave).is_some();
+        if !octave && net.head(Output::Face).is_none() {
+            let reason = "it has neither an octave nor a face head, and so can't be the proposer".to_string();
+            return Err(Error::Net { net: settings.net.clone(), reason });
+        }
+        let (face, shortest) = if octave { (OCTAVE_FACE, OCTAVE_SHORTEST) } else { (net.side as f32, net.side) };
+        let calibrator = Calibrator::new(&engine, settings.calibration, settings.calibration_net.as_deref(), load)?;
+        Ok(Self { engine, calibrator, settings: settings.clone(), octave, first_scale: face / min_face, shortest })
+    }
+
+    /// All windows of all levels over the threshold, where the cells lie.
+    pub(super) fn find(&self, work: &mut Work) {
+        work.counts.push(LevelCount::default());
+        work.candidates.clear();
+        work.codes.clear();
+        work.ends.clear();
+        let levels = std::mem::take(&mut work.levels);
+        for level in &levels.levels {
+            self.find_in(level, work);
+            work.ends.push(work.candidates.len());
+        }
+        work.levels = levels;
+    }
+
+    /// Makes the pyramids: the picture and its halves for crops, and from these the proposer's own.
+    pub(super) fn build_pyramids(&self, picture: &image::RgbImage, work: &mut Work) {
+        work.picture.build(picture, 1.0, 2.0, crops::SHORTEST);
+        work.levels.build_over(&work.picture, self.first_scale, self.settings.step, self.shortest);
+    }
+
+    fn find_in(&self, level: &Level, work: &mut Work) {
+        let (w, h) = (level.width, level.height);
+        work.input.resize(level.pixels.len(), 0.0);
+        for (out, v) in work.input.iter_mut().zip(&level.pixels) {
+            *out = crops::normalise(*v);
+        }
+        let Some(cells) = self.engine.trunk(&work.input, 1, h, w, &mut work.scratch) else { return };
+        work.count(self.engine.multiply_adds(h, w));
+        let head = if self.octave { Output::Octave } else { Output::Face };
+        let outputs = self.engine.head(head, None, &mut work.scratch);
+        let numbers = outputs.len() / (cells.h * cells.w).max(1);
+        work.rows.clear();
+        let mut looked_at = 0;
+        let cell = |i: usize| (i % cells.w, i / cells.w);
+        for (i, outputs) in outputs.chunks_exact(numbers.max(1)).enumerate() {
+            let (column, row) = cell(i);
+            if self.octave {
+                looked_at += OCTAVE_SIZES.len();
+                for (size, numbers) in OCTAVE_SIZES.iter().zip(outputs.chunks_exact(OCTAVE_NUMBERS)) {
+                    if numbers[0] > self.settings.threshold {
+                        let (x, y) = (octave_center(column), octave_center(row));
+                        work.candidates.push(Candidate::found(picture_square(level, x, y, *size), numbers[0]));
+                        work.codes.extend(&numbers[1..]);
+                    }
+                }
+            } else {
+                looked_at += 1;
+                let logit = face_logit(outputs);
+                if logit > self.settings.threshold {
+                    let (side, stride) = (self.engine.net().side as f32, self.engine.stride() as f32);
+                    let center = |i: usize| i as f32 * stride + side / 2.0;
+                    let rect = picture_square(level, center(column), center(row), side);
+                    work.candidates.push(Candidate::found(rect, logit));
+                    work.rows.push(i);
+                }
+            }
+        }
+        if let Some(count) = work.counts.last_mut() {
+            count.windows += looked_at;
+        }
+        // The cells' own calibration, where a net of one size has a head for it.
+        if let Some(code) = self.calibrator.own().filter(|c| *c != Code::Octave && !work.rows.is_empty()) {
+            let all = self.engine.head(code.output(), None, &mut work.scratch);
+            for cell in &work.rows {
+                work.codes.extend(&all[cell * code.len()..(cell + 1) * code.len()]);
+            }
+        }
+    }
+
+    /// Moves windows by what the net, or the calibration net, says of them.
+    pub(super) fn calibrate(&self, work: &mut Work) {
+        self.calibrator.calibrate(work);
+    }
+
+    /// Non-maximum suppression within each level, then across.
+    pub(super) fn filter(&self, work: &mut Work) {
+        work.filtered.clear();
+        let mut begin = 0;
+        for &end in &work.ends {
+            let level = &work.candidates[begin..end];
+            let kept = work.suppressor.select(level, self.settings.level_overlap);
+            work.filtered.extend(kept.iter().map(|i| level[*i as usize]));
+            begin = end;
+        }
+        std::mem::swap(&mut work.candidates, &mut work.filtered);
+        work.suppress(self.settings.overlap);
+    }
+
+    /// Multiply-adds over a picture of `width` × `height` pixels, without those of a calibration net on windows.
+    pub(super) fn multiply_adds(&self, width: usize, height: usize) -> u64 {
+        sizes((width, height), self.first_scale, self.settings.step, self.shortest)
+            .map(|(w, h)| self.engine.multiply_adds(h, w))
+            .sum()
+    }
+}
+
+/// A square of the level (centre and side in its pixels) in pixels of the picture.
+fn picture_square(level: &Level, cx: f32, cy: f32, side: f32) -> Rect {
+    // Both scales differ by rounding to whole pixels only.
+    let scale = (level.scale_x + level.scale_y) / 2.0;
+    Rect::square(cx / level.scale_x, cy / level.scale_y, side / scale)
+}

@@ -1,0 +1,206 @@
+//! The cascade's settings as data: which nets, thresholds, overlaps and corrections. `models/*.toml` hold them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// A whole cascade: a proposer and up to two refiners.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Level 1.
+    pub proposer: ProposerSettings,
+    /// Levels 2 and 3.
+    #[serde(default, rename = "refiner")]
+    pub refiners: Vec<RefinerSettings>,
+    /// The global filter and the score.
+    #[serde(default)]
+    pub faces: FaceSettings,
+}
+
+/// How windows are corrected after a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Correction {
+    /// Not at all.
+    None,
+    /// By the article's 45 classes.
+    Classes,
+    /// By regression of the box.
+    Box,
+}
+
+/// Level 1: a net run over all levels of the pyramid.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProposerSettings {
+    /// Name in the zoo. A net with an octave head finds three sizes a cell, one with a face head its own window's size.
+    pub net: String,
+    /// Windows with a lower logit are dropped.
+    pub threshold: f32,
+    /// Ratio of neighbouring pyramid levels.
+    pub step: f32,
+    /// How windows are corrected; an octave net corrects by regression.
+    pub calibration: Correction,
+    /// The net that corrects, where the proposer's own has no head for it.
+    #[serde(default)]
+    pub calibration_net: Option<String>,
+    /// Non-maximum suppression within a pyramid level: IoU from which only the better stays.
+    pub level_overlap: f32,
+    /// The same across levels.
+    pub overlap: f32,
+}
+
+/// Levels 2 and 3: a net run on the windows that the level before let through.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefinerSettings {
+    /// Name in the zoo.
+    pub net: String,
+    /// Windows with a lower score are dropped. The score is this net's logit plus what is carried.
+    pub threshold: f32,
+    /// Weights of the logits of the levels before (level 1 first) in the score.
+    #[serde(default)]
+    pub carry: Vec<f32>,
+    /// How windows are corrected.
+    pub calibration: Correction,
+    /// The net that corrects, where the refiner's own has no head for it.
+    #[serde(default)]
+    pub calibration_net: Option<String>,
+    /// Non-maximum suppression: IoU from which only the better stays.
+    pub overlap: f32,
+}
+
+/// What makes the last level's windows into faces.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaceSettings {
+    /// A face's box becomes the mean of all boxes that overlap it by more than this IoU, weighted by score × IoU; 1: its
+    /// own box only.
+    pub vote: f32,
+    /// A face is dropped when more than this share of the smaller of the two lies in a better one; 1: never.
+    pub nested: f32,
+    /// The score of a face is sigmoid(`slope` · s + `offset`) of the last level's s.
+    pub slope: f32,
+    /// See `slope`.
+    pub offset: f32,
+}
+
+impl Default for FaceSettings {
+    fn default() -> Self {
+        Self { vote: 0.5, nested: 0.7, slope: 1.0, offset: 0.0 }
+    }
+}
+
+impl FaceSettings {
+    /// The score in 0..1.
+    pub fn score(&self, s: f32) -> f32 {
+        1.0 / (1.0 + (-self.slope * s - self.offset).exp())
+    }
+}
+
+impl Settings {
+    /// Reads TOML; `origin` (the file) stands at the head of errors.
+    ///
+    /// # Errors
+    /// Names the file, the key or value at fault and the line.
+    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        let settings: Self = toml::from_str(text).map_err(|e| {
+            let line = e.span().map_or(String::new(), |s| format!(", line {}", text[..s.start].lines().count().max(1)));
+            Error::Setting(format!("{origin}{line}: {}", e.message().trim_end()))
+        })?;
+        settings.check().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
+        Ok(settings)
+    }
+
+    /// The settings that ship.
+    ///
+    /// # Errors
+    /// Never, as a test holds.
+    pub fn shipped() -> Result<Self> {
+        Self::parse(super::shipped::SETTINGS, "models/shipped.toml (built in)")
+    }
+
+    /// The first `refiners` refiners only: a cascade whose last levels are not trained yet.
+    pub fn with_refiners(mut self, refiners: usize) -> Self {
+        self.refiners.truncate(refiners);
+        self
+    }
+
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// Names the first key at fault.
+    pub fn check(&self) -> Result<()> {
+        let share = |key: String, v: f32| (key, v, (0.0..=1.0).contains(&v), "lie in 0..1");
+        let number = |key: String, v: f32| (key, v, !v.is_nan(), "be a number");
+        let finite = |key: String, v: f32| (key, v, v.is_finite(), "be a finite number");
+        let (p, f) = (&self.proposer, &self.faces);
+        let mut checks = vec![
+            number("proposer.threshold".into(), p.threshold),
+            ("proposer.step".into(), p.step, p.step >= 1.05 && p.step.is_finite(), "be at least 1.05"),
+            share("proposer.level_overlap".into(), p.level_overlap),
+            share("proposer.overlap".into(), p.overlap),
+            share("faces.vote".into(), f.vote),
+            share("faces.nested".into(), f.nested),
+            ("faces.slope".into(), f.slope, f.slope > 0.0 && f.slope.is_finite(), "be greater than 0"),
+            finite("faces.offset".into(), f.offset),
+        ];
+        for (i, r) in self.refiners.iter().enumerate() {
+            checks.push(number(format!("refiner {}: threshold", i + 1), r.threshold));
+            checks.push(share(format!("refiner {}: overlap", i + 1), r.overlap));
+            checks.extend(r.carry.iter().map(|c| finite(format!("refiner {}: carry", i + 1), *c)));
+            if r.carry.len() > i + 1 {
+                let (n, most) = (r.carry.len(), i + 1);
+                return Err(Error::Setting(format!(
+                    "refiner {most}: carry has {n} weights, but {most} levels before it"
+                )));
+            }
+        }
+        if let Some((key, v, _, range)) = checks.into_iter().find(|c| !c.2) {
+            return Err(Error::Setting(format!("{key} is {v}; it must {range}")));
+        }
+        if self.refiners.len() > super::REFINERS {
+            let n = self.refiners.len();
+            return Err(Error::Setting(format!("{n} refiners; a cascade has {} at most", super::REFINERS)));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_in_models_are_valid_and_their_nets_exist() {
+        let article = include_str!("../../models/article.toml");
+        for settings in [Settings::shipped().unwrap(), Settings::parse(article, "article.toml").unwrap()] {
+            assert_eq!(settings.refiners.len(), 2);
+            let nets = settings.refiners.iter().map(|r| (&r.net, &r.calibration_net));
+            for (net, calibration) in nets.chain([(&settings.proposer.net, &settings.proposer.calibration_net)]) {
+                assert!(crate::nets::zoo::by_name(net).is_some());
+                assert!(calibration.as_ref().is_none_or(|n| crate::nets::zoo::by_name(n).is_some()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_key_or_value_is_one_line_that_names_file_and_key() {
+        let good = super::super::shipped::SETTINGS;
+        for (from, to, named) in [
+            ("threshold =", "treshold =", "treshold"),
+            ("step = 2.0", "step = \"two\"", "f32"),
+            ("step = 2.0", "step = nan", "step"),
+            ("level_overlap = 0.5", "level_overlap = 1.5", "level_overlap"),
+            ("calibration = \"classes\"", "calibration = \"clases\"", "clases"),
+            ("carry = [0.0, 0.5]", "carry = [0.0, 0.5, 1.0]", "carry"),
+            ("[proposer]", "[propose]", "propose"),
+        ] {
+            assert!(good.contains(from), "{from}");
+            let message = Settings::parse(&good.replacen(from, to, 1), "some.toml").unwrap_err().to_string();
+            assert!(message.contains("some.toml") && message.contains(named), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+    }
+}

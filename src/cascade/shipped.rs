@@ -1,0 +1,21 @@
+//! What is built in: the settings that ship, and their nets' weights.
+
+use crate::error::{Error, Result};
+use crate::nets::weights::Weights;
+
+/// `models/shipped.toml`.
+pub(super) const SETTINGS: &str = include_str!("../../models/shipped.toml");
+
+/// Nets and their weights files. Once trained:
+/// `("octave", include_bytes!("../../models/octave.safetensors"))`, and so on.
+const WEIGHTS: &[(&str, &[u8])] = &[];
+
+/// The built-in weights of `net`.
+pub(super) fn weights(net: &str) -> Result<Weights> {
+    let Some((_, bytes)) = WEIGHTS.iter().find(|(name, _)| *name == net) else {
+        let reason =
+            "not built into this program; train them (facecascade train all) and load them from a settings file";
+        return Err(Error::Weights { origin: net.into(), reason: reason.into() });
+    };
+    Weights::from_bytes(bytes, net)
+}

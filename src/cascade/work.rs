@@ -1,0 +1,104 @@
+//! What a frame needs while it is in the cascade: its pyramids, its windows, and buffers that are kept for the next one.
+
+use super::crops::{self, Placement};
+use super::suppress::Suppressor;
+use super::{Candidate, LevelCount};
+use crate::geometry::Rect;
+use crate::nets::cpu::{Engine, Scratch};
+use crate::nets::spec::{Output, multiply_adds_of};
+use crate::pyramid::Pyramid;
+
+/// Windows that go through a net at once: enough to fill the vectors, few enough to stay in the cache.
+const BATCH: usize = 32;
+
+/// Buffers of one frame. Everything grows to what the largest frame needed and is then used again.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// The picture and its halves: what crops are taken from.
+    pub(super) picture: Pyramid,
+    /// The proposer's pyramid.
+    pub(super) levels: Pyramid,
+    /// The windows that are still in the race.
+    pub(super) candidates: Vec<Candidate>,
+    /// What the last net's own calibration head said of them, in the same order.
+    pub(super) codes: Vec<f32>,
+    /// Where each pyramid level's candidates end.
+    pub(super) ends: Vec<usize>,
+    pub(super) filtered: Vec<Candidate>,
+    pub(super) rows: Vec<usize>,
+    pub(super) input: Vec<f32>,
+    pub(super) scratch: Scratch,
+    pub(super) suppressor: Suppressor,
+    /// One for each level that ran.
+    pub(super) counts: Vec<LevelCount>,
+}
+
+impl Work {
+    /// Adds to the count of the level that runs.
+    pub(super) fn count(&mut self, multiply_adds: u64) {
+        if let Some(level) = self.counts.last_mut() {
+            level.multiply_adds += multiply_adds;
+        }
+    }
+
+    /// Notes how many windows the level that ran hands on.
+    pub(super) fn passed(&mut self) {
+        if let Some(level) = self.counts.last_mut() {
+            level.passed = self.candidates.len();
+        }
+    }
+
+    /// Leaves the best of windows that overlap by more than `iou`, best first.
+    pub(super) fn suppress(&mut self, iou: f32) {
+        self.filtered.clear();
+        let kept = self.suppressor.select(&self.candidates, iou);
+        self.filtered.extend(kept.iter().map(|i| self.candidates[*i as usize]));
+        std::mem::swap(&mut self.candidates, &mut self.filtered);
+    }
+
+    /// Runs `engine` on crops of all windows and hands `each` batch over: the number of its first window, how many, and
+    /// the scratch that holds their features. The list of windows may be changed up to the batch's end.
+    pub(super) fn crop_and_run(&mut self, engine: &Engine, mut each: impl FnMut(&mut Self, usize, usize)) {
+        let side = engine.net().side;
+        let total = self.candidates.len();
+        for first in (0..total).step_by(BATCH) {
+            let n = BATCH.min(total - first);
+            self.input.resize(n * side * side * 3, 0.0);
+            for (c, out) in self.candidates[first..first + n].iter().zip(self.input.chunks_exact_mut(side * side * 3)) {
+                crops::sample(&self.picture, 0, &placement(&c.rect), side, out);
+            }
+            // A net's own side is never too small for it.
+            if engine.trunk(&self.input, n, side, side, &mut self.scratch).is_some() {
+                each(self, first, n);
+            }
+        }
+    }
+}
+
+/// Where the window's crop lies: nets see squares.
+pub(super) fn placement(rect: &Rect) -> Placement {
+    let square = rect.to_square();
+    let (cx, cy) = square.center();
+    Placement::upright(cx, cy, square.w)
+}
+
+/// Multiply-adds of `engine` on one window: the trunk.
+pub(super) fn trunk_cost(engine: &Engine) -> u64 {
+    multiply_adds_of(&engine.net().trunk, engine.net().window())
+}
+
+/// Multiply-adds of one of `engine`'s heads on one window.
+pub(super) fn head_cost(engine: &Engine, output: Output) -> u64 {
+    let net = engine.net();
+    let features = net.trunk_dims(net.side, net.side);
+    net.head(output).zip(features).map_or(0, |(head, d)| multiply_adds_of(&head.layers, d))
+}
+
+/// The face logit of one window: a single number, or face minus background of two.
+pub(super) fn face_logit(outputs: &[f32]) -> f32 {
+    match outputs {
+        [background, face] => face - background,
+        [face, ..] => *face,
+        [] => f32::NEG_INFINITY,
+    }
+}
