@@ -36,7 +36,7 @@ const MIN_FACE: f32 = 20.0;
   facecascade eval --data data --set fddb --detections found.jsonl --adjust
       boxes that `detect --json` wrote, also mapped to FDDB's box convention
 
-AP is the area under the precision envelope (VOC 2010) at IoU 0.5; faces that are lower, or marked invalid, count neither
+AP is the area under the precision envelope (VOC 2010) at IoU 0.5; faces that are lower, or marked invalid, count neither \
 way. FDDB's figures are its discrete score. A false alarm is a box on no face or on one already found.")]
 pub(crate) struct EvalArgs {
     /// Data folder: holds wider/ (annotations.csv) or fddb/ (ellipses.csv, or FDDB-folds/ and originalPics/)
@@ -113,8 +113,9 @@ struct Cost {
     /// Threads that were busy while `ms` was taken, one picture each.
     threads: usize,
     min_face: f32,
-    /// Multiply-adds of the nets on a frame of 640×480 with as many windows as these pictures have on average.
-    multiply_adds_vga: f64,
+    /// Multiply-adds of each level on a frame of 640×480: level 1's, and those of the windows that these pictures have on
+    /// average, scaled to its area.
+    multiply_adds_vga: Vec<f64>,
     /// Mean windows a picture after each stage.
     windows: Vec<(&'static str, f64)>,
 }
@@ -171,11 +172,21 @@ fn read_detections(file: &Path, pictures: &[Annotated], others: &[Annotated]) ->
     Ok(measured)
 }
 
-/// What one picture gave: its faces, milliseconds, and the windows after each stage where they were counted.
+/// What one picture gave.
 struct One {
     faces: Vec<Detection>,
     ms: f64,
+    work: Option<Work>,
+}
+
+/// What was counted on one picture.
+struct Work {
+    /// Windows after each stage.
     stages: Vec<(&'static str, usize)>,
+    /// Multiply-adds of each level.
+    multiply_adds: Vec<u64>,
+    /// Width times height.
+    pixels: f64,
 }
 
 fn detect(cascade: &Cascade, options: &Options, pictures: &[Annotated], common: &Common) -> anyhow::Result<Measured> {
@@ -192,19 +203,11 @@ fn detect(cascade: &Cascade, options: &Options, pictures: &[Annotated], common: 
     });
     bar.finish_and_clear();
     let mut measured = Measured { found: Vec::new(), ms: Vec::new(), failures: Vec::new(), cost: None };
-    let mut windows: Vec<(&'static str, f64)> = Vec::new();
-    let (mut traces, mut pixels) = (0.0f64, 0.0f64);
+    let mut works = Vec::new();
     for (picture, result) in pictures.iter().zip(results) {
         match result {
             Ok(one) => {
-                if !one.stages.is_empty() {
-                    traces += 1.0;
-                    pixels += f64::from(picture.width) * f64::from(picture.height);
-                    windows.resize(one.stages.len().max(windows.len()), ("", 0.0));
-                    for (sum, (name, count)) in windows.iter_mut().zip(one.stages) {
-                        *sum = (name, sum.1 + count as f64);
-                    }
-                }
+                works.extend(one.work);
                 measured.ms.push(one.ms);
                 measured.found.push(one.faces);
             }
@@ -214,19 +217,16 @@ fn detect(cascade: &Cascade, options: &Options, pictures: &[Annotated], common: 
             }
         }
     }
-    for (_, count) in &mut windows {
-        *count /= traces.max(1.0);
-    }
     measured.cost = Some(Cost {
         threads: pool.current_num_threads(),
         min_face: options.min_face,
-        multiply_adds_vga: multiply_adds_vga(cascade, &windows, pixels / traces.max(1.0)),
-        windows,
+        multiply_adds_vga: multiply_adds_vga(cascade, &works),
+        windows: mean_windows(&works),
     });
     Ok(measured)
 }
 
-fn detect_one(cascade: &Cascade, picture: &Annotated, trace: bool) -> Result<One, String> {
+fn detect_one(cascade: &Cascade, picture: &Annotated, count: bool) -> Result<One, String> {
     let pixels = source::picture::read(&picture.image).map_err(|e| e.to_string())?;
     if pixels.dimensions() != (picture.width, picture.height) {
         let (width, height) = pixels.dimensions();
@@ -236,11 +236,35 @@ fn detect_one(cascade: &Cascade, picture: &Annotated, trace: bool) -> Result<One
     let start = Instant::now();
     let faces = cascade.detect(&pixels).map_err(|e| e.to_string())?;
     let ms = start.elapsed().as_secs_f64() * 1e3;
-    let stages = if trace { cascade.trace(&pixels).map_err(|e| e.to_string())?.1 } else { Vec::new() };
-    let stages = stages.iter().map(|s| (s.name, s.windows.len())).collect();
+    let work = if count { Some(work(cascade, &pixels).map_err(|e| e.to_string())?) } else { None };
     let mut faces: Vec<Detection> = faces.iter().map(Detection::from).collect();
     detections::sort(&mut faces);
-    Ok(One { faces, ms, stages })
+    Ok(One { faces, ms, work })
+}
+
+fn work(cascade: &Cascade, pixels: &image::RgbImage) -> facecascade::Result<Work> {
+    let (_, stages) = cascade.trace(pixels)?;
+    let levels = cascade.counts(pixels)?;
+    Ok(Work {
+        stages: stages.iter().map(|s| (s.name, s.windows.len())).collect(),
+        multiply_adds: levels.iter().map(|level| level.multiply_adds).collect(),
+        pixels: f64::from(pixels.width()) * f64::from(pixels.height()),
+    })
+}
+
+fn mean_windows(works: &[Work]) -> Vec<(&'static str, f64)> {
+    let stages = works.first().map_or(&[][..], |work| &work.stages);
+    let sum = |i: usize| works.iter().filter_map(|w| w.stages.get(i)).map(|s| s.1 as f64).sum::<f64>();
+    stages.iter().enumerate().map(|(i, &(name, _))| (name, sum(i) / works.len() as f64)).collect()
+}
+
+fn multiply_adds_vga(cascade: &Cascade, works: &[Work]) -> Vec<f64> {
+    let pixels: f64 = works.iter().map(|w| w.pixels).sum();
+    let refiner = |level: usize| {
+        let sum: f64 = works.iter().filter_map(|w| w.multiply_adds.get(level)).map(|&n| n as f64).sum();
+        sum / pixels.max(1.0) * 640.0 * 480.0
+    };
+    std::iter::once(cascade.multiply_adds(640, 480) as f64).chain((1..cascade.levels()).map(refiner)).collect()
 }
 
 fn progress_bar(pictures: usize, common: &Common) -> indicatif::ProgressBar {
@@ -294,12 +318,4 @@ fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Res
         paths.push(path);
     }
     Ok(paths)
-}
-
-/// Multiply-adds on a VGA frame. Windows are those of the traced pictures (of `pixels` pixels on average), scaled to VGA's
-/// area: a level runs on the windows that the filter of the level before let through.
-fn multiply_adds_vga(cascade: &Cascade, windows: &[(&'static str, f64)], pixels: f64) -> f64 {
-    let scale = if pixels > 0.0 { 640.0 * 480.0 / pixels } else { 0.0 };
-    let after = |name: &str| windows.iter().find(|w| w.0 == name).map_or(0.0, |w| w.1 * scale);
-    cascade.multiply_adds(640, 480, &[after("filter-1"), after("filter-2")])
 }

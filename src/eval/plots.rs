@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 
 /// Width and height of the pictures, pixels.
 pub const SIZE: (u32, u32) = (960, 720);
+/// They are drawn so many times as large and reduced, for the drawing library's thick lines have ragged edges.
+const FINER: u32 = 2;
 
 /// Colour-blind-safe (Okabe & Ito).
 const COLOURS: [RGBColor; 5] = [
@@ -87,16 +89,18 @@ where
     X::CoordDescType: ValueFormatter<f64>,
 {
     register();
-    let mut picture = RgbImage::new(SIZE.0, SIZE.1);
+    let large = (SIZE.0 * FINER, SIZE.1 * FINER);
+    let mut picture = RgbImage::new(large.0, large.1);
+    let px = |n: u32| n * FINER;
     {
-        let root = BitMapBackend::with_buffer(&mut picture, SIZE).into_drawing_area();
+        let root = BitMapBackend::with_buffer(&mut picture, large).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
-        let text = |size: i32| (FontFamily::Name(FONT), size).into_font().color(&INK);
+        let text = |size: u32| (FontFamily::Name(FONT), px(size)).into_font().color(&INK);
         let mut chart = ChartBuilder::on(&root)
             .caption(axes.title, text(26))
-            .margin(20)
-            .x_label_area_size(58)
-            .y_label_area_size(74)
+            .margin(px(20))
+            .x_label_area_size(px(58))
+            .y_label_area_size(px(74))
             .build_cartesian_2d(x_range, 0.0..1.0)
             .map_err(failed)?;
         chart
@@ -109,32 +113,34 @@ where
             .y_labels(11)
             .x_label_formatter(&x_label)
             .y_label_formatter(&|v| format!("{v:.1}"))
-            .bold_line_style(GRID)
+            .bold_line_style(GRID.stroke_width(FINER))
             .light_line_style(TRANSPARENT)
-            .axis_style(INK)
+            .axis_style(INK.stroke_width(FINER))
             .draw()
             .map_err(failed)?;
         for (i, line) in series.iter().enumerate() {
             let colour = COLOURS[i % COLOURS.len()];
             chart
-                .draw_series(LineSeries::new(shown(&line.points), colour.stroke_width(3)))
+                .draw_series(LineSeries::new(shown(&line.points), colour.stroke_width(px(3) - 1)))
                 .map_err(failed)?
                 .label(line.name.as_str())
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 28, y)], colour.stroke_width(4)));
+                .legend(move |(x, y)| {
+                    PathElement::new([(x, y), (x + 28 * FINER as i32, y)], colour.stroke_width(4 * FINER))
+                });
         }
         chart
             .configure_series_labels()
             .position(axes.legend.clone())
-            .legend_area_size(38)
-            .margin(14)
+            .legend_area_size(px(38))
+            .margin(px(14))
             .label_font(text(20))
             .background_style(WHITE.mix(0.9))
-            .border_style(GRID)
+            .border_style(GRID.stroke_width(FINER))
             .draw()
             .map_err(failed)?;
         root.present().map_err(failed)?;
     }
-    Ok(picture)
+    Ok(image::imageops::resize(&picture, SIZE.0, SIZE.1, image::imageops::FilterType::Triangle))
 }
 
 fn register() {

@@ -45,7 +45,7 @@ pub struct Report {
     pub convention: Convention,
     /// Curves.
     pub curves: Vec<Named>,
-    /// Recall by size at one false alarm a picture.
+    /// Recall by size at the threshold where `h20` has one false alarm a picture.
     pub by_size: Vec<SizeRecall>,
 }
 
@@ -61,8 +61,9 @@ pub fn wider(pictures: &[Annotated], found: &[Vec<Detection>], adjust: bool) -> 
         let faces = pictures.iter().flat_map(|p| &p.faces).filter(|f| counts(f, least_height)).count();
         (Curve::new(steps, faces, pictures.len()), labels)
     };
-    let (smallest, labels) = labelled(SIZES[0]);
-    let threshold = smallest.threshold_at_each(1.0).unwrap_or(f64::INFINITY);
+    let (h20, _) = labelled(20.0);
+    let (_, labels) = labelled(SIZES[0]);
+    let threshold = h20.threshold_at_each(1.0).unwrap_or(f64::INFINITY);
     let mut hits = [0; SIZES.len()];
     for ((picture, detections), labels) in pictures.iter().zip(&found).zip(&labels) {
         for (detection, label) in detections.iter().zip(labels) {
@@ -76,7 +77,7 @@ pub fn wider(pictures: &[Annotated], found: &[Vec<Detection>], adjust: bool) -> 
     }
     let heights = pictures.iter().flat_map(|p| &p.faces).filter(|f| !f.invalid).map(|f| f64::from(f.rect.h));
     Report {
-        curves: vec![Named { name: "h20", curve: labelled(20.0).0 }, Named { name: "h40", curve: labelled(40.0).0 }],
+        curves: vec![Named { name: "h20", curve: h20 }, Named { name: "h40", curve: labelled(40.0).0 }],
         by_size: by_size(&hits, heights),
         ..counted(pictures, &found, convention)
     }

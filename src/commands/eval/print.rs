@@ -119,9 +119,10 @@ fn costs(text: &mut String, summary: &Summary) {
     if let Some(cost) = &measured.cost {
         let _ = writeln!(
             text,
-            "{:<26}{:.1} million, smallest face {} pixels",
+            "{:<26}{:.1} million ({}), smallest face {} pixels",
             "multiply-adds a VGA frame",
-            cost.multiply_adds_vga / 1e6,
+            cost.multiply_adds_vga.iter().sum::<f64>() / 1e6,
+            cost.multiply_adds_vga.iter().map(|n| format!("{:.1}", n / 1e6)).collect::<Vec<_>>().join(" + "),
             cost.min_face
         );
         let windows: Vec<String> = cost.windows.iter().map(|(name, count)| format!("{name} {count:.0}")).collect();
@@ -160,7 +161,9 @@ pub(super) fn json(summary: &Summary) -> String {
     if let Some(cost) = &measured.cost {
         put("threads", json!(cost.threads));
         put("min_face", json!(cost.min_face));
-        put("multiply_adds_vga", json!(cost.multiply_adds_vga.round()));
+        let levels: Vec<f64> = cost.multiply_adds_vga.iter().map(|n| n.round()).collect();
+        put("multiply_adds_vga", json!(levels.iter().sum::<f64>()));
+        put("multiply_adds_vga_by_level", json!(levels));
         let windows: Map<String, Value> =
             cost.windows.iter().map(|(name, count)| ((*name).to_owned(), json!(round(*count)))).collect();
         put("windows", Value::Object(windows));
