@@ -39,7 +39,7 @@ impl Isa {
 
     /// Runs a kernel in the version for this instruction set.
     #[inline]
-    pub(super) fn run<K: Kernel>(self, kernel: K) {
+    pub(in crate::nets) fn run<K: Kernel>(self, kernel: K) {
         assert!(self.is_available(), "{self:?} is not on this machine");
         match self {
             // SAFETY: the assertion above holds the instruction set's presence.
@@ -56,7 +56,7 @@ impl Isa {
 
 /// Work that can be compiled for any vector width. `run` must be `#[inline(always)]`, so that it takes on the
 /// instruction set of its caller.
-pub(super) trait Kernel {
+pub(in crate::nets) trait Kernel {
     /// # Safety
     /// The machine has the instruction set of `L`.
     unsafe fn run<L: Lanes>(self);
@@ -80,7 +80,7 @@ fn run_avx2<K: Kernel>(kernel: K) {
 ///
 /// # Safety
 /// All functions need the instruction set; loads and stores need `N` (or `n` ≤ `N`) valid floats behind the pointer.
-pub(super) trait Lanes: Copy {
+pub(in crate::nets) trait Lanes: Copy {
     /// Floats in the vector.
     const N: usize;
     /// Rows of the matrix kernel's register block: as many as the registers hold beside two weight vectors.
@@ -100,7 +100,7 @@ pub(super) trait Lanes: Copy {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Portable([f32; 8]);
+pub(in crate::nets) struct Portable([f32; 8]);
 
 impl Lanes for Portable {
     const N: usize = 8;
@@ -154,7 +154,7 @@ impl Lanes for Portable {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512};
+pub(in crate::nets) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -165,7 +165,7 @@ mod x86 {
         ($name:ident, $raw:ty, $n:literal, $rows:literal, $set1:ident, $loadu:ident, $storeu:ident, $fmadd:ident, $add:ident, $sub:ident, $max:ident,
          |$p:ident, $k:ident| $load_part:expr, |$q:ident, $j:ident, $v:ident| $store_part:expr, |$s:ident, $m:ident| $where_positive:expr) => {
             #[derive(Clone, Copy)]
-            pub(in super::super) struct $name($raw);
+            pub(in crate::nets) struct $name($raw);
 
             // SAFETY of all blocks below: the trait's contract, which asks just what the intrinsics ask.
             #[allow(clippy::undocumented_unsafe_blocks)]

@@ -5,7 +5,7 @@
 
 mod conv;
 mod depthwise;
-mod lanes;
+pub(in crate::nets) mod lanes;
 mod norm;
 mod pool;
 
