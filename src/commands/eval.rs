@@ -36,8 +36,9 @@ const MIN_FACE: f32 = 20.0;
   facecascade eval --data data --set fddb --detections found.jsonl --adjust
       boxes that `detect --json` wrote, also mapped to FDDB's box convention
 
-AP is the area under the precision envelope (VOC 2010) at IoU 0.5; faces that are lower, or marked invalid, count neither \
-way. FDDB's figures are its discrete score. A false alarm is a box on no face or on one already found.")]
+AP is the area under the precision envelope (VOC 2010) at IoU 0.5; faces that are lower, or marked invalid, count \
+neither way. FDDB's figures are its discrete score at 100 to 2000 false alarms on its 2,845 pictures, or as many a \
+picture on fewer. A false alarm is a box on no face or on one already found.")]
 pub(crate) struct EvalArgs {
     /// Data folder: holds wider/ (annotations.csv) or fddb/ (ellipses.csv, or FDDB-folds/ and originalPics/)
     #[arg(long, value_name = "DIR")]

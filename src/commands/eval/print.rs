@@ -60,11 +60,11 @@ fn wider_heading(text: &mut String) {
 }
 
 fn fddb_heading(text: &mut String) {
-    let _ = write!(text, "\n{:<26}", "recall at false alarms");
+    let _ = write!(text, "\n{:<26}", "recall, false alarms");
     for total in FDDB_TOTALS {
         let _ = write!(text, "{:>8}", total);
     }
-    let _ = writeln!(text, "{:>14}{:>14}{:>14}{:>8}", "at 1 a picture", "score for 0.1", "final recall", "faces");
+    let _ = writeln!(text, "{:>16}{:>14}{:>14}{:>8}", "at 1 a picture", "score for 0.1", "final recall", "faces");
 }
 
 fn rows(text: &mut String, report: &Report, suffix: &str) {
@@ -75,7 +75,7 @@ fn rows(text: &mut String, report: &Report, suffix: &str) {
             for total in FDDB_TOTALS {
                 let _ = write!(text, "{:>8.3}", curve.recall_at(scaled(total, curve)));
             }
-            let _ = write!(text, "{:>14.3}", curve.recall_at_each(1.0));
+            let _ = write!(text, "{:>16.3}", curve.recall_at_each(1.0));
         } else {
             let _ = write!(
                 text,
