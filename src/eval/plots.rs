@@ -1,0 +1,187 @@
+//! Pictures of the curves, drawn with plotters in DejaVu Sans, so that no font is looked for on the system.
+
+use std::sync::Once;
+
+use image::RgbImage;
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::prelude::*;
+use plotters::style::{FontFamily, register_font};
+
+use crate::error::{Error, Result};
+
+/// Width and height of the pictures, pixels.
+pub const SIZE: (u32, u32) = (960, 720);
+/// They are drawn so many times as large and reduced, for the drawing library's thick lines have ragged edges.
+const FINER: u32 = 2;
+
+/// Colour-blind-safe (Okabe & Ito).
+const COLOURS: [RGBColor; 5] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+];
+const FONT: &str = "dejavu";
+const INK: RGBColor = RGBColor(40, 40, 40);
+const GRID: RGBColor = RGBColor(222, 222, 222);
+
+/// A line with its name in the legend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// Its name, with its figure.
+    pub name: String,
+    /// (x, y) along the line.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Precision (y) over recall (x), both 0..1. At most five series have colours of their own.
+///
+/// # Errors
+/// If the drawing library fails.
+pub fn precision_recall(title: &str, series: &[Series]) -> Result<RgbImage> {
+    let axes = Axes { title, x: "Recall", y: "Precision", legend: SeriesLabelPosition::LowerLeft };
+    draw(&axes, 0.0..1.0, |v| format!("{v:.1}"), 11, series, |points| points.to_vec())
+}
+
+/// Recall (y) over false alarms a picture (x, logarithmic, 0.001 to 10). The curve goes on at its last recall where
+/// the detector makes no more false alarms.
+///
+/// # Errors
+/// If the drawing library fails.
+pub fn roc(title: &str, series: &[Series]) -> Result<RgbImage> {
+    const LEAST: f64 = 0.001;
+    const MOST: f64 = 10.0;
+    let axes = Axes { title, x: "False alarms a picture", y: "Recall", legend: SeriesLabelPosition::LowerRight };
+    let shown = |points: &[(f64, f64)]| {
+        // A logarithmic axis has no place for "none yet": the line starts with what is found before the axis begins.
+        let first = points.iter().rev().find(|p| p.0 <= LEAST).map_or(0.0, |p| p.1);
+        let mut line = vec![(LEAST, first)];
+        for &(x, y) in points.iter().filter(|p| p.0 > LEAST && p.0 <= MOST) {
+            // Steps, not slopes: between two points nothing better is known to be reached.
+            line.push((x, line[line.len() - 1].1));
+            line.push((x, y));
+        }
+        let last = line[line.len() - 1].1;
+        line.push((MOST, last));
+        line
+    };
+    draw(&axes, (LEAST..MOST).log_scale(), |v| format!("{v}"), 5, series, shown)
+}
+
+struct Axes<'a> {
+    title: &'a str,
+    x: &'a str,
+    y: &'a str,
+    legend: SeriesLabelPosition,
+}
+
+fn draw<X>(
+    axes: &Axes<'_>,
+    x_range: X,
+    x_label: impl Fn(&f64) -> String,
+    x_labels: usize,
+    series: &[Series],
+    shown: impl Fn(&[(f64, f64)]) -> Vec<(f64, f64)>,
+) -> Result<RgbImage>
+where
+    X: AsRangedCoord<Value = f64>,
+    X::CoordDescType: ValueFormatter<f64>,
+{
+    register();
+    let large = (SIZE.0 * FINER, SIZE.1 * FINER);
+    let mut picture = RgbImage::new(large.0, large.1);
+    let px = |n: u32| n * FINER;
+    {
+        let root = BitMapBackend::with_buffer(&mut picture, large).into_drawing_area();
+        root.fill(&WHITE).map_err(failed)?;
+        let text = |size: u32| (FontFamily::Name(FONT), px(size)).into_font().color(&INK);
+        let mut chart = ChartBuilder::on(&root)
+            .caption(axes.title, text(26))
+            .margin(px(20))
+            .x_label_area_size(px(58))
+            .y_label_area_size(px(74))
+            .build_cartesian_2d(x_range, 0.0..1.0)
+            .map_err(failed)?;
+        chart
+            .configure_mesh()
+            .x_desc(axes.x)
+            .y_desc(axes.y)
+            .axis_desc_style(text(21))
+            .label_style(text(18))
+            .x_labels(x_labels)
+            .y_labels(11)
+            .x_label_formatter(&x_label)
+            .y_label_formatter(&|v| format!("{v:.1}"))
+            .bold_line_style(GRID.stroke_width(FINER))
+            .light_line_style(TRANSPARENT)
+            .axis_style(INK.stroke_width(FINER))
+            .draw()
+            .map_err(failed)?;
+        for (i, line) in series.iter().enumerate() {
+            let colour = COLOURS[i % COLOURS.len()];
+            chart
+                .draw_series(LineSeries::new(shown(&line.points), colour.stroke_width(px(3) - 1)))
+                .map_err(failed)?
+                .label(line.name.as_str())
+                .legend(move |(x, y)| {
+                    PathElement::new([(x, y), (x + 28 * FINER as i32, y)], colour.stroke_width(4 * FINER))
+                });
+        }
+        chart
+            .configure_series_labels()
+            .position(axes.legend.clone())
+            .legend_area_size(px(38))
+            .margin(px(14))
+            .label_font(text(20))
+            .background_style(WHITE.mix(0.9))
+            .border_style(GRID.stroke_width(FINER))
+            .draw()
+            .map_err(failed)?;
+        root.present().map_err(failed)?;
+    }
+    Ok(image::imageops::resize(&picture, SIZE.0, SIZE.1, image::imageops::FilterType::Triangle))
+}
+
+fn register() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // A font that is built in and was read by the tests can't fail; if it did, drawing would say that there is none.
+        let _ = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
+    });
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Backend(format!("drawing a curve: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pixels of about this colour: reduced lines have soft edges.
+    fn coloured(picture: &RgbImage, colour: RGBColor) -> usize {
+        let near = |p: &image::Rgb<u8>| p.0.iter().zip([colour.0, colour.1, colour.2]).all(|(a, b)| a.abs_diff(b) < 40);
+        picture.pixels().filter(|p| near(p)).count()
+    }
+
+    #[test]
+    fn both_pictures_show_every_series_and_text() {
+        let name = |n: &str| n.to_owned();
+        let series = [
+            Series { name: name("faces ≥ 20 px: AP .85"), points: vec![(0.0, 1.0), (0.6, 0.9), (0.9, 0.3)] },
+            Series { name: name("faces ≥ 40 px: AP .91"), points: vec![(0.1, 1.0), (0.7, 0.95), (0.95, 0.4)] },
+        ];
+        for picture in [precision_recall("A", &series).unwrap(), roc("A", &series).unwrap()] {
+            assert!(coloured(&picture, COLOURS[0]) > 300 && coloured(&picture, COLOURS[1]) > 300);
+            assert!(coloured(&picture, INK) > 500);
+        }
+    }
+
+    #[test]
+    fn no_detections_and_no_series_still_give_a_picture() {
+        let empty = Series { name: "nothing".into(), points: Vec::new() };
+        assert!(precision_recall("A", std::slice::from_ref(&empty)).is_ok() && roc("A", &[empty]).is_ok());
+        assert!(roc("A", &[]).is_ok());
+    }
+}

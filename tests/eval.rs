@@ -1,0 +1,130 @@
+//! `facecascade eval`, run as a user does.
+#![cfg(feature = "train")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use facecascade::nets::{weights::Weights, zoo};
+use serde_json::Value;
+
+const HEAD: &str = "split,image,width,height,x,y,w,h,blur,expression,illumination,invalid,occlusion,pose\n";
+
+/// A data folder with three pictures, one of them cut, and a face in each.
+fn data() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let wider = folder.path().join("wider");
+    std::fs::create_dir_all(wider.join("val")).unwrap();
+    let picture = |seed: u32| {
+        image::RgbImage::from_fn(120, 90, |x, y| image::Rgb([(x * 2) as u8, (y * 2) as u8, ((x ^ y) * seed) as u8]))
+    };
+    picture(3).save(wider.join("val/a.png")).unwrap();
+    picture(7).save(wider.join("val/b.png")).unwrap();
+    std::fs::write(wider.join("val/cut.png"), b"\x89PNG\r\n\x1a\n").unwrap();
+    let rows = "val,val/a.png,120,90,10,10,30,40,0,0,0,0,0,0\nval,val/b.png,120,90,60,20,20,25,0,0,0,0,0,0\n\
+                val,val/cut.png,120,90,60,20,20,25,0,0,0,0,0,0\n";
+    std::fs::write(wider.join("annotations.csv"), format!("{HEAD}{rows}")).unwrap();
+    folder
+}
+
+/// Settings of a cascade of level 1 alone, with random weights and a threshold that lets windows through.
+fn cascade(folder: &Path) -> PathBuf {
+    let mut state = 1u64;
+    let normal = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    Weights::initial(&zoo::octave(), normal).save(&folder.join("octave.safetensors")).unwrap();
+    let settings = "[proposer]\nnet = \"octave\"\nthreshold = -30.0\nstep = 2.0\ncalibration = \"box\"\n\
+                    level_overlap = 0.5\noverlap = 0.5\n[faces]\nslope = 0.01\n";
+    let file = folder.join("first.toml");
+    std::fs::write(&file, settings).unwrap();
+    file
+}
+
+fn eval(arguments: &[&str], data: &Path) -> Output {
+    let program = env!("CARGO_BIN_EXE_facecascade");
+    Command::new(program).args(["eval", "--data"]).arg(data).args(arguments).output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+}
+
+#[test]
+fn a_cascade_is_measured_and_a_cut_picture_does_not_stop_the_rest() {
+    let data = data();
+    let settings = cascade(data.path());
+    let output = eval(&["--json", "--cascade", settings.to_str().unwrap()], data.path());
+    assert_eq!(output.status.code(), Some(1));
+    let object = json(&output);
+    assert_eq!((&object["pictures"], &object["faces"]), (&3.into(), &3.into()));
+    assert!(object["detections"].as_u64().unwrap() > 10, "{object}");
+    assert_eq!(object["failed"].as_array().unwrap().len(), 1);
+    assert_eq!(object["failed"][0]["image"], "val/cut.png");
+    assert!(object["multiply_adds_vga"].as_f64().unwrap() > 5e7, "{object}");
+    assert!(object["windows"]["find-1"].as_f64().unwrap() > 0.0);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cut.png"));
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_the_figures() {
+    let data = data();
+    let settings = cascade(data.path());
+    let run = |threads: &str| {
+        let arguments = ["--json", "--threads", threads, "--cascade", settings.to_str().unwrap()];
+        json(&eval(&arguments, data.path()))
+    };
+    let (one, four) = (run("1"), run("4"));
+    assert_eq!(four["threads"], 4);
+    assert_eq!((&one["raw"], &one["by_size"], &one["windows"]), (&four["raw"], &four["by_size"], &four["windows"]));
+}
+
+#[test]
+fn boxes_of_a_file_are_measured_and_curves_drawn() {
+    let data = data();
+    let file = data.path().join("found.jsonl");
+    let lines = r#"{"image":"x/val/a.png","width":120,"height":90,"ms":2,"faces":[{"x":10,"y":10,"w":30,"h":40,"score":0.9}]}
+{"image":"x/val/b.png","width":120,"height":90,"ms":4,"faces":[{"x":0,"y":0,"w":30,"h":40,"score":0.8}]}
+{"image":"x/val/cut.png","width":120,"height":90,"ms":3,"faces":[]}"#;
+    std::fs::write(&file, lines).unwrap();
+    let out = data.path().join("new/out");
+    let arguments = ["--json", "--detections", file.to_str().unwrap(), "--plot", "--out", out.to_str().unwrap()];
+    let output = eval(&arguments, data.path());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let object = json(&output);
+    assert_eq!(object["raw"]["h20"]["ap"], 0.3333);
+    assert_eq!(object["raw"]["h40"]["ap"], 1.0);
+    assert_eq!(object["ms"]["median"], 3.0);
+    let plots = object["plots"].as_array().unwrap();
+    assert_eq!(plots.len(), 2);
+    for (plot, name) in plots.iter().zip(["pr-wider-val.png", "roc-wider-val.png"]) {
+        assert!(plot.as_str().unwrap().ends_with(name));
+        assert_eq!(image::image_dimensions(plot.as_str().unwrap()).unwrap(), (960, 720));
+    }
+    let table = eval(&arguments[1..], data.path());
+    let text = String::from_utf8(table.stdout).unwrap();
+    assert!(text.contains("faces ≥ 20 px") && text.contains("pr-wider-val.png"), "{text}");
+}
+
+#[test]
+fn only_every_nth_picture_is_measured() {
+    let data = data();
+    let settings = cascade(data.path());
+    let output = eval(&["--json", "--every", "3", "--cascade", settings.to_str().unwrap()], data.path());
+    assert_eq!(json(&output)["pictures"], 1);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_missing_folder_or_file_is_an_error_and_a_wrong_option_another() {
+    let none = eval(&[], Path::new("/nowhere"));
+    assert_eq!(none.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(text.contains("--data must point to a folder that holds wider/"), "{text}");
+    assert!(none.stdout.is_empty());
+    let data = data();
+    assert_eq!(eval(&["--detections", "/nowhere.jsonl"], data.path()).status.code(), Some(1));
+    assert_eq!(eval(&["--cascade", "/nowhere.toml"], data.path()).status.code(), Some(1));
+    assert_eq!(eval(&["--every", "0"], data.path()).status.code(), Some(2));
+    assert_eq!(eval(&["--set", "none"], data.path()).status.code(), Some(2));
+}
