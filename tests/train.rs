@@ -1,0 +1,177 @@
+//! `facecascade train`, run as a user does, on a few pictures made from the portraits that ship.
+#![cfg(feature = "train")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use facecascade::nets::weights::Weights;
+use facecascade::nets::zoo;
+
+const WIDER: &str = "split,image,width,height,x,y,w,h,blur,expression,illumination,invalid,occlusion,pose\n";
+
+/// A data folder in which every set has a few pictures: portraits at several sizes on a coloured ground.
+fn data() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |p: &str| folder.path().join(p);
+    for sub in ["wider/train", "wider_faces/x", "mtfl/train", "negatives/x"] {
+        std::fs::create_dir_all(at(sub)).unwrap();
+    }
+    let portrait = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/astronaut.jpg");
+    let portrait = image::open(portrait).unwrap().to_rgb8();
+    let ground = |w, h, seed: u32| {
+        image::RgbImage::from_fn(w, h, |x, y| image::Rgb([(x + seed * 40) as u8, (y * 2) as u8, ((x ^ y) * seed) as u8]))
+    };
+    let (mut wider, mut pictures) = (WIDER.to_string(), "split,image,width,height,faces\n".to_string());
+    let mut negatives = "image,width,height,source\n".to_string();
+    for (i, side) in [64u32, 100, 150, 220].into_iter().enumerate() {
+        let mut picture = ground(320, 240, i as u32 + 1);
+        let small = image::imageops::resize(&portrait, side, side, image::imageops::FilterType::Triangle);
+        image::imageops::replace(&mut picture, &small, 20 + 15 * i as i64, 10);
+        picture.save(at(&format!("wider/train/{i}.png"))).unwrap();
+        // Her face, as shares of the portrait.
+        let scale = side as f32;
+        let (x, y) = (0.35f32.mul_add(scale, 20.0 + 15.0 * i as f32), 0.13f32.mul_add(scale, 10.0));
+        let (w, h) = (0.18 * scale, 0.25 * scale);
+        wider += &format!("train,train/{i}.png,320,240,{x},{y},{w},{h},0,0,0,0,0,0\n");
+        pictures += &format!("train,train/{i}.png,320,240,1\n");
+        ground(160, 120, i as u32 + 9).save(at(&format!("negatives/x/{i}.png"))).unwrap();
+        negatives += &format!("x/{i}.png,160,120,made\n");
+    }
+    std::fs::write(at("wider/annotations.csv"), wider).unwrap();
+    std::fs::write(at("wider/images.csv"), pictures).unwrap();
+    std::fs::write(at("negatives/images.csv"), negatives).unwrap();
+    portrait.save(at("wider_faces/x/a.png")).unwrap();
+    let head = "image,size,x,y,w,h,blur,expression,illumination,occlusion,pose,pad_l,pad_t,pad_r,pad_b,source,face_height";
+    std::fs::write(at("wider_faces/annotations.csv"), format!("{head}\nx/a.png,512,180,65,92,128,0,0,0,0,0,0,0,0,0,a,128\n"))
+        .unwrap();
+    portrait.save(at("mtfl/train/a.png")).unwrap();
+    let landmarks: String = (1..=5).map(|i| format!("lx{i},ly{i},")).collect();
+    let head = format!("split,image,x,y,w,h,smile,glasses,pose,{landmarks}size,pad_l,pad_t,pad_r,pad_b");
+    let row = "train,train/a.png,180,65,92,128,1,0,3,205,110,245,110,225,135,208,155,242,155,512,0,0,0,0";
+    std::fs::write(at("mtfl/annotations.csv"), format!("{head}\n{row}\n")).unwrap();
+    folder
+}
+
+fn octave(folder: &Path, steps: usize) -> PathBuf {
+    let text = format!(
+        "net = \"octave\"\nseed = 3\n[samples]\nkind = \"scenes\"\nbackground = 0.2\n\
+         [[round]]\nschedule = {{ steps = {steps}, batch = 4, peak = 2e-3, warm_up = 5 }}\n"
+    );
+    let path = folder.join("octave.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn windows(folder: &Path, net: &str, level: usize) -> PathBuf {
+    let round = "schedule = { steps = 6, batch = 16, peak = 2e-3, warm_up = 2 }";
+    let text = format!(
+        "net = \"{net}\"\n[samples]\nkind = \"windows\"\nlevel = {level}\nsmallest = 12\nmined = 0.2\nnegatives = 0.4\n\
+         random = 0.3\nhard = 0.3\nfaces = 0.3\nportraits = 0.3\nmining_thresholds = [-2.0, -1.0, -1.0]\n\
+         [[round]]\n{round}\n[[round]]\nmine = true\n{round}\n"
+    );
+    let path = folder.join(format!("{net}.toml"));
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn train(recipe: &Path, data: &Path, run: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_facecascade"));
+    command.arg("train").arg(recipe).arg("--data").arg(data).arg("--run").arg(run).args(more);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn steps(run: &Path) -> Vec<u64> {
+    let record = std::fs::read_to_string(run.join("events.jsonl")).unwrap_or_default();
+    let lines = record.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    lines.filter(|e| e["event"] == "step").map(|e| e["step"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_run_killed_at_any_moment_and_resumed_ends_with_the_same_weights() {
+    let data = data();
+    let recipe = octave(data.path(), 40);
+    let whole = data.path().join("whole");
+    let output = train(&recipe, data.path(), &whole, &[]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(steps(&whole), (0..40).collect::<Vec<_>>());
+
+    let killed = data.path().join("killed");
+    for (attempt, at_step) in [6, 15, 31].into_iter().enumerate() {
+        let resume = if attempt == 0 { vec![] } else { vec!["--resume"] };
+        // A checkpoint after every step.
+        let more = [resume, vec!["--checkpoint-every", "0"]].concat();
+        let mut child = train(&recipe, data.path(), &killed, &more).spawn().unwrap();
+        let begun = Instant::now();
+        while steps(&killed).last().is_none_or(|s| *s < at_step) {
+            assert!(begun.elapsed() < Duration::from_secs(120), "no step {at_step} after two minutes");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let output = train(&recipe, data.path(), &killed, &["--resume"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+
+    let load = |run: &Path| Weights::load(&run.join("octave.safetensors")).unwrap();
+    let (a, b) = (load(&whole), load(&killed));
+    a.check(&zoo::octave(), "whole").unwrap();
+    assert_eq!(a.notes["recipe"], std::fs::read_to_string(&recipe).unwrap());
+    for (name, array) in &a.arrays {
+        let other = &b.arrays[name];
+        let size = array.data.iter().map(|v| v.abs()).fold(1e-3, f32::max);
+        let worst = array.data.iter().zip(&other.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-4 * size, "{name} differs by {worst}");
+    }
+}
+
+#[test]
+fn three_levels_are_trained_one_after_the_other_and_run_as_a_cascade() {
+    let data = data();
+    let run = data.path().join("run");
+    for recipe in [octave(data.path(), 20), windows(data.path(), "refine24", 2), windows(data.path(), "refine48", 3)] {
+        let output = train(&recipe, data.path(), &run, &["--resume"]).output().unwrap();
+        assert!(output.status.success(), "{}: {}", recipe.display(), text(&output));
+    }
+    assert!(run.join("mined-refine48-2.safetensors").exists());
+    let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/shipped.toml");
+    std::fs::copy(settings, run.join("cascade.toml")).unwrap();
+    let cascade = facecascade::Cascade::load(&run.join("cascade.toml"), Default::default()).unwrap();
+    cascade.detect(&image::open(data.path().join("wider/train/3.png")).unwrap().to_rgb8()).unwrap();
+    // What is done stays done.
+    let before = steps(&run).len();
+    let output = train(&octave(data.path(), 20), data.path(), &run, &["--resume"]).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(steps(&run).len(), before);
+}
+
+#[test]
+fn what_is_wrong_with_a_recipe_a_folder_or_a_run_is_said_in_one_line() {
+    let data = data();
+    let folder = data.path();
+    let wrong = folder.join("wrong.toml");
+    let fails = |recipe: &Path, data: &Path, run: &str, named: &[&str]| {
+        let output = train(recipe, data, &folder.join(run), &["-q"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        let message = text(&output);
+        assert!(named.iter().all(|n| message.contains(n)), "{message} lacks one of {named:?}");
+        assert!(message.lines().count() <= 6, "{message}");
+    };
+    let good = std::fs::read_to_string(octave(folder, 2)).unwrap();
+    std::fs::write(&wrong, good.replace("background", "backgruond")).unwrap();
+    fails(&wrong, folder, "a", &["wrong.toml", "backgruond"]);
+    std::fs::write(&wrong, good.replace("\"octave\"", "\"octavo\"")).unwrap();
+    fails(&wrong, folder, "a", &["wrong.toml", "octavo", "refine24"]);
+    std::fs::write(&wrong, good.replace("batch = 4", "batch = 0")).unwrap();
+    fails(&wrong, folder, "a", &["wrong.toml", "batch"]);
+    fails(&folder.join("none.toml"), folder, "a", &["none.toml"]);
+    fails(&octave(folder, 2), &folder.join("nowhere"), "b", &["nowhere"]);
+    std::fs::create_dir(folder.join("c")).unwrap();
+    std::fs::write(folder.join("c/events.jsonl"), "").unwrap();
+    fails(&octave(folder, 2), folder, "c", &["--resume"]);
+}
