@@ -7,7 +7,7 @@ PROGRAM := target/release/facecascade
 
 # Where the demo's results go, what it runs on, and further options: make demo OPTIONS="--cascade mine.toml"
 OUT := out
-CLIP := assets/two-faces-tilting.mp4
+CLIP := assets/three-faces-approaching.mp4
 PICTURES := assets/astronaut.jpg assets/grace_hopper.jpg
 STAGES_OF := assets/grace_hopper.jpg
 OPTIONS :=
