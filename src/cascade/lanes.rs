@@ -19,7 +19,6 @@ mod operations {
     impl Four {
         /// The lowest four bytes, lowest first.
         #[inline(always)]
-        #[allow(unused_unsafe)]
         pub(crate) fn of_bytes(bytes: u32) -> Self {
             // SAFETY: as above.
             unsafe {
@@ -30,7 +29,6 @@ mod operations {
         }
 
         #[inline(always)]
-        #[allow(unused_unsafe)]
         pub(crate) fn of(v: [f32; 4]) -> Self {
             // SAFETY: as above.
             unsafe { Self(_mm_setr_ps(v[0], v[1], v[2], v[3])) }
@@ -38,7 +36,6 @@ mod operations {
 
         /// `self` · a + other · b.
         #[inline(always)]
-        #[allow(unused_unsafe)]
         pub(crate) fn blend(self, a: f32, other: Self, b: f32) -> Self {
             // SAFETY: as above.
             unsafe { Self(_mm_add_ps(_mm_mul_ps(self.0, _mm_set1_ps(a)), _mm_mul_ps(other.0, _mm_set1_ps(b)))) }
@@ -46,7 +43,6 @@ mod operations {
 
         /// Plus `v` in all lanes.
         #[inline(always)]
-        #[allow(unused_unsafe)]
         pub(crate) fn plus(self, v: f32) -> Self {
             // SAFETY: as above.
             unsafe { Self(_mm_add_ps(self.0, _mm_set1_ps(v))) }

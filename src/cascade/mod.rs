@@ -29,6 +29,7 @@ use crate::nets::zoo;
 use proposer::Proposer;
 use refiner::Refiner;
 pub use settings::Settings;
+pub use shipped::weights as shipped_weights;
 use work::Work;
 
 /// Refiners that a cascade may have.

@@ -78,20 +78,15 @@ impl Proposer {
 
     fn find_in(&self, level: &Level, work: &mut Work) {
         let (w, h) = (level.width, level.height);
-        work.input.resize(level.pixels.len(), 0.0);
-        for (out, v) in work.input.iter_mut().zip(&level.pixels) {
-            *out = crops::normalise(*v);
-        }
-        let Some(cells) = self.engine.trunk(&work.input, 1, h, w, &mut work.scratch) else { return };
+        let Some(cells) = self.engine.trunk_rgb(&level.pixels, 1, h, w, &mut work.scratch) else { return };
         work.count(self.engine.multiply_adds(h, w));
         let head = if self.octave { Output::Octave } else { Output::Face };
         let outputs = self.engine.head(head, None, &mut work.scratch);
         let numbers = outputs.len() / (cells.h * cells.w).max(1);
         work.rows.clear();
         let mut looked_at = 0;
-        let cell = |i: usize| (i % cells.w, i / cells.w);
         for (i, outputs) in outputs.chunks_exact(numbers.max(1)).enumerate() {
-            let (column, row) = cell(i);
+            let (column, row) = (i % cells.w, i / cells.w);
             if self.octave {
                 looked_at += OCTAVE_SIZES.len();
                 for (size, numbers) in OCTAVE_SIZES.iter().zip(outputs.chunks_exact(OCTAVE_NUMBERS)) {

@@ -11,7 +11,10 @@ pub(super) const SETTINGS: &str = include_str!("../../models/shipped.toml");
 const WEIGHTS: &[(&str, &[u8])] = &[];
 
 /// The built-in weights of `net`.
-pub(super) fn weights(net: &str) -> Result<Weights> {
+///
+/// # Errors
+/// If it is not one of the nets that ship.
+pub fn weights(net: &str) -> Result<Weights> {
     let Some((_, bytes)) = WEIGHTS.iter().find(|(name, _)| *name == net) else {
         let reason =
             "not built into this program; train them (facecascade train all) and load them from a settings file";

@@ -16,7 +16,7 @@ impl Resizer {
             to.2.copy_from_slice(&from.2[..to.0 * to.1 * 3]);
             return;
         }
-        let filter = if from.0 % to.0 == 0 && from.1 % to.1 == 0 {
+        let filter = if from.0.is_multiple_of(to.0) && from.1.is_multiple_of(to.1) {
             FilterType::Box
         } else if from.0 > to.0 || from.1 > to.1 {
             FilterType::Hamming

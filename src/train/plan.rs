@@ -2,16 +2,19 @@
 //! that was killed goes on where its last checkpoint stands.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rand_distr::{Distribution, StandardNormal};
 
 use super::events::{Event, Events};
+use super::mining::{self, Pool};
 use super::octave::Octave;
 use super::pictures::{self, Picture};
-use super::recipe::{Recipe, SampleSettings};
+use super::recipe::{Recipe, SampleSettings, WindowSettings};
 use super::trainer::{self, End, Stage};
+use super::windows::{Sources, Windows};
+use crate::cascade::{self, Cascade};
 use crate::dataset::{self, Split};
 use crate::error::{Error, Result};
 use crate::nets::weights::Weights;
@@ -123,6 +126,15 @@ fn stage(
             let task = Octave::new(&data.pictures, &data.negatives, *background, &mut rng);
             trainer::train(&task, &stage, weights, events)?
         }
+        SampleSettings::Windows(windows) => {
+            data.load(settings, events)?;
+            data.load_faces(settings, events)?;
+            let Some(pool) = mined(windows, recipe, round, &name, settings, data, events)? else {
+                return Ok(Outcome::Stopped);
+            };
+            let task = Windows::new(net.side, windows, data.sources(), &pool, &mut rng);
+            trainer::train(&task, &stage, weights, events)?
+        }
     };
     let End::Done(mut weights) = end else { return Ok(Outcome::Stopped) };
     let samples = (schedule.steps * schedule.batch) as u64;
@@ -141,11 +153,70 @@ fn stage(
     Ok(Outcome::Done)
 }
 
+/// The windows for a round: mined before its net's first round and where a round asks for it, else those of the round
+/// before. `None`: stopped.
+fn mined(
+    windows: &WindowSettings,
+    recipe: &Recipe,
+    round: usize,
+    name: &str,
+    settings: &Settings<'_>,
+    data: &Data,
+    events: &mut Events<'_>,
+) -> Result<Option<Pool>> {
+    if windows.level < 2 {
+        return Ok(Some(Pool::default()));
+    }
+    let path = |round: usize| settings.run.join(format!("mined-{}-{}.safetensors", recipe.net, round + 1));
+    if let Some(last) = (0..=round).rev().find(|r| path(*r).exists())
+        && (last == round || !recipe.rounds[round].mine)
+    {
+        return Pool::load(&path(last)).map(Some);
+    }
+    let began = Instant::now();
+    let so_far = cascade(windows, windows.level - 2, settings)?;
+    let whole = if round > 0 { Some(cascade(windows, windows.level - 1, settings)?) } else { None };
+    let (done, of) = (AtomicUsize::new(0), data.pictures.len() + data.negatives.len());
+    let progress = |_: usize, _: usize| {
+        done.fetch_add(1, Ordering::Relaxed);
+    };
+    let stage = format!("mining for {name}");
+    let pool = watched(&stage, &done, of, events, || {
+        mining::mine(&so_far, whole.as_ref(), data.sources(), windows, settings.threads, settings.stop, &progress)
+    })?;
+    if settings.stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    pool.save(&path(round))?;
+    let samples = (pool.faces.len() + pool.negatives.len() + pool.hard.len()) as u64;
+    events.push(&Event::Done { stage, seconds: began.elapsed().as_secs_f64(), samples })?;
+    Ok(Some(pool))
+}
+
+/// The levels trained so far with `refiners` refiners, at the thresholds of mining. Nets that this run has not trained are
+/// the ones that ship.
+fn cascade(windows: &WindowSettings, refiners: usize, settings: &Settings<'_>) -> Result<Cascade> {
+    let mut cascade = cascade::Settings::shipped()?.with_refiners(refiners);
+    let thresholds = &windows.mining_thresholds;
+    cascade.proposer.threshold = thresholds.first().copied().unwrap_or(cascade.proposer.threshold);
+    for (refiner, threshold) in cascade.refiners.iter_mut().zip(thresholds.iter().skip(1)) {
+        refiner.threshold = *threshold;
+    }
+    let weights = |net: &str| {
+        let path = settings.run.join(format!("{net}.safetensors"));
+        if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
+    };
+    let options = cascade::Options { min_face: windows.mining_min_face, ..Default::default() };
+    Cascade::from_parts(cascade, &weights, options)
+}
+
 /// Pictures, read when the first stage needs them.
 #[derive(Debug, Default)]
 struct Data {
     pictures: Vec<Picture>,
     negatives: Vec<Picture>,
+    faces: Vec<Picture>,
+    portraits: Vec<Picture>,
 }
 
 impl Data {
@@ -156,6 +227,19 @@ impl Data {
         }
         Ok(())
     }
+
+    fn load_faces(&mut self, settings: &Settings<'_>, events: &mut Events<'_>) -> Result<()> {
+        if self.faces.is_empty() {
+            self.faces = read("wider_faces", &dataset::wider_faces(&settings.data)?, settings, events)?;
+            self.portraits = read("mtfl/train", &dataset::mtfl(&settings.data, Split::Train)?, settings, events)?;
+        }
+        Ok(())
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        let Self { pictures, negatives, faces, portraits } = self;
+        Sources { pictures, negatives, faces, portraits }
+    }
 }
 
 /// Decodes a set on all threads, telling how far it is.
@@ -165,19 +249,30 @@ fn read(
     settings: &Settings<'_>,
     events: &mut Events<'_>,
 ) -> Result<Vec<Picture>> {
-    let done = std::sync::atomic::AtomicUsize::new(0);
-    let (stage, of) = (format!("reading {name}"), list.len() as u64);
+    let done = AtomicUsize::new(0);
+    let progress = |_| {
+        done.fetch_add(1, Ordering::Relaxed);
+    };
+    watched(&format!("reading {name}"), &done, list.len(), events, || {
+        pictures::load(list, crate::cascade::crops::SHORTEST, settings.threads, &progress)
+    })
+}
+
+/// Runs long work on a thread of its own and tells the observer how far it is, ten times a second.
+fn watched<T: Send>(
+    stage: &str,
+    done: &AtomicUsize,
+    of: usize,
+    events: &mut Events<'_>,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
     std::thread::scope(|scope| {
-        let loading = scope.spawn(|| {
-            pictures::load(list, 24, settings.threads, &|_| {
-                done.fetch_add(1, Ordering::Relaxed);
-            })
-        });
-        while !loading.is_finished() {
+        let thread = scope.spawn(work);
+        while !thread.is_finished() {
             std::thread::sleep(Duration::from_millis(100));
             let done = done.load(Ordering::Relaxed) as u64;
-            events.push(&Event::Progress { stage: stage.clone(), done, of })?;
+            events.push(&Event::Progress { stage: stage.to_string(), done, of: of as u64 })?;
         }
-        loading.join().unwrap_or_else(|_| Err(Error::Backend("reading pictures panicked".into())))
+        thread.join().unwrap_or_else(|_| Err(Error::Backend(format!("{stage}: a thread panicked"))))
     })
 }

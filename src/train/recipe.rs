@@ -45,6 +45,70 @@ pub enum SampleSettings {
         /// Share of crops from pictures without faces.
         background: f64,
     },
+    /// Single windows: for all other nets.
+    Windows(WindowSettings),
+}
+
+/// How windows are drawn and labelled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowSettings {
+    /// The cascade's level that the net is for: from 2 on, windows that the levels before hand on are mined.
+    pub level: usize,
+    /// IoU (of squares) from which a window counts as a face.
+    #[serde(default = "default_positive")]
+    pub positive: f32,
+    /// IoU from which a window is moved onto its face.
+    #[serde(default = "default_part")]
+    pub part: f32,
+    /// IoU below which a window counts as background.
+    #[serde(default = "default_negative")]
+    pub negative: f32,
+    /// Height of the smallest face learned from, pixels.
+    pub smallest: f32,
+    /// Share of samples that are mined windows on faces.
+    #[serde(default)]
+    pub mined: f64,
+    /// Share of samples that are backgrounds.
+    #[serde(default)]
+    pub negatives: f64,
+    /// Share of the backgrounds that are squares at random, not mined.
+    #[serde(default)]
+    pub random: f64,
+    /// Share of the backgrounds that the net itself took for faces before this round.
+    #[serde(default)]
+    pub hard: f64,
+    /// Share of the windows built round faces that are moved far off.
+    #[serde(default)]
+    pub shifted: f64,
+    /// Share of those that come from faces cut out at full resolution (`wider_faces/`).
+    #[serde(default)]
+    pub faces: f64,
+    /// Share of those that come from portraits (`mtfl/`).
+    #[serde(default)]
+    pub portraits: f64,
+    /// Thresholds at mining, level 1 first; at or below those of detection.
+    #[serde(default)]
+    pub mining_thresholds: Vec<f32>,
+    /// Smallest face at mining, pixels.
+    #[serde(default = "default_mining_face")]
+    pub mining_min_face: f32,
+}
+
+fn default_positive() -> f32 {
+    0.65
+}
+
+fn default_part() -> f32 {
+    0.4
+}
+
+fn default_negative() -> f32 {
+    0.25
+}
+
+fn default_mining_face() -> f32 {
+    18.0
 }
 
 /// One round of training.
@@ -53,6 +117,9 @@ pub enum SampleSettings {
 pub struct Round {
     /// Steps, batch and rates.
     pub schedule: Schedule,
+    /// Whether windows are mined anew before it, those that the net itself takes for faces included.
+    #[serde(default)]
+    pub mine: bool,
 }
 
 impl Recipe {
@@ -74,6 +141,19 @@ impl Recipe {
             }
             if recipe.shards == 0 || recipe.shards > s.batch {
                 return fail("shards must be between 1 and batch");
+            }
+        }
+        if let SampleSettings::Windows(w) = &recipe.samples {
+            if !(1..=3).contains(&w.level) {
+                return fail("samples.level must be 1, 2 or 3");
+            }
+            if !(0.0 < w.negative && w.negative <= w.positive && 0.0 < w.part && w.positive < 1.0 && w.smallest > 0.0) {
+                return fail("samples: 0 < negative ≤ positive < 1, part > 0 and smallest > 0 are needed");
+            }
+            let shares = [w.mined, w.negatives, w.random, w.hard, w.shifted, w.faces, w.portraits];
+            let sums = [w.mined + w.negatives, w.faces + w.portraits];
+            if shares.iter().chain(&sums).any(|s| !(0.0..=1.0).contains(s)) {
+                return fail("samples: shares, mined + negatives and faces + portraits must lie in 0..1");
             }
         }
         recipe.zoo_net().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
@@ -101,4 +181,8 @@ impl Recipe {
 }
 
 /// The recipes of the cascade that ships, in the order of training: file name and text.
-pub const SHIPPED: [(&str, &str); 1] = [("models/octave.toml", include_str!("../../models/octave.toml"))];
+pub const SHIPPED: [(&str, &str); 3] = [
+    ("models/octave.toml", include_str!("../../models/octave.toml")),
+    ("models/refine24.toml", include_str!("../../models/refine24.toml")),
+    ("models/refine48.toml", include_str!("../../models/refine48.toml")),
+];

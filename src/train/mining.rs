@@ -1,0 +1,187 @@
+//! What the cascade trained so far lets through on the training pictures: hard negatives and badly framed faces for the next
+//! level.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::pictures::{Picture, is_clear};
+use super::recipe::WindowSettings;
+use super::windows::Sources;
+use crate::cascade::Cascade;
+use crate::error::{Error, Result};
+use crate::geometry::Rect;
+use crate::nets::weights::{Array, Weights};
+
+/// A mined window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pooled {
+    /// Index of its picture: those with faces first, then those without.
+    pub picture: usize,
+    /// The face it lies on, if any.
+    pub face: Option<usize>,
+    /// A square, picture pixels.
+    pub window: Rect,
+}
+
+/// Mined windows of one stage.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Pool {
+    /// On faces.
+    pub faces: Vec<Pooled>,
+    /// Off all faces.
+    pub negatives: Vec<Pooled>,
+    /// Off all faces, and taken for one by the net itself as it was before this round.
+    pub hard: Vec<Pooled>,
+}
+
+/// Pictures looked at, in all, and how far it is.
+pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
+/// Windows that `so_far` (the levels before the net) hands on become `faces` and `negatives`; those that `whole` (with the
+/// net itself, in later rounds) hands on and that are none become `hard`.
+///
+/// # Errors
+/// If a detection thread fails.
+pub fn mine(
+    so_far: &Cascade,
+    whole: Option<&Cascade>,
+    sources: Sources<'_>,
+    settings: &WindowSettings,
+    threads: usize,
+    stop: &std::sync::atomic::AtomicBool,
+    progress: Progress<'_>,
+) -> Result<Pool> {
+    let of = sources.pictures.len() + sources.negatives.len();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut pool = Pool::default();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(picture) = (index < of && !stop.load(Ordering::Relaxed)).then(|| sources.pooled(index)).flatten()
+            else {
+                return Ok(pool);
+            };
+            progress(index + 1, of);
+            let Some(rgb) = to_rgb(picture) else { continue };
+            for window in so_far.windows_after(&rgb, so_far.levels())? {
+                sort_in(&mut pool, index, picture, &window.rect.to_square(), settings);
+            }
+            if let Some(whole) = whole {
+                for window in whole.windows_after(&rgb, whole.levels())? {
+                    let window = window.rect.to_square();
+                    if is_background(picture, &window, settings.negative) {
+                        pool.hard.push(Pooled { picture: index, face: None, window });
+                    }
+                }
+            }
+        }
+    };
+    let parts: Vec<Result<Pool>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|_| Err(Error::Backend("a mining thread panicked".into()))))
+            .collect()
+    });
+    let mut all = Pool::default();
+    for part in parts {
+        let part = part?;
+        all.faces.extend(part.faces);
+        all.negatives.extend(part.negatives);
+        all.hard.extend(part.hard);
+    }
+    // Threads took the pictures in turns; a run with other threads finds the same order.
+    for list in [&mut all.faces, &mut all.negatives, &mut all.hard] {
+        list.sort_by_key(|p| p.picture);
+    }
+    Ok(all)
+}
+
+fn to_rgb(picture: &Picture) -> Option<image::RgbImage> {
+    let level = picture.pyramid.levels.first()?;
+    image::RgbImage::from_raw(level.width as u32, level.height as u32, level.pixels.clone())
+}
+
+fn sort_in(pool: &mut Pool, index: usize, picture: &Picture, window: &Rect, settings: &WindowSettings) {
+    let best = (0..picture.faces.len())
+        .map(|f| (f, picture.faces[f].rect.to_square().iou(window)))
+        .max_by(|a, b| a.1.total_cmp(&b.1));
+    if let Some((face, iou)) = best
+        && iou >= settings.part.min(settings.negative)
+    {
+        let truth = &picture.faces[face];
+        if iou >= settings.part && is_clear(truth) && truth.rect.h >= settings.smallest {
+            pool.faces.push(Pooled { picture: index, face: Some(face), window: *window });
+        }
+    } else if is_background(picture, window, settings.negative) {
+        pool.negatives.push(Pooled { picture: index, face: None, window: *window });
+    }
+}
+
+/// Whether a window overlaps every face by less than `iou`, and does not lie mostly on one that is neither face nor
+/// background.
+fn is_background(picture: &Picture, window: &Rect, iou: f32) -> bool {
+    picture.faces.iter().all(|face| {
+        let square = face.rect.to_square();
+        let unclear = !is_clear(face) || face.rect.h < 10.0;
+        square.iou(window) < iou && !(unclear && window.intersection(&square) >= 0.5 * window.area())
+    })
+}
+
+impl Pool {
+    /// Writes the pool, so that a resumed run goes on with the same.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut file = Weights::default();
+        for (name, list) in [("faces", &self.faces), ("negatives", &self.negatives), ("hard", &self.hard)] {
+            let mut data = Vec::with_capacity(list.len() * 5);
+            for p in list {
+                // Indices are far below 2^24, where 32-bit floats are exact.
+                data.extend([p.picture as f32, p.face.map_or(-1.0, |f| f as f32), p.window.x, p.window.y, p.window.w]);
+            }
+            file.arrays.insert(name.into(), Array { shape: vec![list.len(), 5], data });
+        }
+        file.save(path)
+    }
+
+    /// Reads what [`Self::save`] wrote.
+    ///
+    /// # Errors
+    /// If it isn't such a file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let file = Weights::load(path)?;
+        let list = |name: &str| {
+            let rows = file.get(name)?.chunks_exact(5);
+            Ok::<_, Error>(
+                rows.map(|v| Pooled {
+                    picture: v[0] as usize,
+                    face: (v[1] >= 0.0).then_some(v[1] as usize),
+                    window: Rect::new(v[2], v[3], v[4], v[4]),
+                })
+                .collect(),
+            )
+        };
+        Ok(Self { faces: list("faces")?, negatives: list("negatives")?, hard: list("hard")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_reads_back_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let pooled = |i: usize, face| Pooled { picture: i, face, window: Rect::new(i as f32 * 1.5, -3.25, 24.0, 24.0) };
+        let pool = Pool {
+            faces: (0..5).map(|i| pooled(i, Some(i * 7))).collect(),
+            negatives: (0..9000).map(|i| pooled(i, None)).collect(),
+            hard: Vec::new(),
+        };
+        let path = folder.path().join("mined.safetensors");
+        pool.save(&path).unwrap();
+        assert_eq!(Pool::load(&path).unwrap(), pool);
+    }
+}

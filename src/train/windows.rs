@@ -1,0 +1,289 @@
+//! Samples of nets that look at one window: faces misplaced at random, windows that the cascade so far lets through, and
+//! backgrounds. A window's labels follow from its overlap with the face, in the crop as the net sees it.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::augment::{self, Light};
+use super::loss;
+use super::mining::{Pool, Pooled};
+use super::pictures::{Picture, box_in_crop, is_clear};
+use super::recipe::WindowSettings;
+use super::task::{Figures, Prediction, Samples, Task};
+use crate::cascade::calibration;
+use crate::cascade::crops::{self, Placement};
+use crate::geometry::Rect;
+use crate::nets::spec::Output;
+
+/// Share of the hardest samples of a batch whose face loss counts (Shrivastava et al. 2016; .7 as in MTCNN).
+const HARDEST: f32 = 0.7;
+const CALIBRATION_WEIGHT: f32 = 0.3;
+const BOX_BETA: f32 = 0.05;
+
+/// What is right for one window.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Target {
+    /// Face or background; `None`: neither.
+    pub face: Option<bool>,
+    /// The face's box in a window that overlaps it enough to be moved onto it: calibration class and regression.
+    pub shift: Option<(usize, [f32; 4])>,
+}
+
+/// Pictures that windows are drawn from.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    /// Whole pictures with faces.
+    pub pictures: &'a [Picture],
+    /// Pictures without.
+    pub negatives: &'a [Picture],
+    /// Single faces cut out at full resolution.
+    pub faces: &'a [Picture],
+    /// The same from portraits.
+    pub portraits: &'a [Picture],
+}
+
+impl<'a> Sources<'a> {
+    /// A picture by the index that pools use: those with faces first, then those without.
+    pub fn pooled(&self, index: usize) -> Option<&'a Picture> {
+        self.pictures.get(index).or_else(|| self.negatives.get(index - self.pictures.len()))
+    }
+}
+
+/// The task of a net on windows.
+#[derive(Debug)]
+pub struct Windows<'a> {
+    side: usize,
+    settings: WindowSettings,
+    sources: Sources<'a>,
+    pool: &'a Pool,
+    light: Light,
+    in_pictures: Faces<'a>,
+    in_faces: Faces<'a>,
+    in_portraits: Faces<'a>,
+}
+
+impl<'a> Windows<'a> {
+    /// Windows of `side` × `side` pixels.
+    pub fn new(side: usize, settings: &WindowSettings, sources: Sources<'a>, pool: &'a Pool, rng: &mut StdRng) -> Self {
+        Self {
+            side,
+            settings: settings.clone(),
+            sources,
+            pool,
+            light: Light::new(rng),
+            in_pictures: Faces::new(sources.pictures, settings.smallest),
+            in_faces: Faces::new(sources.faces, settings.smallest),
+            in_portraits: Faces::new(sources.portraits, settings.smallest),
+        }
+    }
+
+    /// A picture, a window on it, and its face where it is meant to have one.
+    fn place(&self, rng: &mut StdRng) -> (&'a Picture, Placement, Option<&'a Rect>) {
+        let s = &self.settings;
+        let at: f64 = rng.random();
+        if at < s.mined && !self.pool.faces.is_empty() {
+            return self.pooled(rng, &self.pool.faces);
+        }
+        if at < s.mined + s.negatives {
+            if !self.pool.hard.is_empty() && rng.random_bool(s.hard) {
+                return self.pooled(rng, &self.pool.hard);
+            }
+            if !self.pool.negatives.is_empty() && !rng.random_bool(s.random) {
+                return self.pooled(rng, &self.pool.negatives);
+            }
+            return self.background(rng);
+        }
+        let from: f64 = rng.random();
+        let faces = if from < s.faces && !self.in_faces.is_empty() {
+            &self.in_faces
+        } else if from < s.faces + s.portraits && !self.in_portraits.is_empty() {
+            &self.in_portraits
+        } else {
+            &self.in_pictures
+        };
+        if faces.is_empty() {
+            return self.background(rng);
+        }
+        let (picture, face) = faces.draw(rng);
+        // Some far off, so that the net learns what is no longer a face but still near one.
+        let (scale, shift): (f32, f32) = match rng.random::<f64>() {
+            u if u < s.shifted => (0.4, 0.5),
+            u if u < 0.3 => (0.24, 0.25),
+            _ => (0.20, 0.18),
+        };
+        let square = face.to_square();
+        let (x, y) = square.center();
+        let side = square.w * rng.random_range(-scale..scale).exp();
+        let mut off = || rng.random_range(-shift..shift) * square.w;
+        let (cx, cy) = (x + off(), y + off());
+        (picture, self.turned(rng, Placement::upright(cx, cy, side)), Some(face))
+    }
+
+    fn pooled(&self, rng: &mut StdRng, pool: &[Pooled]) -> (&'a Picture, Placement, Option<&'a Rect>) {
+        let pooled = &pool[rng.random_range(0..pool.len())];
+        let Some(picture) = self.sources.pooled(pooled.picture) else { return self.background(rng) };
+        let face = pooled.face.and_then(|f| picture.faces.get(f)).map(|f| &f.rect);
+        let (cx, cy) = pooled.window.center();
+        let side = pooled.window.w;
+        // A little off, so that a window is never seen twice the same.
+        let mut off = || rng.random_range(-0.03..0.03) * side;
+        let at = Placement::upright(cx + off(), cy + off(), side * rng.random_range(-0.04f32..0.04).exp());
+        (picture, self.turned(rng, at), face)
+    }
+
+    /// A square at random that overlaps no face.
+    fn background(&self, rng: &mut StdRng) -> (&'a Picture, Placement, Option<&'a Rect>) {
+        let all = self.sources.pictures.len() + self.sources.negatives.len();
+        loop {
+            let Some(picture) = self.sources.pooled(rng.random_range(0..all)) else { continue };
+            let (w, h) = picture.size();
+            let largest = w.min(h).max(self.settings.smallest + 1.0);
+            let side = self.settings.smallest * (largest / self.settings.smallest).powf(rng.random());
+            let mut along = |size: f32| rng.random_range(0.0..=1.0) * (size - side) + side / 2.0;
+            let (cx, cy) = (along(w), along(h));
+            let window = Rect::square(cx, cy, side);
+            let free = |f: &crate::dataset::Truth| f.rect.to_square().iou(&window) < self.settings.negative;
+            if picture.faces.iter().all(free) {
+                return (picture, self.turned(rng, Placement::upright(cx, cy, side)), None);
+            }
+        }
+    }
+
+    fn turned(&self, rng: &mut StdRng, at: Placement) -> Placement {
+        Placement { angle: augment::angle(rng, 0.2), mirror: rng.random(), ..at }
+    }
+
+    fn target(&self, at: &Placement, face: Option<&Rect>) -> Target {
+        let Some(face) = face else { return Target { face: Some(false), shift: None } };
+        let side = self.side as f32;
+        let window = Rect::new(0.0, 0.0, side, side);
+        let face = box_in_crop(face, at, self.side);
+        let iou = window.iou(&face.to_square());
+        let s = &self.settings;
+        Target {
+            face: if iou >= s.positive { Some(true) } else { (iou < s.negative).then_some(false) },
+            shift: (iou >= s.part)
+                .then(|| (calibration::label(&window, &face), calibration::encode_box(&window, &face))),
+        }
+    }
+}
+
+impl Task for Windows<'_> {
+    type Targets = Vec<Target>;
+
+    fn draw(&self, rng: &mut StdRng, n: usize) -> Samples<Vec<Target>> {
+        let len = self.side * self.side * 3;
+        let mut input = vec![0.0; n * len];
+        let mut targets = Vec::with_capacity(n);
+        for crop in input.chunks_exact_mut(len) {
+            let (picture, at, face) = self.place(rng);
+            let coarser = usize::from(rng.random_bool(0.15));
+            crops::sample(&picture.pyramid, coarser, &at, self.side, crop);
+            self.light.change(rng, crop);
+            targets.push(self.target(&at, face));
+        }
+        Samples { input, n, side: self.side, targets }
+    }
+
+    fn loss(&self, targets: &Vec<Target>, predictions: &mut [Prediction]) -> Figures {
+        let mut figures = Figures::default();
+        for head in predictions {
+            match head.output {
+                Output::Face => face_loss(targets, head, &mut figures),
+                Output::Calibration => calibration_loss(targets, head, &mut figures),
+                Output::Box => box_loss(targets, head, &mut figures),
+                Output::Octave => {}
+            }
+        }
+        figures
+    }
+}
+
+/// Cross-entropy over the hardest samples. A head of two numbers (background, face) counts by their difference.
+fn face_loss(targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
+    let width = head.values.len() / targets.len().max(1);
+    let logit = |v: &[f32]| if width == 2 { v[1] - v[0] } else { v[0] };
+    let mut losses: Vec<(f32, f32, usize)> = Vec::with_capacity(targets.len());
+    for (i, (values, target)) in head.values.chunks_exact(width).zip(targets).enumerate() {
+        let Some(face) = target.face else { continue };
+        let logit = logit(values);
+        let (loss, gradient) = loss::cross_entropy(logit, face);
+        losses.push((loss, gradient, i));
+        figures.right += f64::from(u8::from((logit > 0.0) == face));
+        figures.decisions += 1.0;
+    }
+    losses.sort_by(|a, b| b.0.total_cmp(&a.0));
+    losses.truncate((losses.len() as f32 * HARDEST).ceil() as usize);
+    let share = 1.0 / losses.len().max(1) as f32;
+    for (loss, gradient, i) in losses {
+        figures.loss += f64::from(loss * share);
+        let gradients = &mut head.gradient[i * width..(i + 1) * width];
+        gradients[width - 1] = gradient * share;
+        if width == 2 {
+            gradients[0] = -gradient * share;
+        }
+    }
+}
+
+fn calibration_loss(targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
+    let alone = figures.decisions == 0.0;
+    let classes = calibration::CLASSES.len();
+    let share = 1.0 / targets.iter().filter(|t| t.shift.is_some()).count().max(1) as f32;
+    let rows = head.values.chunks_exact(classes).zip(head.gradient.chunks_exact_mut(classes));
+    for ((values, gradient), target) in rows.zip(targets) {
+        let Some((class, _)) = target.shift else { continue };
+        let loss = loss::softmax_cross_entropy(values, class, CALIBRATION_WEIGHT * share, gradient);
+        figures.loss += f64::from(CALIBRATION_WEIGHT * share * loss);
+        if alone {
+            // A net that only calibrates is judged by its classes.
+            let best = (0..classes).max_by(|a, b| values[*a].total_cmp(&values[*b]));
+            figures.right += f64::from(u8::from(best == Some(class)));
+            figures.decisions += 1.0;
+        }
+    }
+}
+
+fn box_loss(targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
+    let share = 1.0 / targets.iter().filter(|t| t.shift.is_some()).count().max(1) as f32;
+    let rows = head.values.chunks_exact(4).zip(head.gradient.chunks_exact_mut(4));
+    for ((values, gradient), target) in rows.zip(targets) {
+        let Some((_, right)) = target.shift else { continue };
+        for i in 0..4 {
+            let (loss, slope) = loss::smooth_l1(values[i] - right[i], BOX_BETA);
+            gradient[i] = slope * share;
+            figures.loss += f64::from(loss * share);
+        }
+    }
+}
+
+/// Faces that windows can be built round, with how often each is drawn.
+#[derive(Debug)]
+struct Faces<'a> {
+    list: Vec<(&'a Picture, &'a Rect)>,
+    cumulative: Vec<f64>,
+}
+
+impl<'a> Faces<'a> {
+    fn new(pictures: &'a [Picture], smallest: f32) -> Self {
+        let (mut list, mut cumulative, mut sum) = (Vec::new(), Vec::new(), 0.0);
+        for picture in pictures {
+            let fit = |f: &&crate::dataset::Truth| is_clear(f) && f.rect.h >= smallest;
+            let crowd = picture.faces.iter().filter(fit).count();
+            for face in picture.faces.iter().filter(fit) {
+                sum += (8.0 / crowd as f64).sqrt().min(1.0) * if face.pose_atypical { 2.5 } else { 1.0 };
+                list.push((picture, &face.rect));
+                cumulative.push(sum);
+            }
+        }
+        Self { list, cumulative }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn draw(&self, rng: &mut StdRng) -> (&'a Picture, &'a Rect) {
+        let at = rng.random_range(0.0..self.cumulative.last().copied().unwrap_or(1.0));
+        self.list[self.cumulative.partition_point(|c| *c < at).min(self.list.len() - 1)]
+    }
+}
