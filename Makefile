@@ -37,11 +37,12 @@ demo: rust
 	$(PROGRAM) inspect $(STAGES_OF) -o $(OUT)/stages.png $(OPTIONS)
 	@echo
 	@echo "Look at:"
-	@echo "  $(OUT)/faces.mp4     the clip with boxes round its faces"
-	@echo "  $(OUT)/faces.jsonl   the same as records, a line a frame"
-	@echo "  $(OUT)/latency.txt   how long each frame took (the table above)"
-	@for picture in $(PICTURES); do echo "  $(OUT)/$${picture##*/}   a picture with boxes"; done
-	@echo "  $(OUT)/stages.png    what each stage of the cascade let through"
+	@say() { printf '  %-22s %s\n' "$$1" "$$2"; }; \
+	say $(OUT)/faces.mp4 "the clip with boxes round its faces"; \
+	say $(OUT)/faces.jsonl "the same as records, a line a frame"; \
+	say $(OUT)/latency.txt "how long each frame took (the table above)"; \
+	for picture in $(PICTURES); do say $(OUT)/$${picture##*/} "a picture with boxes"; done; \
+	say $(OUT)/stages.png "what each stage of the cascade let through"
 
 test: check
 	@tools/packages.sh ffmpeg:ffmpeg kill:procps
@@ -64,8 +65,10 @@ bench: rust
 	@tools/packages.sh cc:build-essential
 	$(CARGO) bench --locked --bench nets
 	$(CARGO) bench --locked --bench frame
-	@if [ -f $(PEERS)/peers.py ]; then $(PEERS_PYTHON) tools/bench_peers.py $(PEERS); \
-	else echo "No other detectors in $(PEERS): not compared."; fi
+	@if ! [ -f $(PEERS)/peers.py ]; then echo "No other detectors in $(PEERS): not compared."; \
+	elif ! $(PEERS_PYTHON) -c "import cv2, numpy, onnxruntime" 2>/dev/null; then \
+	echo "$(PEERS_PYTHON) lacks $(PEERS)/requirements.txt: not compared (PEERS_PYTHON names another)."; \
+	else $(PEERS_PYTHON) tools/bench_peers.py $(PEERS); fi
 
 live:
 	@echo "The live preview is not built yet. make demo shows what there is; \
