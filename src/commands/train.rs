@@ -39,6 +39,9 @@ pub(crate) struct TrainArgs {
 static STOP: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn run(args: TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
+    // Shards already use every core; candle's own threads, which wait by spinning, would only be in their way.
+    // SAFETY: no other thread has been started yet that could read the environment.
+    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     let recipes = recipes(&args.what)?;
     let _ = ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed));
     let settings = plan::Settings {

@@ -1,18 +1,22 @@
-//! The training engine: a net's list of layers as candle tensors. On the CPU it runs on our own ops ([`ops`]), elsewhere
+//! The training engine: a net's list of layers as candle tensors. On the CPU it runs on our own ops ([`chain`]), elsewhere
 //! (CUDA), or when asked to, on candle's.
 
-mod ops;
+mod buffers;
+mod chain;
+mod step;
 mod stock;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
 use rand::rngs::StdRng;
 
-use self::ops::{Kind, Linear, Pool, Saved};
-use super::kernels::NormStats;
-use super::spec::{Layer, Net, Output};
+use self::buffers::Buffers;
+use self::chain::{Chain, Tape};
+use self::step::{Kind, Step};
+use super::kernels::{NormStats, Shape};
+use super::spec::{Dims, Layer, Net, Output};
 use super::weights::{Array, Role, Slot, Weights, head_path, path, slots};
 use crate::error::{Error, Result};
 
@@ -33,6 +37,7 @@ pub struct Model {
     slots: Vec<Slot>,
     vars: BTreeMap<String, Var>,
     device: Device,
+    buffers: Buffers,
 }
 
 /// How a forward pass runs: batch statistics and dropout (training), or running statistics.
@@ -66,7 +71,7 @@ impl Model {
             })
             .collect::<Result<_>>()?;
         let ops = if device.is_cpu() { ops } else { Ops::Stock };
-        Ok(Self { net: net.clone(), ops, slots, vars, device: device.clone() })
+        Ok(Self { net: net.clone(), ops, slots, vars, device: device.clone(), buffers: Buffers::default() })
     }
 
     /// The net.
@@ -124,24 +129,24 @@ impl Model {
     fn layers(&self, layers: &[Layer], parent: &str, mut x: Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let mut i = 0;
         while i < layers.len() {
+            if self.ops == Ops::Own {
+                let (y, count) = self.chain(layers, parent, i, &x, mode)?;
+                if count > 0 {
+                    (x, i) = (y, i + count);
+                    continue;
+                }
+            }
             let here = path(parent, i);
             if layers[i].is_linear() {
-                let norm = layers.get(i + 1) == Some(&Layer::BatchNorm);
-                let relu = layers.get(i + 1 + usize::from(norm)) == Some(&Layer::Relu);
+                let (norm, relu, count) = followers(layers, i);
                 let norm_path = norm.then(|| path(parent, i + 1));
-                x = self.linear(&layers[i], &here, norm_path.as_deref(), relu, &x, mode)?;
-                i += 1 + usize::from(norm) + usize::from(relu);
+                x = self.stock_linear(&layers[i], &here, norm_path.as_deref(), relu, &x, mode)?;
+                i += count;
                 continue;
             }
             x = match &layers[i] {
-                Layer::MaxPool { size, stride, pad } => match self.ops {
-                    Ops::Own => x.apply_op1(Pool { size: *size, stride: *stride, pad: *pad, mean: false })?,
-                    Ops::Stock => stock::max_pool(&x, *size, *stride, *pad)?,
-                },
-                Layer::Shrink(n) => match self.ops {
-                    Ops::Own => x.apply_op1(Pool { size: *n, stride: *n, pad: 0, mean: true })?,
-                    Ops::Stock => stock::shrink(&x, *n)?,
-                },
+                Layer::MaxPool { size, stride, pad } => stock::max_pool(&x, *size, *stride, *pad)?,
+                Layer::Shrink(n) => stock::shrink(&x, *n)?,
                 Layer::Relu => x.relu()?,
                 Layer::Dropout(p) => match mode {
                     Mode::Training { rng, .. } => dropout(&x, *p, rng)?,
@@ -164,7 +169,96 @@ impl Model {
         Ok(x)
     }
 
-    fn linear(
+    /// As many layers from `first` on as one [`Chain`] can run; returns their output and number.
+    fn chain(
+        &self,
+        layers: &[Layer],
+        parent: &str,
+        first: usize,
+        x: &Tensor,
+        mode: &mut Mode<'_>,
+    ) -> Result<(Tensor, usize)> {
+        let training = matches!(mode, Mode::Training { .. });
+        let (n, h, w, c) = x.dims4()?;
+        let mut d = Dims::new(h, w, c);
+        let (mut steps, mut parts, mut norms, mut len) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let mut i = first;
+        while let Some(layer) = layers.get(i) {
+            let small = || self.fault(format!("an input of {h} × {w} is too small at {}", path(parent, i)));
+            let after = layer.dims(d).ok_or_else(small)?;
+            let (kind, kernel, stride, pad) = match layer {
+                Layer::Conv { kernel, stride, pad, .. } => (Kind::Dense, *kernel, *stride, *pad),
+                Layer::Depthwise { kernel, stride, pad } => (Kind::Depthwise, *kernel, *stride, *pad),
+                Layer::MaxPool { size, stride, pad } => (Kind::MaxPool, *size, *stride, *pad),
+                Layer::Shrink(n) => (Kind::MeanPool, *n, *n, 0),
+                Layer::Dense(_) => {
+                    d = Dims::new(1, 1, d.len());
+                    (Kind::Dense, 1, 1, 0)
+                }
+                Layer::Flatten => {
+                    (d, i) = (after, i + 1);
+                    continue;
+                }
+                _ => break,
+            };
+            let shape = Shape { n, h: d.h, w: d.w, c: d.c, out: after.c, kernel, stride, pad };
+            let (norm, relu, count) = if layer.is_linear() { followers(layers, i) } else { (false, false, 1) };
+            let mut place = |arrays: Vec<Tensor>| -> Result<_> {
+                let from = len;
+                for array in arrays {
+                    len += array.elem_count();
+                    parts.push(array.flatten_all()?);
+                }
+                Ok(from..len)
+            };
+            let norm_path = norm.then(|| path(parent, i + 1));
+            let (weight, affine) = match (layer.is_linear(), &norm_path) {
+                (false, _) => (0..0, 0..0),
+                (true, Some(at)) if training => {
+                    let weight = place(vec![self.array(&path(parent, i), "weight")?.clone()])?;
+                    norms.push(at.clone());
+                    (weight, place(vec![self.array(at, "scale")?.clone(), self.array(at, "shift")?.clone()])?)
+                }
+                (true, at) => {
+                    let (weight, bias) = self.folded(&path(parent, i), at.as_deref())?;
+                    (place(vec![weight])?, place(vec![bias])?)
+                }
+            };
+            steps.push(Step { kind, shape, norm: norm && training, relu, weight, affine });
+            (d, i) = (after, i + count);
+        }
+        if steps.is_empty() {
+            return Ok((x.clone(), 0));
+        }
+        let parameters =
+            if parts.is_empty() { Tensor::zeros(0, DType::F32, &self.device)? } else { Tensor::cat(&parts, 0)? };
+        let tape = Arc::new(Tape::default());
+        let output = [n, d.h, d.w, d.c];
+        let chain = Chain { steps, output, keep: training, tape: tape.clone(), buffers: self.buffers.clone() };
+        let y = x.contiguous()?.apply_op2(&parameters, chain)?;
+        if let Mode::Training { stats, .. } = mode {
+            stats.extend(norms.into_iter().zip(tape.stats()));
+        }
+        Ok((y, i - first))
+    }
+
+    fn array(&self, at: &str, what: &str) -> Result<&Tensor> {
+        Ok(self.var(&format!("{at}.{what}"))?.as_tensor())
+    }
+
+    /// Weights and biases of a linear layer; the running statistics of a batch norm behind it are a scale of the weights
+    /// and a bias.
+    fn folded(&self, here: &str, norm: Option<&str>) -> Result<(Tensor, Tensor)> {
+        let weight = self.array(here, "weight")?;
+        let Some(at) = norm else { return Ok((weight.clone(), self.array(here, "bias")?.clone())) };
+        let deviation = (self.array(at, "variance")? + f64::from(super::weights::NORM_EPSILON))?.sqrt()?;
+        let factor = (self.array(at, "scale")? / deviation)?;
+        let bias = (self.array(at, "shift")? - (self.array(at, "mean")? * &factor)?)?;
+        Ok((weight.broadcast_mul(&factor)?, bias))
+    }
+
+    /// A linear layer on candle's ops, with what follows it.
+    fn stock_linear(
         &self,
         layer: &Layer,
         here: &str,
@@ -173,53 +267,24 @@ impl Model {
         x: &Tensor,
         mode: &mut Mode<'_>,
     ) -> Result<Tensor> {
-        let mut weight = self.var(&format!("{here}.weight"))?.as_tensor().clone();
-        let mut x = x.clone();
-        let (kind, stride, pad) = match layer {
-            Layer::Conv { stride, pad, .. } => (Kind::Dense, *stride, *pad),
-            Layer::Depthwise { stride, pad, .. } => (Kind::Depthwise, *stride, *pad),
-            _ => {
-                x = flatten(&x)?;
-                weight = weight.unsqueeze(0)?.unsqueeze(0)?;
-                (Kind::Dense, 1, 0)
-            }
-        };
-        let array = |at: &str, what: &str| Ok::<_, Error>(self.var(&format!("{at}.{what}"))?.as_tensor());
-        let training = matches!(mode, Mode::Training { .. });
-        if self.ops == Ops::Own && (training || norm.is_none()) {
-            let affine = match norm {
-                Some(at) => Tensor::stack(&[array(at, "scale")?, array(at, "shift")?], 0)?,
-                None => array(here, "bias")?.clone(),
-            };
-            let saved = Arc::new(Mutex::new(Saved::default()));
-            let op = Linear { kind, stride, pad, norm: norm.is_some(), relu, saved: saved.clone() };
-            let y = x.apply_op3(&weight, &affine, op)?;
-            if let (Some(at), Mode::Training { stats, .. }) = (norm, mode) {
-                stats.push((at.to_string(), ops::lock(&saved).stats.clone()));
-            }
-            return Ok(y);
-        }
-        let product = match (self.ops, norm) {
-            (Ops::Own, Some(at)) => {
-                // Inference: the norm's running statistics are a scale of the weights and a bias.
-                let factor = (array(at, "scale")?
-                    / (array(at, "variance")? + f64::from(super::weights::NORM_EPSILON))?.sqrt()?)?;
-                let bias = (array(at, "shift")? - (array(at, "mean")? * &factor)?)?;
-                let op = Linear { kind, stride, pad, norm: false, relu, saved: Arc::default() };
-                return Ok(x.apply_op3(&weight.broadcast_mul(&factor)?, &bias, op)?);
-            }
-            _ => stock::linear(&x, &weight, kind, stride, pad)?,
+        let weight = self.array(here, "weight")?;
+        let product = match layer {
+            Layer::Conv { stride, pad, .. } => stock::linear(x, weight, false, *stride, *pad)?,
+            Layer::Depthwise { stride, pad, .. } => stock::linear(x, weight, true, *stride, *pad)?,
+            _ => stock::linear(&flatten(x)?, &weight.unsqueeze(0)?.unsqueeze(0)?, false, 1, 0)?,
         };
         let y = match norm {
             Some(at) => {
-                let running = (array(at, "mean")?, array(at, "variance")?);
-                let (y, stats) = stock::norm(&product, array(at, "scale")?, array(at, "shift")?, running, training)?;
+                let running = (self.array(at, "mean")?, self.array(at, "variance")?);
+                let training = matches!(mode, Mode::Training { .. });
+                let (y, stats) =
+                    stock::norm(&product, self.array(at, "scale")?, self.array(at, "shift")?, running, training)?;
                 if let Mode::Training { stats: list, .. } = mode {
                     list.push((at.to_string(), stats));
                 }
                 y
             }
-            None => product.broadcast_add(array(here, "bias")?)?,
+            None => product.broadcast_add(self.array(here, "bias")?)?,
         };
         Ok(if relu { y.relu()? } else { y })
     }
@@ -227,6 +292,13 @@ impl Model {
     fn fault(&self, reason: String) -> Error {
         Error::Net { net: self.net.name.into(), reason }
     }
+}
+
+/// What follows the linear layer at `i`: batch norm, ReLU; and the number of layers together with it.
+fn followers(layers: &[Layer], i: usize) -> (bool, bool, usize) {
+    let norm = layers.get(i + 1) == Some(&Layer::BatchNorm);
+    let relu = layers.get(i + 1 + usize::from(norm)) == Some(&Layer::Relu);
+    (norm, relu, 1 + usize::from(norm) + usize::from(relu))
 }
 
 /// `[n, h, w, c]` → `[n, 1, 1, h·w·c]`.

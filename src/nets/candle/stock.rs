@@ -4,7 +4,6 @@ use candle_core::{Result, Tensor};
 
 use super::super::kernels::NormStats;
 use super::super::weights::NORM_EPSILON;
-use super::ops::Kind;
 
 /// `[n, h, w, c]` → `[n, c, h, w]`.
 fn channels_first(x: &Tensor) -> Result<Tensor> {
@@ -16,13 +15,14 @@ fn channels_last(x: &Tensor) -> Result<Tensor> {
     x.permute((0, 2, 3, 1))?.contiguous()
 }
 
-/// A convolution without bias.
-pub(super) fn linear(x: &Tensor, weight: &Tensor, kind: Kind, stride: usize, pad: usize) -> Result<Tensor> {
-    let (weight, groups) = match kind {
-        // [k, k, c, out] → [out, c, k, k]
-        Kind::Dense => (weight.permute((3, 2, 0, 1))?.contiguous()?, 1),
+/// A convolution without bias, of every channel on its own if `depthwise`.
+pub(super) fn linear(x: &Tensor, weight: &Tensor, depthwise: bool, stride: usize, pad: usize) -> Result<Tensor> {
+    let (weight, groups) = if depthwise {
         // [k, k, c] → [c, 1, k, k]
-        Kind::Depthwise => (weight.permute((2, 0, 1))?.unsqueeze(1)?.contiguous()?, x.dim(3)?),
+        (weight.permute((2, 0, 1))?.unsqueeze(1)?.contiguous()?, x.dim(3)?)
+    } else {
+        // [k, k, c, out] → [out, c, k, k]
+        (weight.permute((3, 2, 0, 1))?.contiguous()?, 1)
     };
     channels_last(&channels_first(x)?.conv2d(&weight, pad, stride, 1, groups)?)
 }

@@ -2,8 +2,8 @@
 //! side, so an output pixel is a sum over `segments` (kernel rows) of dot products of `segment_len` (kernel columns ×
 //! channels) floats. Pointwise and fully connected layers are the case of one segment.
 
+use super::Shape;
 use super::lanes::{Isa, Kernel, Lanes};
-use super::{Shape, dilate_into, pad_into};
 
 /// Weights in the order in which the kernel reads them: blocks of up to two vectors of outputs, all inputs of a block
 /// together; missing outputs are zero.
@@ -25,7 +25,9 @@ impl Packed {
         let mut packed = Vec::with_capacity(inputs * padded);
         for (first, width) in blocks(outputs, lanes) {
             for row in weight.chunks_exact(outputs.max(1)) {
-                packed.extend((first..first + width).map(|o| row.get(o).copied().unwrap_or(0.0)));
+                let row = &row[first..outputs.min(first + width)];
+                packed.extend_from_slice(row);
+                packed.extend(std::iter::repeat_n(0.0, width - row.len()));
             }
         }
         let mut padded_bias = vec![0.0; padded];
@@ -221,84 +223,48 @@ impl Product<'_> {
     }
 }
 
-/// y = x ∗ weight (+ bias), optionally ReLU. `weight` is `[kernel, kernel, c, out]`.
-pub fn conv_forward(isa: Isa, s: &Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, relu: bool, y: &mut [f32]) {
-    s.check(x.len(), y.len());
-    let packed = Packed::new(isa, s.kernel * s.kernel * s.c, s.out, weight, bias);
-    if s.kernel == 1 && s.stride == 1 && s.pad == 0 {
-        return matmul_segments(&packed, x, y, s.n * s.h * s.w, (s.c, s.out), (1, 0, s.c), relu);
-    }
-    let mut padded = vec![0.0; s.padded_len()];
-    for (x, y) in x.chunks_exact(s.h * s.w * s.c).zip(y.chunks_exact_mut(s.out_h() * s.out_w() * s.out)) {
-        pad_into(s, x, &mut padded);
-        convolve(&packed, s.kernel, s.stride, s.c, &padded, s.padded_row(), y, (s.out_h(), s.out_w()));
-    }
-    if relu {
-        y.iter_mut().for_each(|v| *v = v.max(0.0));
-    }
-}
-
-/// A whole map, row by row, without padding.
-#[allow(clippy::too_many_arguments)]
-fn convolve(
+/// One map: y = `padded` ∗ weights, the kernel moved by `stride` over rows of `row` floats, `c` a pixel; `y` is `oh` rows
+/// of `ow` pixels.
+pub fn convolve(
     w: &Packed,
-    kernel: usize,
-    stride: usize,
-    c: usize,
-    x: &[f32],
+    (kernel, stride, c): (usize, usize, usize),
+    padded: &[f32],
     row: usize,
     y: &mut [f32],
-    (oh, ow): (usize, usize),
+    ow: usize,
 ) {
-    for (oy, y) in y.chunks_exact_mut(ow * w.outputs).enumerate().take(oh) {
-        matmul_segments(w, &x[oy * stride * row..], y, ow, (stride * c, w.outputs), (kernel, row, kernel * c), false);
+    for (oy, y) in y.chunks_exact_mut(ow * w.outputs).enumerate() {
+        let (steps, segments) = ((stride * c, w.outputs), (kernel, row, kernel * c));
+        matmul_segments(w, &padded[oy * stride * row..], y, ow, steps, segments, false);
     }
 }
 
-/// The gradient of the input, `dx`, from that of the output, `dy`.
-pub fn conv_grad_input(isa: Isa, s: &Shape, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
-    s.check(dx.len(), dy.len());
+/// `weight` `[kernel, kernel, c, out]` turned by 180° with inputs and outputs exchanged, for the gradient of the input:
+/// a convolution (by [`convolve`], stride 1) of the output's gradient, spread out by [`dilate_into`].
+pub fn flipped(isa: Isa, s: &Shape, weight: &[f32]) -> Packed {
     let taps = s.kernel * s.kernel;
     let mut flipped = vec![0.0; weight.len()];
-    for tap in 0..taps {
-        for c in 0..s.c {
-            for o in 0..s.out {
-                flipped[((taps - 1 - tap) * s.out + o) * s.c + c] = weight[(tap * s.c + c) * s.out + o];
-            }
+    for (flipped, tap) in flipped.chunks_exact_mut(s.c * s.out).rev().zip(weight.chunks_exact(s.c * s.out)) {
+        for (c, row) in tap.chunks_exact(s.out).enumerate() {
+            flipped[c..].iter_mut().step_by(s.c).zip(row).for_each(|(f, w)| *f = *w);
         }
     }
-    let packed = Packed::new(isa, taps * s.out, s.c, &flipped, None);
-    if s.kernel == 1 && s.stride == 1 && s.pad == 0 {
-        return matmul_segments(&packed, dy, dx, s.n * s.h * s.w, (s.out, s.c), (1, 0, s.out), false);
-    }
-    let mut dilated = Vec::new();
-    for (dx, dy) in dx.chunks_exact_mut(s.h * s.w * s.c).zip(dy.chunks_exact(s.out_h() * s.out_w() * s.out)) {
-        let row = dilate_into(s, dy, &mut dilated);
-        convolve(&packed, s.kernel, 1, s.out, &dilated[s.pad * (row + s.out)..], row, dx, (s.h, s.w));
-    }
+    Packed::new(isa, taps * s.out, s.c, &flipped, None)
 }
 
-/// The gradient of the weights, `dw` `[kernel, kernel, c, out]`.
-pub fn conv_grad_weight(isa: Isa, s: &Shape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    s.check(x.len(), dy.len());
+/// dw `[c, out]` += Σ over pixels of x · dy, for a pointwise or fully connected layer.
+pub fn add_outer(isa: Isa, x: &[f32], dy: &[f32], (c, out): (usize, usize), dw: &mut [f32]) {
+    isa.run(Outer { x, dy, dw, pixels: dy.len() / out, step: c, inputs: c, outputs: out });
+}
+
+/// dw `[kernel, kernel, c, out]` += the gradient of the weights from one padded input and the gradient of its output.
+pub fn add_conv_grad_weight(isa: Isa, s: &Shape, padded: &[f32], dy: &[f32], dw: &mut [f32]) {
     assert_eq!(dw.len(), s.kernel * s.kernel * s.c * s.out);
-    dw.fill(0.0);
-    if s.kernel == 1 && s.stride == 1 && s.pad == 0 {
-        // Some hundred pixels at a time, so that they stay in the first cache while all blocks of weights see them.
-        for (x, dy) in x.chunks(192 * s.c).zip(dy.chunks(192 * s.out)) {
-            isa.run(Outer { x, dy, dw, pixels: dy.len() / s.out, step: s.c, inputs: s.c, outputs: s.out });
-        }
-        return;
-    }
-    let mut padded = vec![0.0; s.padded_len()];
     let segment = s.kernel * s.c;
-    for (x, dy) in x.chunks_exact(s.h * s.w * s.c).zip(dy.chunks_exact(s.out_h() * s.out_w() * s.out)) {
-        pad_into(s, x, &mut padded);
-        for (oy, dy) in dy.chunks_exact(s.out_w() * s.out).enumerate() {
-            for (ky, dw) in dw.chunks_exact_mut(segment * s.out).enumerate() {
-                let x = &padded[(oy * s.stride + ky) * s.padded_row()..];
-                isa.run(Outer { x, dy, dw, pixels: s.out_w(), step: s.stride * s.c, inputs: segment, outputs: s.out });
-            }
+    for (oy, dy) in dy.chunks_exact(s.out_w() * s.out).enumerate() {
+        for (ky, dw) in dw.chunks_exact_mut(segment * s.out).enumerate() {
+            let x = &padded[(oy * s.stride + ky) * s.padded_row()..];
+            isa.run(Outer { x, dy, dw, pixels: s.out_w(), step: s.stride * s.c, inputs: segment, outputs: s.out });
         }
     }
 }

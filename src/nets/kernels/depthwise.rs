@@ -1,7 +1,7 @@
 //! Depthwise convolution: every channel on its own, a vector of channels at a time, the taps held in registers.
 
+use super::Shape;
 use super::lanes::{Isa, Kernel, Lanes};
-use super::{Shape, dilate_into, pad_into};
 
 /// The largest kernel side that depthwise layers may have.
 const MAX_SIDE: usize = 5;
@@ -97,46 +97,36 @@ impl DepthwiseRow<'_> {
     }
 }
 
-/// y = x ∗ weight (+ bias); `weight` is `[kernel, kernel, c]`.
-pub fn depthwise_forward(isa: Isa, s: &Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    s.check(x.len(), y.len());
-    let bias = bias.unwrap_or(&[]);
-    let mut padded = vec![0.0; s.padded_len()];
-    for (x, y) in x.chunks_exact(s.h * s.w * s.c).zip(y.chunks_exact_mut(s.out_h() * s.out_w() * s.c)) {
-        pad_into(s, x, &mut padded);
-        for (oy, output) in y.chunks_exact_mut(s.out_w() * s.c).enumerate() {
-            let input = &padded[oy * s.stride * s.padded_row()..];
-            let (row, kernel, stride, c) = (s.padded_row(), s.kernel, s.stride, s.c);
-            depthwise_row(isa, DepthwiseRow { input, row, weight, bias, kernel, stride, c, output });
-        }
+/// One map: y = `padded` ∗ weight (+ bias), rows of `row` floats; `weight` is `[kernel, kernel, c]`.
+pub fn depthwise_forward(
+    isa: Isa,
+    s: &Shape,
+    padded: &[f32],
+    row: usize,
+    (weight, bias): (&[f32], &[f32]),
+    y: &mut [f32],
+) {
+    for (oy, output) in y.chunks_exact_mut(s.out_w() * s.c).enumerate() {
+        let (input, kernel, stride, c) = (&padded[oy * s.stride * row..], s.kernel, s.stride, s.c);
+        depthwise_row(isa, DepthwiseRow { input, row, weight, bias, kernel, stride, c, output });
     }
 }
 
-/// The gradient of the input, `dx`, from that of the output, `dy`.
-pub fn depthwise_grad_input(isa: Isa, s: &Shape, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
-    s.check(dx.len(), dy.len());
-    let flipped: Vec<f32> = weight.chunks_exact(s.c).rev().flatten().copied().collect();
-    let mut dilated = Vec::new();
-    for (dx, dy) in dx.chunks_exact_mut(s.h * s.w * s.c).zip(dy.chunks_exact(s.out_h() * s.out_w() * s.c)) {
-        let row = dilate_into(s, dy, &mut dilated);
-        for (y, output) in dx.chunks_exact_mut(s.w * s.c).enumerate() {
-            let input = &dilated[(y + s.pad) * row + s.pad * s.c..];
-            let (weight, bias, kernel, c) = (flipped.as_slice(), [].as_slice(), s.kernel, s.c);
-            depthwise_row(isa, DepthwiseRow { input, row, weight, bias, kernel, stride: 1, c, output });
-        }
+/// The gradient of one input, `dx`, from that of its output, spread out by [`super::dilate_into`]; `flipped` is the
+/// weights with their taps in reverse order.
+pub fn depthwise_grad_input(isa: Isa, s: &Shape, dilated: &[f32], row: usize, flipped: &[f32], dx: &mut [f32]) {
+    for (y, output) in dx.chunks_exact_mut(s.w * s.c).enumerate() {
+        let input = &dilated[(y + s.pad) * row + s.pad * s.c..];
+        let (weight, bias, kernel, c) = (flipped, [].as_slice(), s.kernel, s.c);
+        depthwise_row(isa, DepthwiseRow { input, row, weight, bias, kernel, stride: 1, c, output });
     }
 }
 
-/// The gradient of the weights, `dw` `[kernel, kernel, c]`.
-pub fn depthwise_grad_weight(isa: Isa, s: &Shape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    s.check(x.len(), dy.len());
+/// dw `[kernel, kernel, c]` += the gradient of the weights from one padded input and the gradient of its output.
+pub fn add_depthwise_grad_weight(isa: Isa, s: &Shape, padded: &[f32], dy: &[f32], dw: &mut [f32]) {
     assert!(s.kernel <= MAX_SIDE && dw.len() == s.kernel * s.kernel * s.c);
-    dw.fill(0.0);
-    let mut padded = vec![0.0; s.padded_len()];
-    for (x, dy) in x.chunks_exact(s.h * s.w * s.c).zip(dy.chunks_exact(s.out_h() * s.out_w() * s.c)) {
-        pad_into(s, x, &mut padded);
-        isa.run(TapSums { s: *s, padded: &padded, dy, dw });
-    }
+    assert!(padded.len() >= s.padded_len() && dy.len() >= s.out_h() * s.out_w() * s.c);
+    isa.run(TapSums { s: *s, padded, dy, dw });
 }
 
 /// dw\[tap\]\[c\] += Σ over outputs of the tap's input times the output's gradient.
@@ -152,7 +142,7 @@ impl Kernel for TapSums<'_> {
     unsafe fn run<L: Lanes>(mut self) {
         let mut first = 0;
         while first < self.s.c {
-            // SAFETY: Shape::check holds that all inputs of all outputs lie in `padded`.
+            // SAFETY: add_depthwise_grad_weight asserted that all inputs of all outputs lie in `padded`.
             unsafe {
                 match self.s.kernel {
                     3 => self.channels::<L, 9>(first),

@@ -9,10 +9,10 @@ pub(in crate::nets) mod lanes;
 mod norm;
 mod pool;
 
-pub use conv::{Packed, conv_forward, conv_grad_input, conv_grad_weight, matmul_segments};
-pub use depthwise::{DepthwiseRow, depthwise_forward, depthwise_grad_input, depthwise_grad_weight, depthwise_row};
+pub use conv::{Packed, add_conv_grad_weight, add_outer, convolve, flipped, matmul_segments};
+pub use depthwise::{DepthwiseRow, add_depthwise_grad_weight, depthwise_forward, depthwise_grad_input, depthwise_row};
 pub use lanes::Isa;
-pub use norm::{NormStats, bias_grad, norm_backward, norm_forward};
+pub use norm::{Activation, Backward, Moments, NormStats};
 pub use pool::{max_pool_backward, max_pool_forward, mean_pool_backward, mean_pool_forward};
 
 /// A layer's geometry: `n` inputs of `h` × `w` × `c`, `out` channels out (= `c` for depthwise and pooling).
@@ -58,13 +58,23 @@ impl Shape {
     }
 
     /// Floats between two rows of one padded input.
-    const fn padded_row(&self) -> usize {
+    pub const fn padded_row(&self) -> usize {
         (self.w + 2 * self.pad) * self.c
     }
 
     /// Floats in one padded input.
-    const fn padded_len(&self) -> usize {
+    pub const fn padded_len(&self) -> usize {
         (self.h + 2 * self.pad) * self.padded_row()
+    }
+
+    /// Floats between two rows of one dilated gradient, see [`dilate_into`].
+    pub const fn dilated_row(&self) -> usize {
+        (self.w + 2 * self.pad + self.kernel - 1) * self.out
+    }
+
+    /// Floats in one dilated gradient.
+    pub const fn dilated_len(&self) -> usize {
+        (self.h + 2 * self.pad + self.kernel - 1) * self.dilated_row()
     }
 
     fn check(&self, input: usize, output: usize) {
@@ -73,26 +83,33 @@ impl Shape {
     }
 }
 
-/// Copies the `h` × `w` × `c` input `x` into the middle of `padded`, whose border stays zero.
-fn pad_into(s: &Shape, x: &[f32], padded: &mut [f32]) {
+/// Writes the `h` × `w` × `c` input `x` into the middle of `padded`, whose border stays as it is, through `activation`
+/// where there is one.
+pub fn pad_into(isa: Isa, s: &Shape, x: &[f32], activation: Option<&Activation>, padded: &mut [f32]) {
     let row = s.w * s.c;
     for y in 0..s.h {
         let start = (y + s.pad) * s.padded_row() + s.pad * s.c;
-        padded[start..start + row].copy_from_slice(&x[y * row..][..row]);
+        let (x, padded) = (&x[y * row..][..row], &mut padded[start..start + row]);
+        match activation {
+            Some(activation) => activation.apply(isa, x, padded),
+            None => padded.copy_from_slice(x),
+        }
     }
 }
 
-/// Spreads one output gradient of `dy` over the padded input's grid (`stride` apart, `kernel` − 1 zeros round it), so
-/// that the gradient of the input is a plain convolution with the flipped kernel. Returns floats between rows.
-fn dilate_into(s: &Shape, dy: &[f32], dilated: &mut Vec<f32>) -> usize {
-    let (oh, ow, c) = (s.out_h(), s.out_w(), s.out);
-    let row = (s.w + 2 * s.pad + s.kernel - 1) * c;
-    dilated.resize((s.h + 2 * s.pad + s.kernel - 1) * row, 0.0);
+/// Spreads one output gradient `dy` over the padded input's grid (`stride` apart, `kernel` − 1 zeros round it), so that
+/// the gradient of the input is a plain convolution with the flipped kernel. What lies between stays as it is.
+pub fn dilate_into(s: &Shape, dy: &[f32], dilated: &mut [f32]) {
+    let (oh, ow, c, row) = (s.out_h(), s.out_w(), s.out, s.dilated_row());
     for y in 0..oh {
-        for x in 0..ow {
-            let at = (y * s.stride + s.kernel - 1) * row + (x * s.stride + s.kernel - 1) * c;
-            dilated[at..at + c].copy_from_slice(&dy[(y * ow + x) * c..][..c]);
+        let at = (y * s.stride + s.kernel - 1) * row + (s.kernel - 1) * c;
+        let dy = &dy[y * ow * c..][..ow * c];
+        if s.stride == 1 {
+            dilated[at..at + ow * c].copy_from_slice(dy);
+            continue;
+        }
+        for (dilated, dy) in dilated[at..].chunks_mut(s.stride * c).zip(dy.chunks_exact(c)) {
+            dilated[..c].copy_from_slice(dy);
         }
     }
-    row
 }

@@ -1,11 +1,14 @@
-//! Batch norm in training, with ReLU fused where it follows, and sums over pixels.
+//! What stands between a linear layer's product and its output, in training: batch norm and ReLU, with their gradients.
+//!
+//! Only products are kept in memory; outputs are computed again from them, a few hundred pixels at a time, where they
+//! are needed: a pass through the first cache costs less than one through memory.
 
 use super::lanes::{Isa, Kernel, Lanes};
 
 /// Pixels whose sums are kept in 32 bits before they are added up in 64.
 const CHUNK: usize = 128;
 
-/// What one batch's norm was computed with, for the backward pass and the running averages.
+/// What one batch's norm was computed with, for the running averages.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NormStats {
     /// Mean of each channel.
@@ -14,204 +17,313 @@ pub struct NormStats {
     pub variance: Vec<f32>,
 }
 
-impl NormStats {
-    fn inverse(&self, epsilon: f32) -> Vec<f32> {
-        self.variance.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect()
-    }
-}
-
-/// y = (x − mean) / √(variance + ε) · scale + shift over all pixels of each channel, then max(0) if `relu`.
-pub fn norm_forward(
-    isa: Isa,
-    x: &[f32],
-    scale: &[f32],
-    shift: &[f32],
-    epsilon: f32,
+/// How a product becomes an output: product · factor + offset, channel by channel, then max(0) if `relu`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Activation {
+    factor: Vec<f32>,
+    offset: Vec<f32>,
     relu: bool,
-    y: &mut [f32],
-) -> NormStats {
-    let c = scale.len();
-    assert!(c > 0 && shift.len() == c && x.len() == y.len() && x.len().is_multiple_of(c));
-    let pixels = (x.len() / c).max(1) as f64;
-    // Squares are taken of the distance from the first pixel, so that a large mean does not swallow the variance.
-    let zero: Vec<f32> = x.get(..c).map_or(vec![0.0; c], <[f32]>::to_vec);
-    let (mut sums, mut squares) = (vec![0.0; c], vec![0.0; c]);
-    for x in x.chunks(CHUNK * c) {
-        isa.run(Sums { x, with: None, y: None, c, zero: &zero, factor: None, sums: &mut sums, products: &mut squares });
-    }
-    let moments = sums.iter().zip(&squares).zip(&zero);
-    let (mean, variance) = moments
-        .map(|((sum, square), zero)| {
-            let off = sum / pixels;
-            ((off + f64::from(*zero)) as f32, (square / pixels - off * off).max(0.0) as f32)
-        })
-        .unzip();
-    let stats = NormStats { mean, variance };
-    let factor: Vec<f32> = stats.inverse(epsilon).iter().zip(scale).map(|(i, s)| i * s).collect();
-    let offset: Vec<f32> = stats.mean.iter().zip(&factor).zip(shift).map(|((m, f), s)| s - m * f).collect();
-    isa.run(Affine { x, c, terms: [&factor, &[], &offset], with: None, mask: None, relu, y });
-    stats
 }
 
-/// Gradients of [`norm_forward`]: (dx written), d scale, d shift. `y` is its output, needed where `relu` was on.
-#[allow(clippy::too_many_arguments)]
-pub fn norm_backward(
-    isa: Isa,
-    x: &[f32],
-    y: Option<&[f32]>,
-    dy: &[f32],
-    scale: &[f32],
-    stats: &NormStats,
-    epsilon: f32,
-    dx: &mut [f32],
-) -> (Vec<f32>, Vec<f32>) {
-    let c = scale.len();
-    assert!(x.len() == dy.len() && x.len() == dx.len() && y.is_none_or(|y| y.len() == x.len()));
-    let pixels = (x.len() / c).max(1) as f64;
-    let inverse = stats.inverse(epsilon);
-    let (mut shift_sum, mut scale_sum) = (vec![0.0; c], vec![0.0; c]);
-    for (i, dy) in dy.chunks(CHUNK * c).enumerate() {
-        let part = |v: &'_ [f32]| i * CHUNK * c..i * CHUNK * c + dy.len().min(v.len());
-        isa.run(Sums {
-            x: dy,
-            with: Some(&x[part(x)]),
-            y: y.map(|y| &y[part(y)]),
-            c,
-            zero: &stats.mean,
-            factor: Some(&inverse),
-            sums: &mut shift_sum,
-            products: &mut scale_sum,
+impl Activation {
+    /// Without batch norm.
+    pub fn plain(c: usize, relu: bool) -> Self {
+        Self { factor: vec![1.0; c], offset: vec![0.0; c], relu }
+    }
+
+    /// Batch norm: (product − mean) / √(variance + ε) · scale + shift.
+    pub fn normed(stats: &NormStats, scale: &[f32], shift: &[f32], epsilon: f32, relu: bool) -> Self {
+        let factor: Vec<f32> = stats.variance.iter().zip(scale).map(|(v, s)| s / (v + epsilon).sqrt()).collect();
+        let offset = stats.mean.iter().zip(&factor).zip(shift).map(|((m, f), s)| s - m * f).collect();
+        Self { factor, offset, relu }
+    }
+
+    /// Whether the output is the product.
+    pub fn is_identity(&self) -> bool {
+        !self.relu && self.factor.iter().all(|f| *f == 1.0) && self.offset.iter().all(|o| *o == 0.0)
+    }
+
+    /// Outputs `y` from products `x`.
+    pub fn apply(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
+        let c = self.factor.len();
+        assert!(self.offset.len() == c && x.len() == y.len() && x.len().is_multiple_of(c));
+        isa.run(Activate { activation: self, x, y });
+    }
+}
+
+/// A batch's sums, added up while its products are computed.
+#[derive(Debug, Clone, Default)]
+pub struct Moments {
+    /// The first pixel. Squares are taken of the distance from it, so that a large mean does not swallow the variance.
+    zero: Vec<f32>,
+    sums: Vec<f64>,
+    squares: Vec<f64>,
+    pixels: usize,
+}
+
+impl Moments {
+    /// Of `c` channels.
+    pub fn new(c: usize) -> Self {
+        Self { zero: Vec::new(), sums: vec![0.0; c], squares: vec![0.0; c], pixels: 0 }
+    }
+
+    /// Adds pixels.
+    pub fn add(&mut self, isa: Isa, x: &[f32]) {
+        let c = self.sums.len();
+        if self.zero.is_empty() && x.len() >= c {
+            self.zero = x[..c].to_vec();
+        }
+        self.pixels += x.len() / c;
+        for x in x.chunks(CHUNK * c) {
+            isa.run(MomentSums { x, zero: &self.zero, sums: &mut self.sums, squares: &mut self.squares });
+        }
+    }
+
+    /// Mean and variance of all pixels.
+    pub fn stats(&self) -> NormStats {
+        let pixels = self.pixels.max(1) as f64;
+        let moments = self.sums.iter().zip(&self.squares).zip(&self.zero);
+        let (mean, variance) = moments
+            .map(|((sum, square), zero)| {
+                let off = sum / pixels;
+                ((off + f64::from(*zero)) as f32, (square / pixels - off * off).max(0.0) as f32)
+            })
+            .unzip();
+        NormStats { mean, variance }
+    }
+}
+
+/// The way back from the gradient of an output, `dy`, to that of its product: factor · (dy masked by ReLU) + slope ·
+/// product + offset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backward<'a> {
+    activation: &'a Activation,
+    factor: Vec<f32>,
+    slope: Vec<f32>,
+    offset: Vec<f32>,
+    /// d loss / d shift, or d loss / d bias where no batch norm is.
+    pub shift: Vec<f32>,
+    /// d loss / d scale.
+    pub scale: Vec<f32>,
+}
+
+impl<'a> Backward<'a> {
+    /// From a whole batch's products and gradients; `norm` is batch norm's statistics and ε.
+    pub fn new(
+        isa: Isa,
+        activation: &'a Activation,
+        norm: Option<(&NormStats, f32)>,
+        product: &[f32],
+        dy: &[f32],
+    ) -> Self {
+        let c = activation.factor.len();
+        assert!(product.len() == dy.len() && product.len().is_multiple_of(c));
+        let zero = norm.map_or_else(|| vec![0.0; c], |(stats, _)| stats.mean.clone());
+        let (mut sums, mut products) = (vec![0.0; c], vec![0.0; c]);
+        for (x, dy) in product.chunks(CHUNK * c).zip(dy.chunks(CHUNK * c)) {
+            isa.run(GradientSums { activation, x, dy, zero: &zero, sums: &mut sums, products: &mut products });
+        }
+        let pixels = (product.len() / c).max(1) as f64;
+        let narrow = |v: &[f64]| v.iter().map(|v| *v as f32).collect::<Vec<_>>();
+        let mut back = Self {
+            activation,
+            factor: activation.factor.clone(),
+            slope: vec![0.0; c],
+            offset: vec![0.0; c],
+            shift: narrow(&sums),
+            scale: Vec::new(),
+        };
+        let Some((stats, epsilon)) = norm else { return back };
+        // factor · (dy − mean(dy) − x̂ · mean(dy · x̂)), x̂ = (x − mean) · inverse.
+        for i in 0..c {
+            let inverse = 1.0 / f64::from(stats.variance[i] + epsilon).sqrt();
+            let factor = f64::from(back.factor[i]);
+            products[i] *= inverse;
+            let slope = factor * inverse * products[i] / pixels;
+            back.slope[i] = -slope as f32;
+            back.offset[i] = (slope * f64::from(stats.mean[i]) - factor * sums[i] / pixels) as f32;
+        }
+        back.scale = narrow(&products);
+        back
+    }
+
+    /// The product's gradient `g`.
+    pub fn apply(&self, isa: Isa, product: &[f32], dy: &[f32], g: &mut [f32]) {
+        let c = self.factor.len();
+        assert!(product.len() == dy.len() && g.len() == dy.len() && dy.len().is_multiple_of(c));
+        isa.run(ProductGradient { back: self, x: product, dy, g });
+    }
+}
+
+/// Calls `$body` for each vector of channels, `$load` and `$store` moving whole vectors or the part that is left.
+macro_rules! for_vectors {
+    ($L:ident, $c:expr, |$first:ident, $load:ident, $store:ident| $body:block) => {
+        let mut $first = 0;
+        while $first < $c {
+            let n = ($c - $first).min($L::N);
+            if n == $L::N {
+                let $load = |p: *const f32| unsafe { $L::load(p) };
+                let $store = |v: $L, p: *mut f32| unsafe { v.store(p) };
+                $body
+            } else {
+                let $load = |p: *const f32| unsafe { $L::load_part(p, n) };
+                let $store = |v: $L, p: *mut f32| unsafe { v.store_part(p, n) };
+                $body
+            }
+            $first += $L::N;
+        }
+    };
+}
+
+struct Activate<'a> {
+    activation: &'a Activation,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+// SAFETY of all kernels below: their callers assert that slices hold whole pixels of c channels, and vectors c floats.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Kernel for Activate<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let c = self.activation.factor.len();
+        let floor = if self.activation.relu { 0.0 } else { f32::NEG_INFINITY };
+        for_vectors!(L, c, |first, load, store| {
+            let factor = load(self.activation.factor[first..].as_ptr());
+            let offset = load(self.activation.offset[first..].as_ptr());
+            for p in (first..self.x.len()).step_by(c) {
+                unsafe {
+                    let x = load(self.x.as_ptr().add(p));
+                    store(offset.fma(x, factor).max(L::splat(floor)), self.y.as_mut_ptr().add(p));
+                }
+            }
         });
     }
-    // dx = scale · inverse · (dy − mean(dy) − x̂ · mean(dy · x̂)), as a · dy + b · x + d.
-    let (mut a, mut b, mut d) = (vec![0.0; c], vec![0.0; c], vec![0.0; c]);
-    for i in 0..c {
-        a[i] = scale[i] * inverse[i];
-        let slope = f64::from(a[i] * inverse[i]) * scale_sum[i] / pixels;
-        b[i] = -slope as f32;
-        d[i] = (slope * f64::from(stats.mean[i]) - f64::from(a[i]) * shift_sum[i] / pixels) as f32;
-    }
-    isa.run(Affine { x: dy, c, terms: [&a, &b, &d], with: Some(x), mask: y, relu: false, y: dx });
-    let narrow = |v: Vec<f64>| v.into_iter().map(|v| v as f32).collect();
-    (narrow(scale_sum), narrow(shift_sum))
 }
 
-/// Σ over pixels of each channel of `dy` `[pixels, c]`.
-pub fn bias_grad(isa: Isa, dy: &[f32], c: usize) -> Vec<f32> {
-    let (mut sums, mut squares) = (vec![0.0; c], vec![0.0; c]);
-    let zero = vec![0.0; c];
-    for x in dy.chunks(CHUNK * c) {
-        isa.run(Sums { x, with: None, y: None, c, zero: &zero, factor: None, sums: &mut sums, products: &mut squares });
-    }
-    sums.into_iter().map(|v| v as f32).collect()
-}
-
-/// sums += Σ g, products += Σ g · (with − zero) · factor, where g = x masked by y > 0; without `with`,
-/// g = x − zero and products += Σ g².
-struct Sums<'a> {
+/// sums += Σ (x − zero), squares += Σ (x − zero)².
+struct MomentSums<'a> {
     x: &'a [f32],
-    with: Option<&'a [f32]>,
-    y: Option<&'a [f32]>,
-    c: usize,
     zero: &'a [f32],
-    factor: Option<&'a [f32]>,
+    sums: &'a mut [f64],
+    squares: &'a mut [f64],
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Kernel for MomentSums<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let c = self.sums.len();
+        for_vectors!(L, c, |first, load, _store| {
+            let zero = load(self.zero[first..].as_ptr());
+            let (mut sum, mut square) = unsafe { ([L::splat(0.0); 4], [L::splat(0.0); 4]) };
+            let pixels = self.x.len() / c;
+            for p in 0..pixels {
+                // Four sums, so that one addition need not wait for the one before.
+                let i = p % 4;
+                unsafe {
+                    let x = load(self.x.as_ptr().add(p * c + first)).sub(zero);
+                    sum[i] = sum[i].add(x);
+                    square[i] = square[i].fma(x, x);
+                }
+            }
+            unsafe {
+                add_up(total(sum), &mut self.sums[first..]);
+                add_up(total(square), &mut self.squares[first..]);
+            }
+        });
+    }
+}
+
+/// sums += Σ g, products += Σ g · (x − zero), g = dy where the activation of x is positive or has no ReLU.
+struct GradientSums<'a> {
+    activation: &'a Activation,
+    x: &'a [f32],
+    dy: &'a [f32],
+    zero: &'a [f32],
     sums: &'a mut [f64],
     products: &'a mut [f64],
 }
 
-impl Kernel for Sums<'_> {
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Kernel for GradientSums<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let c = self.c;
-        let same = |v: Option<&[f32]>| v.is_none_or(|v| v.len() == self.x.len());
-        assert!(same(self.with) && same(self.y) && self.zero.len() == c && self.sums.len() == c);
-        let mut first = 0;
-        while first < c {
-            let n = (c - first).min(L::N);
-            let load = |p: *const f32| {
-                // SAFETY: n floats from channel `first` on lie there.
-                unsafe { if n == L::N { L::load(p) } else { L::load_part(p, n) } }
-            };
-            // SAFETY: all slices hold whole pixels of c channels; `sum` holds N floats.
-            unsafe {
-                let zero = load(self.zero.as_ptr().add(first));
-                let (mut sum, mut product) = (L::splat(0.0), L::splat(0.0));
-                for p in (0..self.x.len() / c).map(|p| p * c + first) {
-                    let mut g = load(self.x.as_ptr().add(p));
-                    if let Some(y) = self.y {
-                        g = g.where_positive(load(y.as_ptr().add(p)));
+        let Activation { factor, offset, relu } = self.activation;
+        let c = factor.len();
+        for_vectors!(L, c, |first, load, _store| {
+            let (factor, offset) = (load(factor[first..].as_ptr()), load(offset[first..].as_ptr()));
+            let zero = load(self.zero[first..].as_ptr());
+            let (mut sum, mut product) = unsafe { ([L::splat(0.0); 4], [L::splat(0.0); 4]) };
+            for p in 0..self.x.len() / c {
+                let i = p % 4;
+                unsafe {
+                    let x = load(self.x.as_ptr().add(p * c + first));
+                    let mut g = load(self.dy.as_ptr().add(p * c + first));
+                    if *relu {
+                        g = g.where_positive(offset.fma(x, factor));
                     }
-                    let other = match self.with {
-                        Some(with) => load(with.as_ptr().add(p)).sub(zero),
-                        None => {
-                            g = g.sub(zero);
-                            g
-                        }
-                    };
-                    sum = sum.add(g);
-                    product = product.fma(g, other);
-                }
-                let (mut s, mut q) = ([0.0f32; 16], [0.0f32; 16]);
-                sum.store(s.as_mut_ptr());
-                product.store(q.as_mut_ptr());
-                for i in 0..n {
-                    self.sums[first + i] += f64::from(s[i]);
-                    self.products[first + i] += f64::from(q[i]) * self.factor.map_or(1.0, |f| f64::from(f[first + i]));
+                    sum[i] = sum[i].add(g);
+                    product[i] = product[i].fma(g, x.sub(zero));
                 }
             }
-            first += L::N;
-        }
+            unsafe {
+                add_up(total(sum), &mut self.sums[first..]);
+                add_up(total(product), &mut self.products[first..]);
+            }
+        });
     }
 }
 
-/// y = terms\[0\] · (x masked by mask > 0) + terms\[1\] · with + terms\[2\], then max(0) if `relu`.
-struct Affine<'a> {
+struct ProductGradient<'a> {
+    back: &'a Backward<'a>,
     x: &'a [f32],
-    c: usize,
-    terms: [&'a [f32]; 3],
-    with: Option<&'a [f32]>,
-    mask: Option<&'a [f32]>,
-    relu: bool,
-    y: &'a mut [f32],
+    dy: &'a [f32],
+    g: &'a mut [f32],
 }
 
-impl Kernel for Affine<'_> {
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Kernel for ProductGradient<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let (c, len) = (self.c, self.x.len());
-        let same = |v: Option<&[f32]>| v.is_none_or(|v| v.len() == len);
-        assert!(same(self.with) && same(self.mask) && self.y.len() == len && len.is_multiple_of(c));
-        assert!(
-            self.terms[0].len() == c && self.terms[2].len() == c && (self.with.is_none() || self.terms[1].len() == c)
-        );
-        let mut pixel = 0;
-        while pixel < len {
-            let mut first = 0;
-            while first < c {
-                let (at, n) = (pixel + first, (c - first).min(L::N));
-                let load = |p: *const f32| {
-                    // SAFETY: n floats lie there.
-                    unsafe { if n == L::N { L::load(p) } else { L::load_part(p, n) } }
-                };
-                // SAFETY: at + n ≤ len, first + n ≤ c.
+        let (back, Activation { factor, offset, relu }) = (self.back, self.back.activation);
+        let c = factor.len();
+        for_vectors!(L, c, |first, load, store| {
+            let (factor, offset) = (load(factor[first..].as_ptr()), load(offset[first..].as_ptr()));
+            let (a, b) = (load(back.factor[first..].as_ptr()), load(back.slope[first..].as_ptr()));
+            let d = load(back.offset[first..].as_ptr());
+            for p in (first..self.x.len()).step_by(c) {
                 unsafe {
-                    let mut x = load(self.x.as_ptr().add(at));
-                    if let Some(mask) = self.mask {
-                        x = x.where_positive(load(mask.as_ptr().add(at)));
+                    let x = load(self.x.as_ptr().add(p));
+                    let mut dy = load(self.dy.as_ptr().add(p));
+                    if *relu {
+                        dy = dy.where_positive(offset.fma(x, factor));
                     }
-                    let mut v = load(self.terms[2].as_ptr().add(first)).fma(x, load(self.terms[0].as_ptr().add(first)));
-                    if let Some(with) = self.with {
-                        v = v.fma(load(with.as_ptr().add(at)), load(self.terms[1].as_ptr().add(first)));
-                    }
-                    if self.relu {
-                        v = v.max(L::splat(0.0));
-                    }
-                    let p = self.y.as_mut_ptr().add(at);
-                    if n == L::N { v.store(p) } else { v.store_part(p, n) }
+                    store(d.fma(x, b).fma(dy, a), self.g.as_mut_ptr().add(p));
                 }
-                first += L::N;
             }
-            pixel += c;
-        }
+        });
+    }
+}
+
+/// # Safety
+/// The machine has the instruction set.
+#[inline(always)]
+unsafe fn total<L: Lanes>([a, b, c, d]: [L; 4]) -> L {
+    // SAFETY: as the caller.
+    unsafe { a.add(b).add(c.add(d)) }
+}
+
+/// Adds a vector to the first sums.
+///
+/// # Safety
+/// The machine has the instruction set.
+#[inline(always)]
+unsafe fn add_up<L: Lanes>(vector: L, sums: &mut [f64]) {
+    let mut floats = [0.0f32; 16];
+    // SAFETY: no vector is wider than 16.
+    unsafe { vector.store(floats.as_mut_ptr()) };
+    for (sum, v) in sums.iter_mut().zip(floats).take(L::N) {
+        *sum += f64::from(v);
     }
 }

@@ -1,0 +1,128 @@
+//! A chain of layers as one op for candle's CPU tensors, with its own gradient: candle's convolution is slow there, its
+//! gradient of max pooling wrong, and its backward pass goes through memory twice more for every op.
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape as Dims, Tensor, bail};
+
+use super::super::kernels::{Isa, NormStats};
+use super::buffers::{Buffers, lock};
+use super::step::{Kept, Source, Step};
+
+/// Arguments: input `[n, h, w, c]` and all parameters of the steps, one behind the other.
+pub(super) struct Chain {
+    /// At least one.
+    pub(super) steps: Vec<Step>,
+    /// Sides of the output.
+    pub(super) output: [usize; 4],
+    /// Whether a backward pass may follow.
+    pub(super) keep: bool,
+    /// What the forward pass keeps for the backward pass.
+    pub(super) tape: Arc<Tape>,
+    /// Where the maps come from.
+    pub(super) buffers: Buffers,
+}
+
+/// What each step of a forward pass left.
+#[derive(Debug, Default)]
+pub(super) struct Tape(Mutex<Vec<Kept>>);
+
+impl Tape {
+    /// The statistics of all batch norms, in order.
+    pub(super) fn stats(&self) -> Vec<NormStats> {
+        lock(&self.0).iter().filter_map(|kept| kept.stats.clone()).collect()
+    }
+}
+
+impl CustomOp2 for Chain {
+    fn name(&self) -> &'static str {
+        "facecascade-chain"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        parameters: &CpuStorage,
+        parameters_layout: &Layout,
+    ) -> Result<(CpuStorage, Dims)> {
+        let (x, parameters) = (slice(x, x_layout)?, slice(parameters, parameters_layout)?);
+        let isa = Isa::best();
+        let mut tape: Vec<Kept> = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let kept = step.forward(isa, source(x, tape.last()), parameters, &self.buffers);
+            tape.push(kept);
+        }
+        let mut y = vec![0.0; self.output.iter().product()];
+        if let Some(last) = tape.last() {
+            last.activation.apply(isa, &last.product, &mut y);
+        }
+        if self.keep {
+            *lock(&self.tape.0) = tape;
+        }
+        Ok((CpuStorage::F32(y), Dims::from(self.output.as_slice())))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        parameters: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let isa = Isa::best();
+        let mut tape = std::mem::take(&mut *lock(&self.tape.0));
+        let mut gradient = vec![0.0; parameters.elem_count()];
+        let (dy, x_tracks) = (dy.contiguous()?, x.track_op());
+        let dx = with_slice(x, |x| {
+            with_slice(parameters, |parameters| {
+                with_slice(&dy, |first| {
+                    let mut dy = None;
+                    for (i, step) in self.steps.iter().enumerate().rev() {
+                        let Some(kept) = tape.pop() else { bail!("a chain's backward pass runs only once") };
+                        let mut dx = (i > 0 || x_tracks).then(|| self.buffers.take(step.shape.input_len()));
+                        let gradients = (dy.as_deref().unwrap_or(first), dx.as_deref_mut());
+                        step.backward(
+                            isa,
+                            source(x, tape.last()),
+                            &kept,
+                            parameters,
+                            gradients,
+                            &mut gradient,
+                            &self.buffers,
+                        );
+                        dy = dx;
+                    }
+                    Ok(dy.map(|dx| dx.to_vec()))
+                })
+            })
+        })?;
+        let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device())).transpose()?;
+        Ok((dx, Some(Tensor::from_vec(gradient, parameters.shape(), x.device())?)))
+    }
+}
+
+fn source<'a>(x: &'a [f32], before: Option<&'a Kept>) -> Source<'a> {
+    match before {
+        Some(kept) => {
+            let activation = Some(&kept.activation).filter(|a| !a.is_identity());
+            Source { data: &kept.product, activation }
+        }
+        None => Source { data: x, activation: None },
+    }
+}
+
+fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
+        None => bail!("facecascade's ops need contiguous tensors, this one has layout {layout:?}"),
+    }
+}
+
+fn with_slice<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        candle_core::Storage::Cpu(cpu) => f(slice(cpu, layout)?),
+        _ => bail!("facecascade's ops run on the CPU; elsewhere candle's own are used"),
+    }
+}
