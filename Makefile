@@ -44,8 +44,9 @@ demo: rust
 	for picture in $(PICTURES); do say $(OUT)/$${picture##*/} "a picture with boxes"; done; \
 	say $(OUT)/stages.png "what each stage of the cascade let through"
 
+# Tests run kill, which a shell has built in; pgrep comes in the same package.
 test: check
-	@tools/packages.sh ffmpeg:ffmpeg kill:procps
+	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; $(CARGO) nextest run --release --locked; \
 	else set -x; $(CARGO) test --release --locked --lib --bins --tests; fi
 	$(CARGO) test --release --locked --doc
