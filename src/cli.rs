@@ -8,6 +8,15 @@ use crate::commands;
 
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  facecascade detect group.jpg
+  facecascade detect --json holiday/ > faces.jsonl
+  facecascade video clip.mp4 -o faces.mp4
+  facecascade inspect group.jpg -o stages.png
+
+`facecascade COMMAND --help` says more and has examples of its own. Results go to stdout, everything else to stderr. \
+Exit status: 0 = done, 1 = something failed (the rest was still done), 2 = the command line is wrong.")]
 struct Cli {
     #[command(flatten)]
     common: Common,

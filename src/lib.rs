@@ -1,6 +1,20 @@
 //! A real-time face detector: a cascade of three levels of tiny convolutional nets, each finding windows and each
 //! followed by a calibration of them (Li et al., CVPR 2015, and the article "Garage Deep Learning – Two Networks").
 //!
+//! ```no_run
+//! use facecascade::{Cascade, Options};
+//!
+//! let cascade = Cascade::shipped(Options { min_face: 40.0, ..Options::default() })?;
+//! let picture = image::open("assets/astronaut.jpg")?.to_rgb8();
+//! for face in cascade.detect(&picture)? {
+//!     println!("{:.2} at {:?}", face.score, face.rect);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Without default features this is all there is: `cli` adds pictures and videos in and out and the program, `train`
+//! datasets, evaluation and training, `cuda` training on an NVIDIA GPU.
+//!
 //! Read the modules from top to bottom to follow a picture: [`pyramid`] makes it into an image pyramid, [`nets`] are
 //! run over it by the [`cascade`], and faces come out.
 
@@ -28,3 +42,8 @@ pub mod train;
 pub use cascade::{Cascade, Options};
 pub use error::{Error, Result};
 pub use geometry::{Face, Rect};
+
+/// The README's snippet compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -196,6 +196,29 @@ mod tests {
         assert!(by_name("net13").is_none());
     }
 
+    /// The line of `models/README.md` that states a net's sizes.
+    fn card(net: &Net) -> String {
+        use crate::nets::weights::{Role, slots};
+        let learned = slots(net).into_iter().filter(|s| !matches!(s.role, Role::Mean | Role::Variance));
+        let parameters: usize = learned.map(|s| s.shape.iter().product::<usize>()).sum();
+        let input = format!("{0}×{0}", net.side);
+        let (input, cost) = if net.heads[0].output == Output::Octave {
+            let pixels = 640 * 480;
+            ("any size".into(), format!("{} a pixel", (net.multiply_adds(480, 640) + pixels / 2) / pixels))
+        } else {
+            (input, format!("{:.3} M a window", net.multiply_adds(net.side, net.side) as f64 / 1e6))
+        };
+        format!("| `{}` | {input} | {parameters} | {cost} |", net.name)
+    }
+
+    #[test]
+    fn the_cards_of_the_nets_state_their_sizes() {
+        let cards = include_str!("../../models/README.md");
+        let rows: Vec<String> = NAMES.iter().map(|name| card(&by_name(name).unwrap())).collect();
+        let rows = rows.join("\n");
+        assert!(cards.contains(&rows), "models/README.md should say:\n{rows}");
+    }
+
     #[test]
     fn the_shipped_nets_cost_what_the_docs_say() {
         let per_pixel = octave().multiply_adds(480, 640) as f64 / (480.0 * 640.0);

@@ -1,4 +1,4 @@
-//! The training engine: a net's list of layers as candle tensors. On the CPU it runs on our own ops ([`chain`]), elsewhere
+//! The training engine: a net's list of layers as candle tensors. On the CPU it runs on our own ops (`chain`), elsewhere
 //! (CUDA), or when asked to, on candle's.
 
 mod buffers;

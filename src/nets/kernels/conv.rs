@@ -71,7 +71,7 @@ struct Run {
     segment_len: usize,
 }
 
-/// `pixels` outputs: output p is Σ over segments s of input[p · `steps.0` + s · `segments.1` ..][..`segments.2`] times the
+/// `pixels` outputs: output p is Σ over segments s of `input[p · steps.0 + s · segments.1 ..][..segments.2]` times the
 /// weights, plus bias, `relu`; written to output[p · `steps.1` ..]. `segments` = (count, step, length), in floats.
 pub fn matmul_segments(
     weights: &Packed,
@@ -240,7 +240,7 @@ pub fn convolve(
 }
 
 /// `weight` `[kernel, kernel, c, out]` turned by 180° with inputs and outputs exchanged, for the gradient of the input:
-/// a convolution (by [`convolve`], stride 1) of the output's gradient, spread out by [`dilate_into`].
+/// a convolution (by [`convolve`], stride 1) of the output's gradient, spread out by [`super::dilate_into`].
 pub fn flipped(isa: Isa, s: &Shape, weight: &[f32]) -> Packed {
     let taps = s.kernel * s.kernel;
     let mut flipped = vec![0.0; weight.len()];
@@ -269,7 +269,7 @@ pub fn add_conv_grad_weight(isa: Isa, s: &Shape, padded: &[f32], dy: &[f32], dw:
     }
 }
 
-/// dw[k][o] += Σ over pixels p of x[p · step + k] · dy[p][o].
+/// `dw[k][o] += Σ x[p · step + k] · dy[p][o]` over pixels p.
 struct Outer<'a> {
     x: &'a [f32],
     dy: &'a [f32],

@@ -1,6 +1,6 @@
 //! The arithmetic of both engines: convolution, pooling and batch norm over channels-last arrays, with their gradients.
 //!
-//! Every kernel is written once over [`lanes::Lanes`] and compiled for AVX-512, for AVX2 and without either; [`Isa`]
+//! Every kernel is written once over `lanes::Lanes` and compiled for AVX-512, for AVX2 and without either; [`Isa`]
 //! says which one runs. One thread each; arrays are `[n, h, w, c]`, row-major, 32-bit floats.
 
 mod conv;

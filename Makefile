@@ -1,0 +1,82 @@
+# make demo and make test need Rust (https://rustup.rs) and do the rest themselves; see README.md.
+
+# Where rustup puts cargo, for shells that were opened before.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+CARGO ?= cargo
+PROGRAM := target/release/facecascade
+
+# Where the demo's results go, what it runs on, and further options: make demo OPTIONS="--cascade mine.toml"
+OUT := out
+CLIP := assets/three-faces-approaching.mp4
+PICTURES := assets/astronaut.jpg assets/grace_hopper.jpg
+STAGES_OF := assets/grace_hopper.jpg
+OPTIONS :=
+
+# Other detectors to measure in the same minute, if they are here, and a Python that has their requirements.
+PEERS := ../shared/peers
+PEERS_PYTHON ?= $(firstword $(wildcard ../peers-venv/bin/python) python3)
+
+.PHONY: help demo test check fmt live bench rust
+.NOTPARALLEL:
+
+help:
+	@echo "make demo    build, and find faces in a clip and in pictures: results in $(OUT)/"
+	@echo "make test    formatting, lints, documentation, the library alone, all tests"
+	@echo "make check   the same without the tests"
+	@echo "make fmt     put the sources into shape"
+	@echo "make bench   how fast the nets and the whole cascade are, on one thread"
+	@echo "make live    the camera with boxes (not built yet)"
+
+demo: rust
+	@tools/packages.sh cc:build-essential ffmpeg:ffmpeg
+	$(CARGO) build --release --locked
+	@mkdir -p $(OUT)
+	$(PROGRAM) video $(CLIP) -o $(OUT)/faces.mp4 --json $(OUT)/faces.jsonl $(OPTIONS) > $(OUT)/latency.txt
+	@cat $(OUT)/latency.txt
+	$(PROGRAM) detect $(PICTURES) --out $(OUT) $(OPTIONS)
+	$(PROGRAM) inspect $(STAGES_OF) -o $(OUT)/stages.png $(OPTIONS)
+	@echo
+	@echo "Look at:"
+	@say() { printf '  %-22s %s\n' "$$1" "$$2"; }; \
+	say $(OUT)/faces.mp4 "the clip with boxes round its faces"; \
+	say $(OUT)/faces.jsonl "the same as records, a line a frame"; \
+	say $(OUT)/latency.txt "how long each frame took (the table above)"; \
+	for picture in $(PICTURES); do say $(OUT)/$${picture##*/} "a picture with boxes"; done; \
+	say $(OUT)/stages.png "what each stage of the cascade let through"
+
+# Tests run kill, which a shell has built in; pgrep comes in the same package.
+test: check
+	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; $(CARGO) nextest run --release --locked; \
+	else set -x; $(CARGO) test --release --locked --lib --bins --tests; fi
+	$(CARGO) test --release --locked --doc
+
+# Clippy's and rustdoc's builds of the dependencies are one; the tests' is that of the program.
+check: rust
+	@tools/packages.sh cc:build-essential
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps
+	$(CARGO) check --release --locked --no-default-features
+
+fmt: rust
+	$(CARGO) fmt
+
+bench: rust
+	@tools/packages.sh cc:build-essential
+	$(CARGO) bench --locked --bench nets
+	$(CARGO) bench --locked --bench frame
+	@if ! [ -f $(PEERS)/peers.py ]; then echo "No other detectors in $(PEERS): not compared."; \
+	elif ! $(PEERS_PYTHON) -c "import cv2, numpy, onnxruntime" 2>/dev/null; then \
+	echo "$(PEERS_PYTHON) lacks $(PEERS)/requirements.txt: not compared (PEERS_PYTHON names another)."; \
+	else $(PEERS_PYTHON) tools/bench_peers.py $(PEERS); fi
+
+live:
+	@echo "The live preview is not built yet. make demo shows what there is; \
+	facecascade video works on files." >&2; exit 1
+
+rust:
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
+	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 \
+	|| rustup component add rustfmt clippy \
+	|| echo "rustfmt or clippy is missing: make test needs both." >&2
