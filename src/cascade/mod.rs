@@ -1,5 +1,5 @@
 //! Windows in, calibrated boxes out: a [`proposer`] over the pyramid, then up to two refiners on windows, each finding,
-//! calibrating and filtering. No threads here.
+//! calibrating and filtering. No threads here; a picture's [`Work`] can travel from thread to thread between levels.
 
 pub mod calibration;
 mod calibrator;
@@ -30,7 +30,7 @@ use proposer::Proposer;
 use refiner::Refiner;
 pub use settings::Settings;
 pub use shipped::weights as shipped_weights;
-use work::Work;
+pub use work::Work;
 
 /// Refiners that a cascade may have.
 pub const REFINERS: usize = 2;
@@ -165,7 +165,7 @@ impl Cascade {
     /// None so far.
     pub fn detect(&self, picture: &RgbImage) -> Result<Vec<Face>> {
         Ok(self.with_work(|work| {
-            self.run(picture, work, Until::Faces, |_, _| {});
+            self.run(picture, work, Until::Faces);
             self.faces(work)
         }))
     }
@@ -176,16 +176,48 @@ impl Cascade {
     /// As [`Self::detect`].
     pub fn trace(&self, picture: &RgbImage) -> Result<(Vec<Face>, Vec<Stage>)> {
         let mut stages = Vec::new();
-        let mut begin = Instant::now();
         let faces = self.with_work(|work| {
-            self.run(picture, work, Until::Faces, |name, work| {
-                let elapsed = begin.elapsed();
-                stages.push(Stage { name, windows: windows(work), elapsed });
-                begin = Instant::now();
-            });
+            let begin = Instant::now();
+            self.start(picture, work);
+            let pyramid = begin.elapsed();
+            for level in 1..=self.levels() {
+                self.level_traced(level, work, &mut stages);
+            }
+            stages[0].elapsed += pyramid;
             self.faces(work)
         });
         Ok((faces, stages))
+    }
+
+    /// Begins a picture: makes its pyramids in `work`. [`Self::level`] 1 to [`Self::levels`] follow, then [`Self::faces`];
+    /// together they are [`Self::detect`], cut so that each part can run on a thread of its own.
+    pub fn start(&self, picture: &RgbImage, work: &mut Work) {
+        work.counts.clear();
+        work.within = None;
+        self.proposer.build_pyramids(picture, work);
+    }
+
+    /// As [`Self::start`], but the smallest faces, those of up to twice [`Options::min_face`], which cost most, are looked
+    /// for only within `regions` (pixels of the picture); larger ones everywhere.
+    pub fn start_within(&self, picture: &RgbImage, regions: Vec<Rect>, work: &mut Work) {
+        self.start(picture, work);
+        work.within = Some(regions);
+    }
+
+    /// Level `level`: find, calibrate, filter; behind the last one the global filter. A level that this cascade lacks does
+    /// nothing.
+    pub fn level(&self, level: usize, work: &mut Work) {
+        self.advance(level, work, Until::Faces, |_, _| {});
+    }
+
+    /// As [`Self::level`], with the windows after each of its stages.
+    pub fn level_traced(&self, level: usize, work: &mut Work, stages: &mut Vec<Stage>) {
+        let mut begin = Instant::now();
+        self.advance(level, work, Until::Faces, |name, work| {
+            let elapsed = begin.elapsed();
+            stages.push(Stage { name, windows: windows(work), elapsed });
+            begin = Instant::now();
+        });
     }
 
     /// The windows that level `level` hands on, best first: after 1 those that enter level 2. Behind the last level
@@ -198,7 +230,7 @@ impl Cascade {
             return Err(Error::Setting(format!("there is no level {level}; this cascade has 1 to {}", self.levels())));
         }
         Ok(self.with_work(|work| {
-            self.run(picture, work, Until::Windows(level), |_, _| {});
+            self.run(picture, work, Until::Windows(level));
             windows(work)
         }))
     }
@@ -209,7 +241,7 @@ impl Cascade {
     /// As [`Self::detect`].
     pub fn counts(&self, picture: &RgbImage) -> Result<Vec<LevelCount>> {
         Ok(self.with_work(|work| {
-            self.run(picture, work, Until::Faces, |_, _| {});
+            self.run(picture, work, Until::Faces);
             work.counts.clone()
         }))
     }
@@ -234,19 +266,24 @@ impl Cascade {
         &self.settings
     }
 
-    /// The article's list: find, calibrate, filter, as often as there are levels. `watch` sees what each stage leaves.
-    fn run(&self, picture: &RgbImage, work: &mut Work, until: Until, mut watch: impl FnMut(&'static str, &Work)) {
-        work.counts.clear();
-        self.proposer.build_pyramids(picture, work);
-        self.proposer.find(work);
-        watch("find-1", work);
-        self.proposer.calibrate(work);
-        watch("calibrate-1", work);
-        self.proposer.filter(work);
-        self.end_level(1, work, until);
-        watch("filter-1", work);
+    fn run(&self, picture: &RgbImage, work: &mut Work, until: Until) {
+        self.start(picture, work);
+        for level in 1..=until.level(self) {
+            self.advance(level, work, until, |_, _| {});
+        }
+    }
 
-        for (level, refiner) in (2..=until.level(self)).zip(&self.refiners) {
+    /// The article's list: find, calibrate, filter, in each level. `watch` sees what each stage leaves.
+    fn advance(&self, level: usize, work: &mut Work, until: Until, mut watch: impl FnMut(&'static str, &Work)) {
+        if level == 1 {
+            self.proposer.find(work);
+            watch("find-1", work);
+            self.proposer.calibrate(work);
+            watch("calibrate-1", work);
+            self.proposer.filter(work);
+            self.end_level(1, work, until);
+            watch("filter-1", work);
+        } else if let Some(refiner) = self.refiners.get(level - 2) {
             let [find, calibrate, filter] = REFINER_STAGES[level - 2];
             refiner.find(work);
             watch(find, work);
@@ -268,7 +305,8 @@ impl Cascade {
         work.passed();
     }
 
-    fn faces(&self, work: &Work) -> Vec<Face> {
+    /// The faces, best first, after the last level.
+    pub fn faces(&self, work: &Work) -> Vec<Face> {
         let score = |s| self.settings.faces.score(s);
         work.candidates.iter().map(|c| Face { rect: c.rect, score: score(c.score), smile: None }).collect()
     }

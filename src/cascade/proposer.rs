@@ -63,11 +63,24 @@ impl Proposer {
         work.codes.clear();
         work.ends.clear();
         let levels = std::mem::take(&mut work.levels);
-        for level in &levels.levels {
-            self.find_in(level, work);
+        let within = work.within.take();
+        for (i, level) in levels.levels.iter().enumerate() {
+            match &within {
+                Some(regions) if i == 0 => {
+                    for part in regions.iter().filter_map(|r| Part::of(level, r, self.engine.stride(), self.reach())) {
+                        self.find_in(level, part, work);
+                    }
+                }
+                _ => self.find_in(level, Part::whole(level), work),
+            }
             work.ends.push(work.candidates.len());
         }
         work.levels = levels;
+    }
+
+    /// How far round a face the net looks, pixels of the level.
+    fn reach(&self) -> usize {
+        if self.octave { 2 * OCTAVE_FACE as usize } else { self.engine.net().side }
     }
 
     /// Makes the pyramids: the picture and its halves for crops, and from these the proposer's own.
@@ -76,9 +89,11 @@ impl Proposer {
         work.levels.build_over(&work.picture, self.first_scale, self.settings.step, self.shortest);
     }
 
-    fn find_in(&self, level: &Level, work: &mut Work) {
-        let (w, h) = (level.width, level.height);
-        let Some(cells) = self.engine.trunk_rgb(&level.pixels, 1, h, w, &mut work.scratch) else { return };
+    fn find_in(&self, level: &Level, part: Part, work: &mut Work) {
+        let Part { x: left, y: top, w, h } = part;
+        let pixels = part.pixels(level, &mut work.part);
+        let Some(cells) = self.engine.trunk_rgb(pixels, 1, h, w, &mut work.scratch) else { return };
+        let (left, top) = (left as f32, top as f32);
         work.count(self.engine.multiply_adds(h, w));
         let head = if self.octave { Output::Octave } else { Output::Face };
         let outputs = self.engine.head(head, None, &mut work.scratch);
@@ -91,7 +106,7 @@ impl Proposer {
                 looked_at += OCTAVE_SIZES.len();
                 for (size, numbers) in OCTAVE_SIZES.iter().zip(outputs.chunks_exact(OCTAVE_NUMBERS)) {
                     if numbers[0] > self.settings.threshold {
-                        let (x, y) = (octave_center(column), octave_center(row));
+                        let (x, y) = (left + octave_center(column), top + octave_center(row));
                         work.candidates.push(Candidate::found(picture_square(level, x, y, *size), numbers[0]));
                         work.codes.extend(&numbers[1..]);
                     }
@@ -102,7 +117,7 @@ impl Proposer {
                 if logit > self.settings.threshold {
                     let (side, stride) = (self.engine.net().side as f32, self.engine.stride() as f32);
                     let center = |i: usize| i as f32 * stride + side / 2.0;
-                    let rect = picture_square(level, center(column), center(row), side);
+                    let rect = picture_square(level, left + center(column), top + center(row), side);
                     work.candidates.push(Candidate::found(rect, logit));
                     work.rows.push(i);
                 }
@@ -144,6 +159,48 @@ impl Proposer {
         sizes((width, height), self.first_scale, self.settings.step, self.shortest)
             .map(|(w, h)| self.engine.multiply_adds(h, w))
             .sum()
+    }
+}
+
+/// A rectangle of a level, in its pixels.
+#[derive(Clone, Copy)]
+struct Part {
+    x: usize,
+    y: usize,
+    w: usize,
+    h: usize,
+}
+
+impl Part {
+    fn whole(level: &Level) -> Self {
+        Self { x: 0, y: 0, w: level.width, h: level.height }
+    }
+
+    /// What shows `region` (pixels of the picture) and `reach` pixels round it, on the grid of the net's cells; `None` if
+    /// that lies outside.
+    fn of(level: &Level, region: &Rect, stride: usize, reach: usize) -> Option<Self> {
+        let span = |from: f32, length: f32, scale: f32, limit: usize| {
+            let (begin, end) = ((from * scale).max(0.0) as usize, ((from + length) * scale).ceil().max(0.0) as usize);
+            let begin = begin.saturating_sub(reach) / stride * stride;
+            let end = (end + reach).min(limit);
+            (begin < end).then(|| (begin, end - begin))
+        };
+        let (x, w) = span(region.x, region.w, level.scale_x, level.width)?;
+        let (y, h) = span(region.y, region.h, level.scale_y, level.height)?;
+        Some(Self { x, y, w, h })
+    }
+
+    /// Its pixels: the level's own if it is the whole, else copied into `buffer`.
+    fn pixels<'a>(&self, level: &'a Level, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+        if (self.w, self.h) == (level.width, level.height) {
+            return &level.pixels;
+        }
+        buffer.clear();
+        for y in self.y..self.y + self.h {
+            let start = (y * level.width + self.x) * 3;
+            buffer.extend_from_slice(&level.pixels[start..start + self.w * 3]);
+        }
+        buffer
     }
 }
 

@@ -11,13 +11,18 @@ use crate::pyramid::Pyramid;
 /// Windows that go through a net at once: enough to fill the vectors, few enough to stay in the cache.
 const BATCH: usize = 32;
 
-/// Buffers of one frame. Everything grows to what the largest frame needed and is then used again.
+/// Buffers of one picture on its way through the levels. Everything grows to what the largest picture needed and is then
+/// used again.
 #[derive(Debug, Default)]
-pub(super) struct Work {
+pub struct Work {
     /// The picture and its halves: what crops are taken from.
     pub(super) picture: Pyramid,
     /// The proposer's pyramid.
     pub(super) levels: Pyramid,
+    /// Where the proposer looks in its first level; everywhere if `None`.
+    pub(super) within: Option<Vec<Rect>>,
+    /// A part of a level.
+    pub(super) part: Vec<u8>,
     /// The windows that are still in the race.
     pub(super) candidates: Vec<Candidate>,
     /// What the last net's own calibration head said of them, in the same order.
@@ -34,6 +39,11 @@ pub(super) struct Work {
 }
 
 impl Work {
+    /// Windows and multiply-adds of each level that ran so far.
+    pub fn counts(&self) -> &[LevelCount] {
+        &self.counts
+    }
+
     /// Adds to the count of the level that runs.
     pub(super) fn count(&mut self, multiply_adds: u64) {
         if let Some(level) = self.counts.last_mut() {
