@@ -51,6 +51,14 @@ pub enum Error {
     /// A child process (ffmpeg) that could not be started or failed.
     #[error("{0}")]
     Process(String),
+    /// A stage of the pipeline failed.
+    #[error("{source} (stage {stage})")]
+    Stage {
+        /// Its name.
+        stage: &'static str,
+        /// What happened.
+        source: Box<Self>,
+    },
     /// Training or drawing failed in a library below.
     #[error("{0}")]
     Backend(String),

@@ -1,5 +1,12 @@
 //! Who runs where and when: capture → pyramid → level 1 → level 2 → level 3 → track → output, on threads joined by bounded
-//! channels. What is computed is the cascade's business, never this room's.
+//! channels. What each stage does stands in `stages`, which thread does it in `threads`; how frames wait for each other,
+//! or are left out, in `channels`; how much of a live frame is searched in [`search`]. What is computed is the cascade's
+//! business, never this room's.
+
+mod channels;
+pub mod search;
+mod stages;
+mod threads;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,6 +19,7 @@ use crate::frame::Frame;
 use crate::geometry::Face;
 use crate::source::Source;
 use crate::track::Tracked;
+use stages::Stages;
 
 /// What happens to a frame, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +42,20 @@ pub enum Stage {
 
 /// How many stages there are.
 pub const STAGES: usize = 7;
+
+impl Default for Settings {
+    /// A file's, on all cores.
+    fn default() -> Self {
+        Self {
+            policy: Policy::File,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            track: true,
+            search: None,
+            stop: Arc::default(),
+            windows: Arc::default(),
+        }
+    }
+}
 
 impl Stage {
     /// All, in order.
@@ -75,6 +97,8 @@ pub struct Settings {
     pub threads: usize,
     /// Follow faces; without, [`Outcome::tracked`] stays empty.
     pub track: bool,
+    /// Search only where and when it is worth it, which needs `track`; `None`: every frame, everywhere.
+    pub search: Option<search::Settings>,
     /// Set from outside (Ctrl-C) to end after the frames on their way.
     pub stop: Arc<AtomicBool>,
     /// Set from outside while the windows after each stage are wanted in [`Outcome::windows`].
@@ -84,14 +108,14 @@ pub struct Settings {
 /// What one stage took for one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StageTime {
-    /// Doing it.
+    /// Doing it. Of the capture: from [`Frame::captured`] until the frame was there.
     pub work: Duration,
     /// Waiting for it since the stage before was done.
     pub wait: Duration,
 }
 
 /// A frame with all that was found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outcome {
     /// The frame. Its buffer is used again after the output returns (take it, if you want to keep it).
     pub frame: Frame,
@@ -119,6 +143,9 @@ pub trait Output {
     /// Ends the run.
     fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>>;
 
+    /// Called after [`Self::frame`]: what each stage took, the output too, and the time from capture to now.
+    fn presented(&mut self, _stages: &[StageTime; STAGES], _latency: Duration) {}
+
     /// Called every 20 ms while no frame comes, so that a window stays alive.
     ///
     /// # Errors
@@ -135,7 +162,7 @@ impl<F: FnMut(&mut Outcome) -> Result<ControlFlow<()>>> Output for F {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Summary {
     /// Frames that came out.
     pub frames: u64,
@@ -143,24 +170,23 @@ pub struct Summary {
     pub dropped: u64,
     /// From the first frame's capture to the end.
     pub elapsed: Duration,
-    /// From capture to the output's return, each frame.
-    pub latency: Vec<Duration>,
-    /// By [`Stage`], each frame.
-    pub stages: Vec<[StageTime; STAGES]>,
 }
 
 /// Runs frames of `source` through `cascade` to `output`, until the source ends, the output breaks or
 /// [`Settings::stop`] is set.
 ///
 /// # Errors
-/// The first error of any stage, or its panic as an error naming the stage; all threads have ended then, except one that
-/// waits for a source that never answers.
+/// The first error of any stage, or its panic, as an error that names the stage; all threads have ended then, except one
+/// that waits for a source that does not answer. If it is the source's, the frames before it have come out.
 pub fn run(
     source: Box<dyn Source>,
     cascade: &Cascade,
     settings: &Settings,
     output: &mut dyn Output,
 ) -> Result<Summary> {
-    let _ = (source, cascade, settings, output);
-    Ok(Summary::default())
+    let stages = Stages::new(cascade, settings);
+    threads::run(source, &|stage| stages.step(stage), settings, output)
 }
+
+#[cfg(test)]
+mod tests;

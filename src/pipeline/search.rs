@@ -193,7 +193,8 @@ mod tests {
             let mut seen = vec![false; 480];
             for plan in four {
                 let Plan::Within(regions) = plan else { panic!("{plan:?}") };
-                let near = regions.iter().any(|r| r.x <= 275.0 && r.x + r.w >= 375.0 && r.y <= 175.0 && r.y + r.h >= 275.0);
+                let near =
+                    regions.iter().any(|r| r.x <= 275.0 && r.x + r.w >= 375.0 && r.y <= 175.0 && r.y + r.h >= 275.0);
                 assert!(near, "{regions:?}");
                 for r in regions.iter().filter(|r| r.w >= 640.0) {
                     seen[r.y.max(0.0) as usize..((r.y + r.h) as usize).min(480)].fill(true);
@@ -215,7 +216,8 @@ mod tests {
 
     #[test]
     fn regions_that_overlap_are_searched_once() {
-        let mut list = vec![Rect::new(0.0, 0.0, 10.0, 10.0), Rect::new(50.0, 0.0, 10.0, 10.0), Rect::new(2.0, 2.0, 10.0, 10.0)];
+        let mut list =
+            vec![Rect::new(0.0, 0.0, 10.0, 10.0), Rect::new(50.0, 0.0, 10.0, 10.0), Rect::new(2.0, 2.0, 10.0, 10.0)];
         join(&mut list);
         assert_eq!(list, [Rect::new(0.0, 0.0, 12.0, 12.0), Rect::new(50.0, 0.0, 10.0, 10.0)]);
     }

@@ -292,10 +292,8 @@ mod tests {
                     faces.pop();
                 }
                 let tracked = tracker.update(&faces, f64::from(i) / 30.0);
-                ids = faces
-                    .iter()
-                    .map(|f| tracked.iter().find(|t| t.basis == Basis::Seen(f.rect)).unwrap().id)
-                    .collect();
+                ids =
+                    faces.iter().map(|f| tracked.iter().find(|t| t.basis == Basis::Seen(f.rect)).unwrap().id).collect();
             }
             assert_eq!(ids, [1, 2], "hidden: {hidden}");
         }

@@ -1,0 +1,136 @@
+//! What each stage does with a frame. Capture and output are the source's and the caller's.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::search::{Plan, Search};
+use super::{Outcome, STAGES, Settings, Stage, StageTime};
+use crate::cascade::{Cascade, Work};
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::track::Tracker;
+
+/// A frame on its way, with what the cascade needs for it. There are as many as may be in flight: having one is the
+/// credit that lets a frame in.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) outcome: Outcome,
+    /// When the stage before was done.
+    pub(super) since: Instant,
+    work: Work,
+    traced: bool,
+}
+
+impl Job {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        let frame = Frame { number: 0, captured: now, time: 0.0, picture: image::RgbImage::new(0, 0) };
+        let outcome = Outcome {
+            frame,
+            faces: Vec::new(),
+            tracked: Vec::new(),
+            searched: false,
+            stages: [StageTime::default(); STAGES],
+            counts: [0; 3],
+            windows: Vec::new(),
+            dropped: 0,
+        };
+        Self { outcome, since: now, work: Work::default(), traced: false }
+    }
+}
+
+/// What is done with a frame in one stage.
+pub(super) type Step<'a> = Box<dyn FnMut(&mut Job) -> Result<()> + Send + 'a>;
+
+/// What the stages share.
+#[derive(Debug)]
+pub(super) struct Stages<'a> {
+    cascade: &'a Cascade,
+    settings: &'a Settings,
+    search: Option<Mutex<Search>>,
+}
+
+impl<'a> Stages<'a> {
+    pub(super) fn new(cascade: &'a Cascade, settings: &'a Settings) -> Self {
+        // Where nobody follows faces, there is nothing to plan by.
+        let search = settings.search.filter(|_| settings.track).map(|s| Mutex::new(Search::new(s)));
+        Self { cascade, settings, search }
+    }
+
+    /// What `stage` does. Those of the cascade know nothing of other frames, so several threads may each have one.
+    pub(super) fn step(&'a self, stage: Stage) -> Step<'a> {
+        match stage {
+            Stage::Capture | Stage::Output => Box::new(|_| Ok(())),
+            Stage::Pyramid => Box::new(|job| self.pyramid(job)),
+            Stage::Level1 => Box::new(|job| self.level(1, job)),
+            Stage::Level2 => Box::new(|job| self.level(2, job)),
+            Stage::Level3 => Box::new(|job| self.level(3, job)),
+            Stage::Track => {
+                let mut tracker = Tracker::default();
+                Box::new(move |job| self.track(&mut tracker, job))
+            }
+        }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
+    fn pyramid(&self, job: &mut Job) -> Result<()> {
+        let picture = &job.outcome.frame.picture;
+        job.traced = self.settings.windows.load(Ordering::Relaxed);
+        job.outcome.windows.clear();
+        job.outcome.faces.clear();
+        let plan = match self.search().filter(|_| !job.traced) {
+            Some(mut search) => search.plan(picture.dimensions(), self.cascade.options().min_face, Instant::now()),
+            None => Plan::Everywhere,
+        };
+        job.outcome.searched = plan != Plan::Skip;
+        match plan {
+            Plan::Everywhere => self.cascade.start(picture, &mut job.work),
+            Plan::Within(regions) => self.cascade.start_within(picture, regions, &mut job.work),
+            Plan::Skip => {}
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
+    fn level(&self, level: usize, job: &mut Job) -> Result<()> {
+        if !job.outcome.searched {
+            return Ok(());
+        }
+        if job.traced {
+            self.cascade.level_traced(level, &mut job.work, &mut job.outcome.windows);
+        } else {
+            self.cascade.level(level, &mut job.work);
+        }
+        if level == self.cascade.levels() {
+            job.outcome.faces = self.cascade.faces(&job.work);
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
+    fn track(&self, tracker: &mut Tracker, job: &mut Job) -> Result<()> {
+        let outcome = &mut job.outcome;
+        outcome.counts = [0; 3];
+        if outcome.searched {
+            for (to, level) in outcome.counts.iter_mut().zip(job.work.counts()) {
+                *to = level.windows;
+            }
+        }
+        if !self.settings.track {
+            return Ok(());
+        }
+        let time = outcome.frame.time;
+        outcome.tracked = if outcome.searched { tracker.update(&outcome.faces, time) } else { tracker.skip(time) };
+        if let Some(mut search) = self.search().filter(|_| outcome.searched) {
+            let levels = &outcome.stages[Stage::Pyramid as usize..=Stage::Level3 as usize];
+            let cost: Duration = levels.iter().map(|s| s.work).sum();
+            search.learn(&outcome.tracked, cost, Instant::now());
+        }
+        Ok(())
+    }
+
+    fn search(&self) -> Option<MutexGuard<'_, Search>> {
+        self.search.as_ref().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,323 @@
+//! The pipeline gives what a plain loop gives, and always ends.
+
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use image::RgbImage;
+
+use super::stages::{Job, Step};
+use super::*;
+use crate::cascade::Options;
+use crate::error::Error;
+use crate::source::{Stamp, video};
+use crate::track::Tracker;
+
+/// Pictures as a source. With `shown`, which counts frames that came out, each waits until those before it did.
+struct Pictures {
+    list: Arc<Vec<RgbImage>>,
+    next: usize,
+    shown: Option<Arc<AtomicU64>>,
+    /// What happens instead of this frame.
+    fails: Option<(usize, Fault)>,
+    pause: Duration,
+}
+
+impl Pictures {
+    fn new(list: &Arc<Vec<RgbImage>>) -> Self {
+        Self { list: Arc::clone(list), next: 0, shown: None, fails: None, pause: Duration::ZERO }
+    }
+}
+
+impl Source for Pictures {
+    fn describe(&self) -> String {
+        "pictures".into()
+    }
+
+    fn frame_rate(&self) -> Option<f64> {
+        Some(30.0)
+    }
+
+    fn next(&mut self, into: &mut RgbImage) -> Result<Option<Stamp>> {
+        if let Some((_, fault)) = self.fails.filter(|(at, _)| *at == self.next) {
+            fault.strike()?;
+        }
+        while self.shown.as_ref().is_some_and(|shown| shown.load(Ordering::Relaxed) < self.next as u64) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        std::thread::sleep(self.pause);
+        let Some(picture) = self.list.get(self.next) else { return Ok(None) };
+        let time = self.next as f64 / 30.0;
+        self.next += 1;
+        into.clone_from(picture);
+        Ok(Some(Stamp { captured: Instant::now(), time }))
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Panic,
+    Error,
+}
+
+impl Fault {
+    fn strike(self) -> Result<()> {
+        match self {
+            Self::Panic => panic!("injected"),
+            Self::Error => Err(Error::Setting("injected".into())),
+        }
+    }
+}
+
+fn blank(count: usize) -> Arc<Vec<RgbImage>> {
+    Arc::new(vec![RgbImage::new(8, 8); count])
+}
+
+const LIVE: Policy = Policy::Live { in_flight: 2 };
+
+fn settings(policy: Policy, threads: usize) -> Settings {
+    Settings { policy, threads, ..Settings::default() }
+}
+
+/// Fails if `run` takes longer than any run here may.
+fn in_time<T: Send + 'static>(what: &str, run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (send, receive) = mpsc::channel();
+    let thread = std::thread::spawn(move || send.send(run()));
+    let result = receive.recv_timeout(Duration::from_secs(10)).unwrap_or_else(|_| panic!("{what}: hangs"));
+    thread.join().unwrap().unwrap();
+    result
+}
+
+/// The first frames of a clip that ships; `None`, said so, without ffmpeg.
+fn clip(frames: usize) -> Option<Arc<Vec<RgbImage>>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/two-faces-tilting.mp4");
+    let Ok(info) = video::probe(&path) else {
+        eprintln!("skipped: ffmpeg is not here");
+        return None;
+    };
+    let mut clip = video::Frames::open(&path, &info, 1).unwrap();
+    let mut frame = RgbImage::new(0, 0);
+    let mut list = Vec::new();
+    while list.len() < frames && clip.next_into(&mut frame).unwrap().is_some() {
+        list.push(frame.clone());
+    }
+    Some(Arc::new(list))
+}
+
+#[test]
+fn boxes_are_those_of_the_plain_loop_frame_by_frame() {
+    let Some(clip) = clip(40) else { return };
+    let cascade = Cascade::shipped(Options { min_face: 30.0, ..Options::default() }).unwrap();
+    let mut tracker = Tracker::default();
+    let expected: Vec<_> = (clip.iter().enumerate())
+        .map(|(i, picture)| {
+            let faces = cascade.detect(picture).unwrap();
+            let tracked = tracker.update(&faces, i as f64 / 30.0);
+            let counts = cascade.counts(picture).unwrap();
+            (i as u64, faces, tracked, [0, 1, 2].map(|level| counts[level].windows))
+        })
+        .collect();
+    assert!(expected.iter().filter(|e| !e.1.is_empty()).count() > 30, "the clip shows faces");
+    for policy in [Policy::File, LIVE] {
+        for threads in [1, 2, 3, 4, 7] {
+            let shown = Arc::new(AtomicU64::new(0));
+            let source = Pictures {
+                // Live, a source that does not wait loses frames.
+                shown: (policy != Policy::File).then(|| Arc::clone(&shown)),
+                ..Pictures::new(&clip)
+            };
+            let mut got = Vec::new();
+            let settings = settings(policy, threads);
+            settings.windows.store(threads == 3, Ordering::Relaxed);
+            let summary = run(Box::new(source), &cascade, &settings, &mut |outcome: &mut Outcome| {
+                let windows = outcome.windows.iter().map(|s| s.name).collect::<Vec<_>>();
+                assert_eq!(windows.len(), if threads == 3 { 9 } else { 0 });
+                assert_eq!(outcome.frame.picture, clip[outcome.frame.number as usize]);
+                got.push((outcome.frame.number, outcome.faces.clone(), outcome.tracked.clone(), outcome.counts));
+                shown.fetch_add(1, Ordering::Relaxed);
+                Ok(ControlFlow::Continue(()))
+            });
+            let summary = summary.unwrap();
+            assert_eq!((summary.frames, summary.dropped), (clip.len() as u64, 0));
+            assert!(got == expected, "{policy:?}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_fault_in_any_stage_ends_all_with_one_error_that_names_it() {
+    for policy in [Policy::File, LIVE] {
+        for threads in [1, 2, 3, 4, 6] {
+            for stage in Stage::ALL {
+                for fault in [Fault::Panic, Fault::Error] {
+                    let what = format!("{fault:?} in {} ({policy:?}, {threads} threads)", stage.name());
+                    let error = in_time(&what, move || {
+                        let mut source = Pictures { pause: Duration::from_micros(100), ..Pictures::new(&blank(300)) };
+                        if stage == Stage::Capture {
+                            source.fails = Some((20, fault));
+                        }
+                        let step = |this: Stage| -> Step<'static> {
+                            Box::new(move |job: &mut Job| {
+                                let hit = this == stage && job.outcome.frame.number >= 20;
+                                if hit { fault.strike() } else { Ok(()) }
+                            })
+                        };
+                        let mut output = |outcome: &mut Outcome| {
+                            assert!(outcome.frame.number < 20 || stage == Stage::Output);
+                            if outcome.frame.number >= 20 {
+                                fault.strike()?;
+                            }
+                            Ok(ControlFlow::Continue(()))
+                        };
+                        let settings = settings(policy, threads);
+                        threads::run(Box::new(source), &step, &settings, &mut output).unwrap_err().to_string()
+                    });
+                    assert!(error.contains("injected") && error.contains(stage.name()), "{what}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_came_before_a_source_broke_still_comes_out() {
+    for threads in [1, 2, 5] {
+        let source = Pictures { fails: Some((30, Fault::Error)), ..Pictures::new(&blank(300)) };
+        let mut frames = 0;
+        let step = |_: Stage| -> Step<'static> { Box::new(|_| Ok(())) };
+        let result = threads::run(Box::new(source), &step, &settings(Policy::File, threads), &mut |_: &mut Outcome| {
+            frames += 1;
+            Ok(ControlFlow::Continue(()))
+        });
+        assert!(result.is_err());
+        assert_eq!(frames, 30);
+    }
+}
+
+#[test]
+fn a_source_that_never_answers_keeps_nobody_from_ending() {
+    struct Silent(mpsc::Receiver<()>);
+    impl Source for Silent {
+        fn describe(&self) -> String {
+            String::new()
+        }
+        fn frame_rate(&self) -> Option<f64> {
+            None
+        }
+        fn next(&mut self, _: &mut RgbImage) -> Result<Option<Stamp>> {
+            let _ = self.0.recv();
+            Ok(None)
+        }
+    }
+    for policy in [Policy::File, LIVE] {
+        let (_never, silence) = mpsc::channel();
+        let settings = settings(policy, 3);
+        let stop = Arc::clone(&settings.stop);
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            stop.store(true, Ordering::Relaxed);
+        });
+        let frames = in_time("silent", move || {
+            let step = |_: Stage| -> Step<'static> { Box::new(|_| Ok(())) };
+            let mut output = |_: &mut Outcome| Ok(ControlFlow::Continue(()));
+            threads::run(Box::new(Silent(silence)), &step, &settings, &mut output).unwrap().frames
+        });
+        assert_eq!(frames, 0);
+    }
+}
+
+#[test]
+fn threads_of_different_speed_keep_the_order_and_times_add_up() {
+    struct Check {
+        numbers: Vec<u64>,
+        sums: u64,
+    }
+    impl Output for Check {
+        fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>> {
+            self.numbers.push(outcome.frame.number);
+            Ok(ControlFlow::Continue(()))
+        }
+        fn presented(&mut self, stages: &[StageTime; STAGES], latency: Duration) {
+            let sum: Duration = stages.iter().map(|s| s.work + s.wait).sum();
+            assert_eq!(sum, latency);
+            self.sums += 1;
+        }
+    }
+    let step = |stage: Stage| -> Step<'static> {
+        Box::new(move |job: &mut Job| {
+            let slow = stage == Stage::Level1 && job.outcome.frame.number % 3 == 0;
+            std::thread::sleep(Duration::from_millis(if slow { 5 } else { 0 }));
+            Ok(())
+        })
+    };
+    let mut check = Check { numbers: Vec::new(), sums: 0 };
+    let source = Box::new(Pictures::new(&blank(60)));
+    threads::run(source, &step, &settings(Policy::File, 4), &mut check).unwrap();
+    assert_eq!((check.numbers, check.sums), ((0..60).collect(), 60));
+}
+
+#[test]
+fn live_drops_what_is_late_at_the_source_and_never_has_more_in_flight_than_credits() {
+    for (in_flight, threads) in [(1, 2), (2, 2), (2, 7), (4, 7)] {
+        let (inside, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let step = |stage: Stage| -> Step<'static> {
+            let (inside, most) = (Arc::clone(&inside), Arc::clone(&most));
+            Box::new(move |_: &mut Job| {
+                if stage == Stage::Pyramid {
+                    most.fetch_max(inside.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                }
+                std::thread::sleep(Duration::from_millis(if stage == Stage::Level2 { 8 } else { 0 }));
+                Ok(())
+            })
+        };
+        let source = Pictures { pause: Duration::from_micros(300), ..Pictures::new(&blank(300)) };
+        let mut last = None;
+        let policy = Policy::Live { in_flight };
+        let summary = threads::run(Box::new(source), &step, &settings(policy, threads), &mut |o: &mut Outcome| {
+            inside.fetch_sub(1, Ordering::Relaxed);
+            assert!(last < Some(o.frame.number), "in order");
+            last = Some(o.frame.number);
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+        assert_eq!(summary.frames + summary.dropped, 300);
+        assert!(summary.dropped > 50, "{summary:?}");
+        assert_eq!(last, Some(299), "the newest frame is shown");
+        assert!(most.load(Ordering::Relaxed) <= in_flight as u64);
+    }
+}
+
+#[test]
+fn the_output_may_end_the_run_and_keep_frames() {
+    for policy in [Policy::File, LIVE] {
+        let mut kept = Vec::new();
+        let step = |_: Stage| -> Step<'static> { Box::new(|_| Ok(())) };
+        let source = Pictures { pause: Duration::from_millis(1), ..Pictures::new(&blank(10_000)) };
+        threads::run(Box::new(source), &step, &settings(policy, 3), &mut |outcome: &mut Outcome| {
+            kept.push(std::mem::take(&mut outcome.frame.picture));
+            Ok(if kept.len() == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
+        .unwrap();
+        assert!(kept.len() == 5 && kept.iter().all(|k| k.dimensions() == (8, 8)));
+    }
+}
+
+#[test]
+fn threads_fit_the_cores_and_every_stage_is_in_its_place() {
+    for policy in [Policy::File, LIVE] {
+        for threads in 1..20 {
+            let groups = threads::groups(policy, threads);
+            let stages: Vec<Stage> = groups.iter().flat_map(|g| g.stages).copied().collect();
+            assert_eq!(stages, Stage::ALL[1..STAGES - 1], "{policy:?} {threads}");
+            let workers: usize = groups.iter().map(|g| g.workers).sum();
+            assert!(workers <= threads + 1, "{policy:?} {threads}");
+            // Following needs all frames in order, on one thread; and live, several workers would bring age.
+            assert!(
+                groups.iter().all(|g| g.workers == 1 || policy == Policy::File && !g.stages.contains(&Stage::Track))
+            );
+        }
+    }
+}

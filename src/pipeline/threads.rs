@@ -1,0 +1,210 @@
+//! Which thread does what: stages are put on as many threads as there are cores for them, and the caller's thread
+//! presents what comes out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::channels::{Capture, Entry, Failure, Input, Message, Shared, guarded};
+use super::stages::{Job, Step};
+use super::{Output, Policy, Settings, Stage, Summary};
+use crate::error::{Error, Result};
+use crate::source::Source;
+
+/// How often a window is kept alive while no frame comes, and how soon a wish to stop is heard.
+const TICK: Duration = Duration::from_millis(20);
+/// How long a source may take to end. One that does not is left behind: its thread ends with the program.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// Frames of a file that wait decoded.
+const READ_AHEAD: usize = 2;
+
+/// Stages that share a thread, and how many threads do the same, each with a frame of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) stages: &'static [Stage],
+    pub(super) workers: usize,
+}
+
+/// Which stages between capture and output share a thread. Capture, which mostly waits, always has its own, and output is
+/// the caller's.
+pub(super) fn groups(policy: Policy, threads: usize) -> Vec<Group> {
+    use Stage::{Level1, Level2, Level3, Pyramid, Track};
+    let one = |stages| Group { stages, workers: 1 };
+    match (policy, threads) {
+        // A frame that waits between threads grows old, so there are no more than can run at once.
+        (Policy::Live { .. }, ..=2) => vec![one(&[Pyramid, Level1, Level2, Level3, Track])],
+        (Policy::Live { .. }, 3) => vec![one(&[Pyramid, Level1]), one(&[Level2, Level3, Track])],
+        (Policy::Live { .. }, 4 | 5) => {
+            vec![one(&[Pyramid]), one(&[Level1]), one(&[Level2]), one(&[Level3, Track])]
+        }
+        (Policy::Live { .. }, _) => [[Pyramid], [Level1], [Level2], [Level3], [Track]].map(single).into(),
+        // Level 1 takes longer than all else together: whole frames share cores better than stages do.
+        (Policy::File, n) => {
+            vec![Group { stages: &[Pyramid, Level1, Level2, Level3], workers: n.max(1) }, one(&[Track])]
+        }
+    }
+}
+
+fn single(stage: [Stage; 1]) -> Group {
+    let [stage] = stage;
+    let place = stage as usize;
+    Group { stages: &Stage::ALL[place..=place], workers: 1 }
+}
+
+/// Frames that may be on their way.
+fn in_flight(policy: Policy, groups: &[Group]) -> usize {
+    match policy {
+        Policy::Live { in_flight } => in_flight.max(1),
+        // One for each thread, one at the output, and as many to wait between them.
+        Policy::File => 2 * groups.iter().map(|g| g.workers).sum::<usize>() + 1,
+    }
+}
+
+/// Runs the stages, whose work `step` gives for each thread.
+pub(super) fn run<'a>(
+    source: Box<dyn Source>,
+    step: &dyn Fn(Stage) -> Step<'a>,
+    settings: &Settings,
+    output: &mut dyn Output,
+) -> Result<Summary> {
+    let policy = settings.policy;
+    let groups = groups(policy, settings.threads);
+    let jobs = in_flight(policy, &groups);
+    let shared = Arc::new(Shared::default());
+
+    let (free_send, free) = bounded(jobs);
+    for _ in 0..jobs {
+        let _ = free_send.send(Box::new(Job::new()));
+    }
+    let (captured, frames) = bounded(if policy == Policy::File { READ_AHEAD } else { 1 });
+    let (spare_send, spare) = bounded(jobs + READ_AHEAD + 1);
+    let (quit_send, quit) = bounded(0);
+    let (farewell, has_left) = bounded::<()>(0);
+
+    let capture = Capture {
+        output: captured,
+        late: (policy != Policy::File).then(|| frames.clone()),
+        spare,
+        shared: Arc::clone(&shared),
+        stop: Arc::clone(&settings.stop),
+    };
+    spawn_failed(
+        Stage::Capture,
+        Builder::new().name("capture".into()).spawn(move || {
+            capture.run(source);
+            drop(farewell);
+        }),
+    )?;
+
+    let ended = std::thread::scope(|scope| {
+        let entry = Entry { free, frames, quit, spare: spare_send };
+        let mut inputs: Vec<_> = (0..groups[0].workers).map(|_| Input::Entry(entry.clone())).collect();
+        drop(entry);
+        let mut last = None;
+        for (i, group) in groups.iter().enumerate() {
+            let (send, receive) = bounded(jobs);
+            for input in inputs.drain(..) {
+                let steps: Vec<_> = group.stages.iter().map(|stage| (*stage, step(*stage))).collect();
+                let send = send.clone();
+                let thread = Builder::new().name(group.stages[0].name().into());
+                spawn_failed(group.stages[0], thread.spawn_scoped(scope, move || work(steps, input, &send)))?;
+            }
+            if i + 1 == groups.len() {
+                last = Some(receive);
+            } else if group.workers > 1 {
+                inputs.push(Input::Ordered { input: receive, next: 0, early: BTreeMap::new() });
+            } else {
+                inputs.push(Input::Channel(receive));
+            }
+        }
+        match last {
+            Some(results) => present(results, free_send, quit_send, settings, &shared, output),
+            None => Ok(Summary::default()),
+        }
+    });
+    shared.ended.store(true, Ordering::Relaxed);
+    let _ = has_left.recv_timeout(FAREWELL);
+    ended
+}
+
+fn spawn_failed<T>(stage: Stage, thread: std::io::Result<T>) -> Result<T> {
+    let fail = |e| Error::Backend(format!("no thread could be started for it: {e}"));
+    guarded(stage, || thread.map_err(fail))
+}
+
+/// A thread: does its stages with frame after frame.
+fn work(mut steps: Vec<(Stage, Step<'_>)>, mut input: Input, output: &Sender<Message>) {
+    while let Some(message) = input.next() {
+        let message = message.and_then(|job| through(&mut steps, job));
+        let failed = message.is_err();
+        if output.send(message).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn through(steps: &mut [(Stage, Step<'_>)], mut job: Box<Job>) -> Message {
+    for (stage, step) in steps {
+        let begin = Instant::now();
+        let number = job.outcome.frame.number;
+        guarded(*stage, || step(&mut job)).map_err(|error| Failure { number, error })?;
+        note(&mut job, *stage, begin);
+    }
+    Ok(job)
+}
+
+/// Notes what `stage` took, which began at `begin` and ends now.
+fn note(job: &mut Job, stage: Stage, begin: Instant) {
+    let now = Instant::now();
+    let time = &mut job.outcome.stages[stage as usize];
+    time.work = now - begin;
+    time.wait = begin.saturating_duration_since(job.since);
+    job.since = now;
+}
+
+/// The last stage, on the caller's thread. When it returns, both ends close, and all other threads end.
+fn present(
+    results: Receiver<Message>,
+    free: Sender<Box<Job>>,
+    quit: Sender<()>,
+    settings: &Settings,
+    shared: &Shared,
+    output: &mut dyn Output,
+) -> Result<Summary> {
+    let mut summary = Summary::default();
+    let mut first = None;
+    let mut quit = Some(quit);
+    loop {
+        if settings.stop.load(Ordering::Relaxed) {
+            quit = None;
+        }
+        let flow = match results.recv_timeout(TICK) {
+            Ok(Ok(mut job)) => {
+                let begin = Instant::now();
+                job.outcome.dropped = shared.dropped.load(Ordering::Relaxed);
+                // The output may take the frame.
+                let captured = job.outcome.frame.captured;
+                let flow = guarded(Stage::Output, || output.frame(&mut job.outcome))?;
+                note(&mut job, Stage::Output, begin);
+                summary.frames += 1;
+                output.presented(&job.outcome.stages, job.since.saturating_duration_since(captured));
+                summary.elapsed = job.since.saturating_duration_since(*first.get_or_insert(captured));
+                let _ = free.try_send(job);
+                flow
+            }
+            Ok(Err(failure)) => return Err(failure.error),
+            Err(RecvTimeoutError::Timeout) => guarded(Stage::Output, || output.idle())?,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        if flow.is_break() {
+            break;
+        }
+    }
+    drop(quit);
+    summary.dropped = shared.dropped.load(Ordering::Relaxed);
+    Ok(summary)
+}
