@@ -88,7 +88,7 @@ fn train(recipe: &Path, data: &Path, run: &Path, more: &[&str]) -> Command {
     command
 }
 
-fn text(output: &Output) -> String {
+fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -104,7 +104,7 @@ fn a_run_killed_at_any_moment_and_resumed_ends_with_the_same_weights() {
     let recipe = octave(data.path(), 40);
     let whole = data.path().join("whole");
     let output = train(&recipe, data.path(), &whole, &[]).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
+    assert!(output.status.success(), "{}", text_of(&output));
     assert_eq!(steps(&whole), (0..40).collect::<Vec<_>>());
 
     let killed = data.path().join("killed");
@@ -122,7 +122,7 @@ fn a_run_killed_at_any_moment_and_resumed_ends_with_the_same_weights() {
         child.wait().unwrap();
     }
     let output = train(&recipe, data.path(), &killed, &["--resume"]).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
+    assert!(output.status.success(), "{}", text_of(&output));
 
     let load = |run: &Path| Weights::load(&run.join("octave.safetensors")).unwrap();
     let (a, b) = (load(&whole), load(&killed));
@@ -142,11 +142,9 @@ fn three_levels_are_trained_one_after_the_other_and_run_as_a_cascade() {
     let run = data.path().join("run");
     for recipe in [octave(data.path(), 20), windows(data.path(), "refine24", 2), windows(data.path(), "refine48", 3)] {
         let output = train(&recipe, data.path(), &run, &["--resume"]).output().unwrap();
-        assert!(output.status.success(), "{}: {}", recipe.display(), text(&output));
+        assert!(output.status.success(), "{}: {}", recipe.display(), text_of(&output));
     }
     assert!(run.join("mined-refine48-2.safetensors").exists());
-    let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/shipped.toml");
-    std::fs::copy(settings, run.join("cascade.toml")).unwrap();
     let cascade = facecascade::Cascade::load(&run.join("cascade.toml"), Default::default()).unwrap();
     cascade.detect(&image::open(data.path().join("wider/train/3.png")).unwrap().to_rgb8()).unwrap();
     // What is done stays done.
@@ -157,14 +155,33 @@ fn three_levels_are_trained_one_after_the_other_and_run_as_a_cascade() {
 }
 
 #[test]
+fn the_articles_nets_are_trained_one_after_the_other_and_run_as_a_cascade() {
+    let data = data();
+    let run = data.path().join("run");
+    for net in ["net12", "net12_cal", "net24", "net24_cal", "net48", "net48_cal"] {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("models/article/{net}.toml"));
+        let text = std::fs::read_to_string(shipped).unwrap();
+        let (head, _) = text.split_once("[[round]]").unwrap();
+        let recipe = data.path().join(format!("{net}.toml"));
+        let round = "[[round]]\nschedule = { steps = 3, batch = 8, peak = 1e-3 }\n";
+        std::fs::write(&recipe, format!("{head}{round}")).unwrap();
+        let output = train(&recipe, data.path(), &run, &["--resume"]).output().unwrap();
+        assert!(output.status.success(), "{net}: {}", text_of(&output));
+    }
+    let cascade = facecascade::Cascade::load(&run.join("cascade.toml"), Default::default()).unwrap();
+    assert_eq!(cascade.settings().proposer.net, "net12");
+    cascade.detect(&image::open(data.path().join("wider/train/3.png")).unwrap().to_rgb8()).unwrap();
+}
+
+#[test]
 fn what_is_wrong_with_a_recipe_a_folder_or_a_run_is_said_in_one_line() {
     let data = data();
     let folder = data.path();
     let wrong = folder.join("wrong.toml");
     let fails = |recipe: &Path, data: &Path, run: &str, named: &[&str]| {
         let output = train(recipe, data, &folder.join(run), &["-q"]).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-        let message = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
+        let message = text_of(&output);
         assert!(named.iter().all(|n| message.contains(n)), "{message} lacks one of {named:?}");
         assert!(message.lines().count() <= 6, "{message}");
     };

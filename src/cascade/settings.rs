@@ -121,6 +121,14 @@ impl Settings {
         Self::parse(super::shipped::SETTINGS, "models/shipped.toml (built in)")
     }
 
+    /// The article's cascade, whose weights do not ship: `facecascade train article` makes them.
+    ///
+    /// # Errors
+    /// Never, as a test holds.
+    pub fn article() -> Result<Self> {
+        Self::parse(super::shipped::ARTICLE, "models/article/cascade.toml (built in)")
+    }
+
     /// The first `refiners` refiners only: a cascade whose last levels are not trained yet.
     pub fn with_refiners(mut self, refiners: usize) -> Self {
         self.refiners.truncate(refiners);
@@ -174,8 +182,7 @@ mod tests {
 
     #[test]
     fn the_settings_in_models_are_valid_and_their_nets_exist() {
-        let article = include_str!("../../models/article.toml");
-        for settings in [Settings::shipped().unwrap(), Settings::parse(article, "article.toml").unwrap()] {
+        for settings in [Settings::shipped().unwrap(), Settings::article().unwrap()] {
             assert_eq!(settings.refiners.len(), 2);
             let nets = settings.refiners.iter().map(|r| (&r.net, &r.calibration_net));
             for (net, calibration) in nets.chain([(&settings.proposer.net, &settings.proposer.calibration_net)]) {

@@ -6,6 +6,9 @@ use crate::nets::weights::Weights;
 /// `models/shipped.toml`.
 pub(super) const SETTINGS: &str = include_str!("../../models/shipped.toml");
 
+/// `models/article/cascade.toml`.
+pub(super) const ARTICLE: &str = include_str!("../../models/article/cascade.toml");
+
 /// Nets and their weights files.
 const WEIGHTS: [(&str, &[u8]); 3] = [
     ("octave", include_bytes!("../../models/octave.safetensors")),

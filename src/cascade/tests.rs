@@ -37,7 +37,7 @@ fn shipped() -> Settings {
 }
 
 fn article() -> Settings {
-    Settings::parse(include_str!("../../models/article.toml"), "article.toml").unwrap()
+    Settings::article().unwrap()
 }
 
 /// Level 1 alone, every window of it: no threshold, no correction, no suppression.

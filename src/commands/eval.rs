@@ -31,7 +31,7 @@ const MIN_FACE: f32 = 20.0;
       the shipped cascade on WIDER's validation pictures
   facecascade eval --data ../shared/data --plot --out out
       also pictures of precision-recall and ROC: out/pr-wider-val.png, out/roc-wider-val.png
-  facecascade eval --data ../shared/data --cascade models/article.toml --every 4 --json
+  facecascade eval --data ../shared/data --cascade runs/article/cascade.toml --every 4 --json
       another cascade on every fourth picture, as one JSON object
   facecascade eval --data data --set fddb --detections found.jsonl --adjust
       boxes that `detect --json` wrote, also mapped to FDDB's box convention

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use facecascade::train::events::Event;
 use facecascade::train::plan;
-use facecascade::train::recipe::Recipe;
+use facecascade::train::recipe::{self, Recipe};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::{Common, Outcome};
@@ -19,8 +19,8 @@ use crate::cli::{Common, Outcome};
   facecascade train all --data ../shared/data --run runs/all --resume
   facecascade train models/octave.toml --data ../shared/data --run runs/octave")]
 pub(crate) struct TrainArgs {
-    /// A recipe (TOML), or `all` for the cascade that ships
-    #[arg(value_name = "RECIPE.toml|all")]
+    /// A recipe (TOML), `all` for the cascade that ships, or `article` for the article's own
+    #[arg(value_name = "RECIPE.toml|all|article")]
     what: String,
     /// Folder that holds wider/, wider_faces/, mtfl/ and negatives/
     #[arg(long, default_value = "../shared/data", value_name = "DIR")]
@@ -63,9 +63,13 @@ pub(crate) fn run(args: TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
 }
 
 fn recipes(what: &str) -> anyhow::Result<Vec<(Recipe, String)>> {
-    if what == "all" {
-        let parse = |(name, text): (&str, &str)| Ok((Recipe::parse(text, name)?, text.to_string()));
-        return facecascade::train::recipe::SHIPPED.map(parse).into_iter().collect();
+    let built_in: Option<&[(&str, &str)]> = match what {
+        "all" => Some(&recipe::SHIPPED),
+        "article" => Some(&recipe::ARTICLE),
+        _ => None,
+    };
+    if let Some(built_in) = built_in {
+        return built_in.iter().map(|(name, text)| Ok((Recipe::parse(text, name)?, text.to_string()))).collect();
     }
     let text = std::fs::read_to_string(what).with_context(|| format!("{what}: can't read the recipe"))?;
     Ok(vec![(Recipe::parse(&text, what)?, text)])

@@ -11,13 +11,13 @@ use super::events::{Event, Events};
 use super::mining::{self, Pool};
 use super::octave::Octave;
 use super::pictures::{self, Picture};
-use super::recipe::{Recipe, SampleSettings, WindowSettings};
+use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
 use super::trainer::{self, End, Stage};
 use super::windows::{Sources, Windows};
 use crate::cascade::{self, Cascade};
 use crate::dataset::{self, Split};
 use crate::error::{Error, Result};
-use crate::nets::weights::Weights;
+use crate::nets::weights::{Weights, write_whole};
 
 /// Where training reads and writes, and with what.
 #[derive(Debug)]
@@ -60,10 +60,15 @@ pub fn run(recipes: &[(Recipe, String)], settings: &Settings<'_>, observer: &mut
         )));
     }
     let mut events = Events::open(&settings.run, observer)?;
+    if let Some((recipe, _)) = recipes.first() {
+        // The cascade's settings beside its weights: `eval --cascade RUN/cascade.toml`.
+        let text = toml::to_string(&recipe.cascade.settings()?).map_err(|e| Error::Backend(e.to_string()))?;
+        write_whole(&settings.run.join("cascade.toml"), text.as_bytes())?;
+    }
     let mut data = Data::default();
     for (recipe, text) in recipes {
         let path = settings.run.join(format!("{}.toml", recipe.net));
-        crate::nets::weights::write_whole(&path, text.as_bytes())?;
+        write_whole(&path, text.as_bytes())?;
         for round in 0..recipe.rounds.len() {
             if round_done(recipe, settings)? > round {
                 continue;
@@ -113,7 +118,7 @@ fn stage(
         schedule,
         seed: recipe.seed,
         shards: recipe.shards,
-        drawing_threads: settings.threads,
+        threads: settings.threads,
         checkpoint: settings.run.join("checkpoint.safetensors"),
         checkpoint_every: settings.checkpoint_every,
         stop: settings.stop,
@@ -164,7 +169,7 @@ fn mined(
     data: &Data,
     events: &mut Events<'_>,
 ) -> Result<Option<Pool>> {
-    if windows.level < 2 {
+    if windows.level < 2 || windows.mined + windows.negatives == 0.0 {
         return Ok(Some(Pool::default()));
     }
     let path = |round: usize| settings.run.join(format!("mined-{}-{}.safetensors", recipe.net, round + 1));
@@ -174,8 +179,8 @@ fn mined(
         return Pool::load(&path(last)).map(Some);
     }
     let began = Instant::now();
-    let so_far = cascade(windows, windows.level - 2, settings)?;
-    let whole = if round > 0 { Some(cascade(windows, windows.level - 1, settings)?) } else { None };
+    let so_far = cascade(recipe.cascade, windows, windows.level - 2, settings)?;
+    let whole = if round > 0 { Some(cascade(recipe.cascade, windows, windows.level - 1, settings)?) } else { None };
     let (done, of) = (AtomicUsize::new(0), data.pictures.len() + data.negatives.len());
     let progress = |_: usize, _: usize| {
         done.fetch_add(1, Ordering::Relaxed);
@@ -195,8 +200,8 @@ fn mined(
 
 /// The levels trained so far with `refiners` refiners, at the thresholds of mining. Nets that this run has not trained are
 /// the ones that ship.
-fn cascade(windows: &WindowSettings, refiners: usize, settings: &Settings<'_>) -> Result<Cascade> {
-    let mut cascade = cascade::Settings::shipped()?.with_refiners(refiners);
+fn cascade(member: Member, windows: &WindowSettings, refiners: usize, settings: &Settings<'_>) -> Result<Cascade> {
+    let mut cascade = member.settings()?.with_refiners(refiners);
     let thresholds = &windows.mining_thresholds;
     cascade.proposer.threshold = thresholds.first().copied().unwrap_or(cascade.proposer.threshold);
     for (refiner, threshold) in cascade.refiners.iter_mut().zip(thresholds.iter().skip(1)) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::Schedule;
+use crate::cascade;
 use crate::error::{Error, Result};
 use crate::nets::spec::Net;
 use crate::nets::zoo;
@@ -21,6 +22,9 @@ pub struct Recipe {
     /// Parts of a batch that run side by side, each with batch norm statistics of its own.
     #[serde(default = "default_shards")]
     pub shards: usize,
+    /// The cascade it is a level of: the one whose earlier levels mine its windows.
+    #[serde(default)]
+    pub cascade: Member,
     /// What it is trained on.
     pub samples: SampleSettings,
     /// Rounds, one after the other; a later one goes on from the weights of the one before.
@@ -34,6 +38,30 @@ fn default_seed() -> u64 {
 
 fn default_shards() -> usize {
     2
+}
+
+/// A cascade that nets are trained for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Member {
+    /// `models/shipped.toml`
+    #[default]
+    Shipped,
+    /// `models/article/cascade.toml`
+    Article,
+}
+
+impl Member {
+    /// Its settings.
+    ///
+    /// # Errors
+    /// Never, as a test holds.
+    pub fn settings(self) -> Result<cascade::Settings> {
+        match self {
+            Self::Shipped => cascade::Settings::shipped(),
+            Self::Article => cascade::Settings::article(),
+        }
+    }
 }
 
 /// Where samples come from.
@@ -186,3 +214,32 @@ pub const SHIPPED: [(&str, &str); 3] = [
     ("models/refine24.toml", include_str!("../../models/refine24.toml")),
     ("models/refine48.toml", include_str!("../../models/refine48.toml")),
 ];
+
+/// The recipes of the article's cascade, in the order of training.
+pub const ARTICLE: [(&str, &str); 6] = [
+    ("models/article/net12.toml", include_str!("../../models/article/net12.toml")),
+    ("models/article/net12_cal.toml", include_str!("../../models/article/net12_cal.toml")),
+    ("models/article/net24.toml", include_str!("../../models/article/net24.toml")),
+    ("models/article/net24_cal.toml", include_str!("../../models/article/net24_cal.toml")),
+    ("models/article/net48.toml", include_str!("../../models/article/net48.toml")),
+    ("models/article/net48_cal.toml", include_str!("../../models/article/net48_cal.toml")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recipes_in_models_are_valid_and_train_all_nets_of_their_cascades() {
+        for (recipes, member) in [(&SHIPPED[..], Member::Shipped), (&ARTICLE[..], Member::Article)] {
+            let parsed: Vec<Recipe> = recipes.iter().map(|(name, text)| Recipe::parse(text, name).unwrap()).collect();
+            assert!(parsed.iter().all(|r| r.cascade == member));
+            let settings = member.settings().unwrap();
+            let levels = settings.refiners.iter().map(|r| (&r.net, &r.calibration_net));
+            let levels = [(&settings.proposer.net, &settings.proposer.calibration_net)].into_iter().chain(levels);
+            for net in levels.flat_map(|(net, calibration)| [Some(net), calibration.as_ref()]).flatten() {
+                assert!(parsed.iter().any(|r| r.net == *net), "{net} has no recipe");
+            }
+        }
+    }
+}
