@@ -51,6 +51,9 @@ pub enum Error {
     /// A child process (ffmpeg) that could not be started or failed.
     #[error("{0}")]
     Process(String),
+    /// A camera that is missing, busy or was lost.
+    #[error("{0}")]
+    Camera(String),
     /// Training or drawing failed in a library below.
     #[error("{0}")]
     Backend(String),

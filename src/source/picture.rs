@@ -138,7 +138,7 @@ fn opaque(picture: DynamicImage) -> RgbImage {
 
 /// Whether the markers of a JPEG file lead to its end-of-image marker. (Looking for its two bytes anywhere would find that
 /// of the thumbnail.)
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
+pub(crate) fn jpeg_is_whole(bytes: &[u8]) -> bool {
     let mut at = 0;
     loop {
         // To the next marker: bytes of a scan, or padding, are passed over. FF 00 is an FF inside a scan.
