@@ -28,9 +28,15 @@ pub mod nets;
 pub mod cascade;
 
 #[cfg(feature = "cli")]
+pub mod frame;
+#[cfg(feature = "cli")]
 pub mod output;
 #[cfg(feature = "cli")]
+pub mod pipeline;
+#[cfg(feature = "cli")]
 pub mod source;
+#[cfg(feature = "cli")]
+pub mod track;
 
 #[cfg(feature = "train")]
 pub mod dataset;

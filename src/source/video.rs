@@ -242,6 +242,16 @@ impl Frames {
         Ok(Self { path: path.into(), info: info.clone(), process, times, count: 0, last_time: 0.0 })
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it is.
+    pub fn info(&self) -> &VideoInfo {
+        &self.info
+    }
+
     /// Reads the next frame into `frame` (whose buffer is reused) and gives its time in seconds from the file's start;
     /// `None` after the last one.
     ///

