@@ -20,7 +20,9 @@ fn data() -> tempfile::TempDir {
     let portrait = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/astronaut.jpg");
     let portrait = image::open(portrait).unwrap().to_rgb8();
     let ground = |w, h, seed: u32| {
-        image::RgbImage::from_fn(w, h, |x, y| image::Rgb([(x + seed * 40) as u8, (y * 2) as u8, ((x ^ y) * seed) as u8]))
+        image::RgbImage::from_fn(w, h, |x, y| {
+            image::Rgb([(x + seed * 40) as u8, (y * 2) as u8, ((x ^ y) * seed) as u8])
+        })
     };
     let (mut wider, mut pictures) = (WIDER.to_string(), "split,image,width,height,faces\n".to_string());
     let mut negatives = "image,width,height,source\n".to_string();
@@ -42,9 +44,13 @@ fn data() -> tempfile::TempDir {
     std::fs::write(at("wider/images.csv"), pictures).unwrap();
     std::fs::write(at("negatives/images.csv"), negatives).unwrap();
     portrait.save(at("wider_faces/x/a.png")).unwrap();
-    let head = "image,size,x,y,w,h,blur,expression,illumination,occlusion,pose,pad_l,pad_t,pad_r,pad_b,source,face_height";
-    std::fs::write(at("wider_faces/annotations.csv"), format!("{head}\nx/a.png,512,180,65,92,128,0,0,0,0,0,0,0,0,0,a,128\n"))
-        .unwrap();
+    let head =
+        "image,size,x,y,w,h,blur,expression,illumination,occlusion,pose,pad_l,pad_t,pad_r,pad_b,source,face_height";
+    std::fs::write(
+        at("wider_faces/annotations.csv"),
+        format!("{head}\nx/a.png,512,180,65,92,128,0,0,0,0,0,0,0,0,0,a,128\n"),
+    )
+    .unwrap();
     portrait.save(at("mtfl/train/a.png")).unwrap();
     let landmarks: String = (1..=5).map(|i| format!("lx{i},ly{i},")).collect();
     let head = format!("split,image,x,y,w,h,smile,glasses,pose,{landmarks}size,pad_l,pad_t,pad_r,pad_b");

@@ -28,6 +28,13 @@ fn blend(picture: &mut RgbImage, x: i64, y: i64, colour: Rgb<u8>, cover: f32) {
     }
 }
 
+/// Red for a logit that says "no", yellow for an even one, green for "a face".
+pub fn confidence(logit: f32) -> Rgb<u8> {
+    let p = 1.0 / (1.0 + (-logit).exp());
+    let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0) as u8;
+    Rgb([byte(2.0 - 2.0 * p), byte(0.25 + 1.5 * p), 60])
+}
+
 /// Thickness of lines in a picture of this size, pixels: 2 up to 720 lines, 3 at 1080, 6 at 2160.
 pub fn line_width(picture: &RgbImage) -> u32 {
     (picture.width().min(picture.height()) / 360).clamp(2, 12)

@@ -108,7 +108,11 @@ fn open(index: &CameraIndex) -> std::result::Result<Native, String> {
     let mut camera = Camera::new(index.clone(), request).map_err(|e| explain(&e.to_string()))?;
     let offered = camera.compatible_camera_formats().map_err(|e| explain(&e.to_string()))?;
     let offered: Vec<Format> = offered.iter().map(ours).collect();
-    let refused = |format: &Format| camera.set_camera_format(theirs(format)).is_err();
+    let exact = |format: &Format| {
+        let format = RequestedFormatType::Exact(theirs(format));
+        RequestedFormat::with_formats(format, &CODINGS)
+    };
+    let refused = |format: &Format| camera.set_camera_requset(exact(format)).is_err();
     // Where all are refused, what it sends now has to do.
     let _ = ranked(&offered).into_iter().take(TRIES).skip_while(refused).next();
     camera.open_stream().map_err(|e| explain(&e.to_string()))?;

@@ -42,7 +42,8 @@ impl Portrait {
             let (w, h) = (head.w as u32 / divisor, head.h as u32 / divisor);
             levels.push(imageops::resize(&levels[0], w, h, FilterType::Triangle));
         }
-        let inside = Rect::new((face.x - head.x) / head.w, (face.y - head.y) / head.h, face.w / head.w, face.h / head.h);
+        let inside =
+            Rect::new((face.x - head.x) / head.w, (face.y - head.y) / head.h, face.w / head.w, face.h / head.h);
         Self { levels, face: inside }
     }
 
@@ -71,8 +72,8 @@ impl Portrait {
             }
             // Only the ellipse's part of the row.
             let half = reach.sqrt() * w / 2.0;
-            let columns = ((left + w / 2.0 - half).floor() as i64).max(0)
-                ..((left + w / 2.0 + half).ceil() as i64).min(width);
+            let columns =
+                ((left + w / 2.0 - half).floor() as i64).max(0)..((left + w / 2.0 + half).ceil() as i64).min(width);
             let (row, next, wy) = position((y as f32 + 0.5 - top) * scale_y, source_h);
             let rows = [row, next].map(|row| &source.as_raw()[row * source_w * 3..][..source_w * 3]);
             let target = &mut into.as_mut()[y as usize * width as usize * 3..][..width as usize * 3];
