@@ -6,9 +6,12 @@ use crate::nets::weights::Weights;
 /// `models/shipped.toml`.
 pub(super) const SETTINGS: &str = include_str!("../../models/shipped.toml");
 
-/// Nets and their weights files. Once trained:
-/// `("octave", include_bytes!("../../models/octave.safetensors"))`, and so on.
-const WEIGHTS: &[(&str, &[u8])] = &[];
+/// Nets and their weights files.
+const WEIGHTS: [(&str, &[u8]); 3] = [
+    ("octave", include_bytes!("../../models/octave.safetensors")),
+    ("refine24", include_bytes!("../../models/refine24.safetensors")),
+    ("refine48", include_bytes!("../../models/refine48.safetensors")),
+];
 
 /// The built-in weights of `net`.
 ///

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use candle_core::{Device, Tensor};
@@ -169,21 +169,34 @@ fn forward_backward<T: Task>(
     model: &Model,
     batch: &[Samples<T::Targets>],
 ) -> Result<(Figures, Gradients, Stats)> {
-    let run = |(shard, samples)| {
-        // Dropout's numbers are apart from those of drawing samples.
-        let mut rng = rng(stage.seed, stage.name, step, (1 << 32) + shard as u64);
-        one_shard(task, &stage.device, model, samples, &mut rng)
+    let next = AtomicUsize::new(0);
+    // A shard at a time on each thread: the fewer run side by side, the more of their maps stay in the caches.
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let shard = next.fetch_add(1, Ordering::Relaxed);
+            let Some(samples) = batch.get(shard) else { return done };
+            // Dropout's numbers are apart from those of drawing samples.
+            let mut rng = rng(stage.seed, stage.name, step, (1 << 32) + shard as u64);
+            done.push((shard, one_shard(task, &stage.device, model, samples, &mut rng)));
+        }
     };
-    let parts: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = batch.iter().enumerate().map(|part| scope.spawn(move || run(part))).collect();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(batch.len());
+    let mut parts: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         threads
             .into_iter()
-            .map(|t| t.join().unwrap_or_else(|_| Err(Error::Backend("a training thread panicked".into()))))
+            .flat_map(|t| {
+                t.join()
+                    .unwrap_or_else(|_| vec![(usize::MAX, Err(Error::Backend("a training thread panicked".into())))])
+            })
             .collect()
     });
+    // Sums are made in the order of the shards, whichever thread was first.
+    parts.sort_by_key(|(shard, _)| *shard);
     let share = 1.0 / batch.len().max(1) as f32;
     let (mut figures, mut gradients, mut stats) = (Figures::default(), Gradients::new(), Stats::new());
-    for part in parts {
+    for (_, part) in parts {
         let (f, g, s) = part?;
         figures.loss += f.loss * f64::from(share);
         figures.right += f.right;

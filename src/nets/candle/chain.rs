@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape as Dims, Tensor, bail};
 
 use super::super::kernels::{Isa, NormStats};
-use super::buffers::{Buffers, lock};
-use super::step::{Kept, Source, Step};
+use super::buffers::{Buffer, Buffers, lock};
+use super::step::{Gradients, Kept, Source, Step};
 
 /// Arguments: input `[n, h, w, c]` and all parameters of the steps, one behind the other.
 pub(super) struct Chain {
@@ -77,21 +77,25 @@ impl CustomOp2 for Chain {
         let dx = with_slice(x, |x| {
             with_slice(parameters, |parameters| {
                 with_slice(&dy, |first| {
-                    let mut dy = None;
+                    let Some(last) = tape.last() else { bail!("a chain's backward pass runs only once") };
+                    let mut sums = last.gradient_sums();
+                    sums.add(isa, &last.product, first);
+                    let mut dy: Option<Buffer> = None;
                     for (i, step) in self.steps.iter().enumerate().rev() {
-                        let Some(kept) = tape.pop() else { bail!("a chain's backward pass runs only once") };
+                        let Some(kept) = tape.pop() else { bail!("the tape is shorter than its chain") };
                         let mut dx = (i > 0 || x_tracks).then(|| self.buffers.take(step.shape.input_len()));
-                        let gradients = (dy.as_deref().unwrap_or(first), dx.as_deref_mut());
-                        step.backward(
-                            isa,
-                            source(x, tape.last()),
-                            &kept,
-                            parameters,
-                            gradients,
-                            &mut gradient,
-                            &self.buffers,
-                        );
+                        let mut sums_before = tape.last().map(Kept::gradient_sums);
+                        let gradients = Gradients {
+                            dy: dy.as_deref().unwrap_or(first),
+                            sums,
+                            dx: dx.as_deref_mut(),
+                            sums_before: sums_before.as_mut(),
+                            parameters: &mut gradient,
+                        };
+                        step.backward(isa, source(x, tape.last()), &kept, parameters, gradients, &self.buffers);
                         dy = dx;
+                        let Some(before) = sums_before else { break };
+                        sums = before;
                     }
                     Ok(dy.map(|dx| dx.to_vec()))
                 })

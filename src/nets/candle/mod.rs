@@ -118,33 +118,36 @@ impl Model {
     /// # Errors
     /// If the input is too small for the net.
     pub fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Vec<(Output, Tensor)>> {
-        let features = self.layers(&self.net.trunk, "trunk", x.clone(), mode)?;
-        self.net
-            .heads
-            .iter()
-            .map(|head| Ok((head.output, self.layers(&head.layers, head_path(head.output), features.clone(), mode)?)))
-            .collect()
+        let trunk = named(&self.net.trunk, "trunk");
+        if let [head] = self.net.heads.as_slice() {
+            // In one go, so that one chain can run it all.
+            let all = [trunk, named(&head.layers, head_path(head.output))].concat();
+            return Ok(vec![(head.output, self.layers(&all, x.clone(), mode)?)]);
+        }
+        let features = self.layers(&trunk, x.clone(), mode)?;
+        let mut run = |layers, parent| self.layers(&named(layers, parent), features.clone(), mode);
+        self.net.heads.iter().map(|head| Ok((head.output, run(&head.layers, head_path(head.output))?))).collect()
     }
 
-    fn layers(&self, layers: &[Layer], parent: &str, mut x: Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+    fn layers(&self, layers: &[Named<'_>], mut x: Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let mut i = 0;
         while i < layers.len() {
             if self.ops == Ops::Own {
-                let (y, count) = self.chain(layers, parent, i, &x, mode)?;
+                let (y, count) = self.chain(&layers[i..], &x, mode)?;
                 if count > 0 {
-                    (x, i) = (y, i + count);
+                    x = y;
+                    i += count;
                     continue;
                 }
             }
-            let here = path(parent, i);
-            if layers[i].is_linear() {
-                let (norm, relu, count) = followers(layers, i);
-                let norm_path = norm.then(|| path(parent, i + 1));
-                x = self.stock_linear(&layers[i], &here, norm_path.as_deref(), relu, &x, mode)?;
+            let (here, layer) = &layers[i];
+            if layer.is_linear() {
+                let (norm, relu, count) = followers(&layers[i..]);
+                x = self.stock_linear(layer, here, norm, relu, &x, mode)?;
                 i += count;
                 continue;
             }
-            x = match &layers[i] {
+            x = match layer {
                 Layer::MaxPool { size, stride, pad } => stock::max_pool(&x, *size, *stride, *pad)?,
                 Layer::Shrink(n) => stock::shrink(&x, *n)?,
                 Layer::Relu => x.relu()?,
@@ -157,7 +160,7 @@ impl Model {
                     let ends: Vec<Tensor> = branches
                         .iter()
                         .enumerate()
-                        .map(|(b, branch)| self.layers(branch, &path(&here, b), x.clone(), mode))
+                        .map(|(b, branch)| self.layers(&named(branch, &path(here, b)), x.clone(), mode))
                         .collect::<Result<_>>()?;
                     Tensor::cat(&ends, 3)?.contiguous()?
                 }
@@ -169,22 +172,15 @@ impl Model {
         Ok(x)
     }
 
-    /// As many layers from `first` on as one [`Chain`] can run; returns their output and number.
-    fn chain(
-        &self,
-        layers: &[Layer],
-        parent: &str,
-        first: usize,
-        x: &Tensor,
-        mode: &mut Mode<'_>,
-    ) -> Result<(Tensor, usize)> {
+    /// As many of the first layers as one [`Chain`] can run; returns their output and number.
+    fn chain(&self, layers: &[Named<'_>], x: &Tensor, mode: &mut Mode<'_>) -> Result<(Tensor, usize)> {
         let training = matches!(mode, Mode::Training { .. });
         let (n, h, w, c) = x.dims4()?;
         let mut d = Dims::new(h, w, c);
         let (mut steps, mut parts, mut norms, mut len) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        let mut i = first;
-        while let Some(layer) = layers.get(i) {
-            let small = || self.fault(format!("an input of {h} × {w} is too small at {}", path(parent, i)));
+        let mut i = 0;
+        while let Some((here, layer)) = layers.get(i) {
+            let small = || self.fault(format!("an input of {h} × {w} is too small at {here}"));
             let after = layer.dims(d).ok_or_else(small)?;
             let (kind, kernel, stride, pad) = match layer {
                 Layer::Conv { kernel, stride, pad, .. } => (Kind::Dense, *kernel, *stride, *pad),
@@ -202,7 +198,7 @@ impl Model {
                 _ => break,
             };
             let shape = Shape { n, h: d.h, w: d.w, c: d.c, out: after.c, kernel, stride, pad };
-            let (norm, relu, count) = if layer.is_linear() { followers(layers, i) } else { (false, false, 1) };
+            let (norm, relu, count) = if layer.is_linear() { followers(&layers[i..]) } else { (None, false, 1) };
             let mut place = |arrays: Vec<Tensor>| -> Result<_> {
                 let from = len;
                 for array in arrays {
@@ -211,20 +207,19 @@ impl Model {
                 }
                 Ok(from..len)
             };
-            let norm_path = norm.then(|| path(parent, i + 1));
-            let (weight, affine) = match (layer.is_linear(), &norm_path) {
+            let (weight, affine) = match (layer.is_linear(), norm) {
                 (false, _) => (0..0, 0..0),
                 (true, Some(at)) if training => {
-                    let weight = place(vec![self.array(&path(parent, i), "weight")?.clone()])?;
-                    norms.push(at.clone());
+                    let weight = place(vec![self.array(here, "weight")?.clone()])?;
+                    norms.push(at.to_string());
                     (weight, place(vec![self.array(at, "scale")?.clone(), self.array(at, "shift")?.clone()])?)
                 }
                 (true, at) => {
-                    let (weight, bias) = self.folded(&path(parent, i), at.as_deref())?;
+                    let (weight, bias) = self.folded(here, at)?;
                     (place(vec![weight])?, place(vec![bias])?)
                 }
             };
-            steps.push(Step { kind, shape, norm: norm && training, relu, weight, affine });
+            steps.push(Step { kind, shape, norm: norm.is_some() && training, relu, weight, affine });
             (d, i) = (after, i + count);
         }
         if steps.is_empty() {
@@ -239,7 +234,7 @@ impl Model {
         if let Mode::Training { stats, .. } = mode {
             stats.extend(norms.into_iter().zip(tape.stats()));
         }
-        Ok((y, i - first))
+        Ok((y, i))
     }
 
     fn array(&self, at: &str, what: &str) -> Result<&Tensor> {
@@ -294,11 +289,19 @@ impl Model {
     }
 }
 
-/// What follows the linear layer at `i`: batch norm, ReLU; and the number of layers together with it.
-fn followers(layers: &[Layer], i: usize) -> (bool, bool, usize) {
-    let norm = layers.get(i + 1) == Some(&Layer::BatchNorm);
-    let relu = layers.get(i + 1 + usize::from(norm)) == Some(&Layer::Relu);
-    (norm, relu, 1 + usize::from(norm) + usize::from(relu))
+/// A layer and the path of its arrays.
+type Named<'a> = (String, &'a Layer);
+
+fn named<'a>(layers: &'a [Layer], parent: &str) -> Vec<Named<'a>> {
+    layers.iter().enumerate().map(|(i, layer)| (path(parent, i), layer)).collect()
+}
+
+/// What follows the linear layer at the front: batch norm (its path), ReLU; and the number of layers together with it.
+fn followers<'a>(layers: &'a [Named<'_>]) -> (Option<&'a str>, bool, usize) {
+    let is = |i: usize, layer: &Layer| layers.get(i).is_some_and(|(_, l)| *l == layer);
+    let norm = layers.get(1).filter(|(_, l)| **l == Layer::BatchNorm).map(|(path, _)| path.as_str());
+    let relu = is(1 + usize::from(norm.is_some()), &Layer::Relu);
+    (norm, relu, 1 + usize::from(norm.is_some()) + usize::from(relu))
 }
 
 /// `[n, h, w, c]` → `[n, 1, 1, h·w·c]`.

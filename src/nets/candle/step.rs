@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::super::kernels::{self as k, Activation, Backward, Isa, Moments, NormStats, Packed, Shape};
+use super::super::kernels::{self as k, Activation, Backward, GradientSums, Isa, Moments, NormStats, Packed, Shape};
 use super::super::weights::NORM_EPSILON;
 use super::buffers::{Buffer, Buffers};
 
@@ -42,6 +42,28 @@ pub(super) struct Kept {
     pub(super) product: Buffer,
     pub(super) activation: Activation,
     pub(super) stats: Option<NormStats>,
+}
+
+impl Kept {
+    /// Where the gradients of this step's output are added up.
+    pub(super) fn gradient_sums(&self) -> GradientSums {
+        GradientSums::new(&self.activation, self.stats.as_ref().map(|stats| (stats, NORM_EPSILON)))
+    }
+}
+
+/// The gradients that a step's backward pass reads and writes.
+#[derive(Debug)]
+pub(super) struct Gradients<'a> {
+    /// Of the output.
+    pub(super) dy: &'a [f32],
+    /// `dy` added up.
+    pub(super) sums: GradientSums,
+    /// Of the input, where it is wanted.
+    pub(super) dx: Option<&'a mut [f32]>,
+    /// Where `dx` is added up for the step before.
+    pub(super) sums_before: Option<&'a mut GradientSums>,
+    /// Of all parameters.
+    pub(super) parameters: &'a mut [f32],
 }
 
 /// A step's input: the product of the one before, and how it becomes an output.
@@ -138,25 +160,30 @@ impl Step {
     }
 
     /// From the gradient of the output, `dy`, those of the input, `dx` (where it is wanted), and of the parameters.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn backward(
         &self,
         isa: Isa,
         source: Source<'_>,
         kept: &Kept,
         parameters: &[f32],
-        (dy, mut dx): (&[f32], Option<&mut [f32]>),
-        gradient: &mut [f32],
+        gradients: Gradients<'_>,
         buffers: &Buffers,
     ) {
+        let Gradients { dy, sums, mut dx, mut sums_before, parameters: gradient } = gradients;
+        let mut count = |range: Range<usize>, dx: &[f32]| {
+            sums_before.iter_mut().for_each(|sums| sums.add(isa, &source.data[range.clone()], dx));
+        };
         if matches!(self.kind, Kind::MaxPool | Kind::MeanPool) {
-            return self.pool_backward(isa, source, &kept.product, (dy, dx), buffers);
+            if let Some(dx) = dx {
+                self.pool_backward(isa, source, &kept.product, (dy, &mut *dx), buffers);
+                count(0..dx.len(), dx);
+            }
+            return;
         }
         let s = &self.shape;
         let (input, output) = self.maps();
         let weight = &parameters[self.weight.clone()];
-        let norm = kept.stats.as_ref().map(|stats| (stats, NORM_EPSILON));
-        let back = Backward::new(isa, &kept.activation, norm, &kept.product, dy);
+        let back = Backward::new(sums);
         let affine = &mut gradient[self.affine.clone()];
         let (scale, shift) = affine.split_at_mut(back.scale.len());
         scale.copy_from_slice(&back.scale);
@@ -173,7 +200,9 @@ impl Step {
                 back.apply(isa, product, dy, g);
                 k::add_outer(isa, source.part(isa, range.clone(), &mut xs), g, (s.c, s.out), dw);
                 if let (Some(flipped), Some(dx)) = (&flipped, &mut dx) {
-                    k::matmul_segments(flipped, g, &mut dx[range], pixels, (s.out, s.c), (1, 0, s.out), false);
+                    let dx = &mut dx[range.clone()];
+                    k::matmul_segments(flipped, g, dx, pixels, (s.out, s.c), (1, 0, s.out), false);
+                    count(range, dx);
                 }
             }
             return;
@@ -194,7 +223,7 @@ impl Step {
                 _ => k::add_depthwise_grad_weight(isa, s, &padded, &g, dw),
             }
             let Some(dx) = &mut dx else { continue };
-            let dx = &mut dx[range];
+            let dx = &mut dx[range.clone()];
             k::dilate_into(s, &g, &mut dilated);
             match &flipped {
                 Some(flipped) => {
@@ -203,6 +232,7 @@ impl Step {
                 }
                 None => k::depthwise_grad_input(isa, s, &dilated, row, &turned, dx),
             }
+            count(range, dx);
         }
     }
 
@@ -211,10 +241,9 @@ impl Step {
         isa: Isa,
         source: Source<'_>,
         y: &[f32],
-        (dy, dx): (&[f32], Option<&mut [f32]>),
+        (dy, dx): (&[f32], &mut [f32]),
         buffers: &Buffers,
     ) {
-        let Some(dx) = dx else { return };
         if self.kind == Kind::MeanPool {
             return k::mean_pool_backward(&self.shape, dy, dx);
         }

@@ -12,7 +12,7 @@ mod pool;
 pub use conv::{Packed, add_conv_grad_weight, add_outer, convolve, flipped, matmul_segments};
 pub use depthwise::{DepthwiseRow, add_depthwise_grad_weight, depthwise_forward, depthwise_grad_input, depthwise_row};
 pub use lanes::Isa;
-pub use norm::{Activation, Backward, Moments, NormStats};
+pub use norm::{Activation, Backward, GradientSums, Moments, NormStats};
 pub use pool::{max_pool_backward, max_pool_forward, mean_pool_backward, mean_pool_forward};
 
 /// A layer's geometry: `n` inputs of `h` × `w` × `c`, `out` channels out (= `c` for depthwise and pooling).

@@ -47,7 +47,9 @@ impl Activation {
     pub fn apply(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
         let c = self.factor.len();
         assert!(self.offset.len() == c && x.len() == y.len() && x.len().is_multiple_of(c));
-        isa.run(Activate { activation: self, x, y });
+        for (x, y) in x.chunks(CHUNK * c).zip(y.chunks_mut(CHUNK * c)) {
+            isa.run(Activate { activation: self, x, y });
+        }
     }
 }
 
@@ -93,41 +95,65 @@ impl Moments {
     }
 }
 
+/// A batch's sums of gradients, added up while these are computed: what [`Backward`] needs to know of the whole batch.
+#[derive(Debug, Clone)]
+pub struct GradientSums {
+    activation: Activation,
+    norm: Option<(NormStats, f32)>,
+    zero: Vec<f32>,
+    sums: Vec<f64>,
+    products: Vec<f64>,
+    pixels: usize,
+}
+
+impl GradientSums {
+    /// For outputs made by `activation`; `norm` is batch norm's statistics and ε.
+    pub fn new(activation: &Activation, norm: Option<(&NormStats, f32)>) -> Self {
+        let c = activation.factor.len();
+        Self {
+            activation: activation.clone(),
+            norm: norm.map(|(stats, epsilon)| (stats.clone(), epsilon)),
+            zero: norm.map_or_else(|| vec![0.0; c], |(stats, _)| stats.mean.clone()),
+            sums: vec![0.0; c],
+            products: vec![0.0; c],
+            pixels: 0,
+        }
+    }
+
+    /// Adds pixels: their products and the gradients of their outputs.
+    pub fn add(&mut self, isa: Isa, product: &[f32], dy: &[f32]) {
+        let c = self.sums.len();
+        assert!(product.len() == dy.len() && product.len().is_multiple_of(c));
+        self.pixels += product.len() / c;
+        for (x, dy) in product.chunks(CHUNK * c).zip(dy.chunks(CHUNK * c)) {
+            isa.run(AddGradients { to: self, x, dy });
+        }
+    }
+}
+
 /// The way back from the gradient of an output, `dy`, to that of its product: factor · (dy masked by ReLU) + slope ·
 /// product + offset.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Backward<'a> {
-    activation: &'a Activation,
+#[derive(Debug, Clone)]
+pub struct Backward {
+    activation: Activation,
     factor: Vec<f32>,
     slope: Vec<f32>,
     offset: Vec<f32>,
     /// d loss / d shift, or d loss / d bias where no batch norm is.
     pub shift: Vec<f32>,
-    /// d loss / d scale.
+    /// d loss / d scale; empty where no batch norm is.
     pub scale: Vec<f32>,
 }
 
-impl<'a> Backward<'a> {
-    /// From a whole batch's products and gradients; `norm` is batch norm's statistics and ε.
-    pub fn new(
-        isa: Isa,
-        activation: &'a Activation,
-        norm: Option<(&NormStats, f32)>,
-        product: &[f32],
-        dy: &[f32],
-    ) -> Self {
-        let c = activation.factor.len();
-        assert!(product.len() == dy.len() && product.len().is_multiple_of(c));
-        let zero = norm.map_or_else(|| vec![0.0; c], |(stats, _)| stats.mean.clone());
-        let (mut sums, mut products) = (vec![0.0; c], vec![0.0; c]);
-        for (x, dy) in product.chunks(CHUNK * c).zip(dy.chunks(CHUNK * c)) {
-            isa.run(GradientSums { activation, x, dy, zero: &zero, sums: &mut sums, products: &mut products });
-        }
-        let pixels = (product.len() / c).max(1) as f64;
+impl Backward {
+    /// From the sums over a whole batch.
+    pub fn new(all: GradientSums) -> Self {
+        let GradientSums { activation, norm, sums, mut products, .. } = all;
+        let (c, pixels) = (sums.len(), all.pixels.max(1) as f64);
         let narrow = |v: &[f64]| v.iter().map(|v| *v as f32).collect::<Vec<_>>();
         let mut back = Self {
-            activation,
             factor: activation.factor.clone(),
+            activation,
             slope: vec![0.0; c],
             offset: vec![0.0; c],
             shift: narrow(&sums),
@@ -151,7 +177,10 @@ impl<'a> Backward<'a> {
     pub fn apply(&self, isa: Isa, product: &[f32], dy: &[f32], g: &mut [f32]) {
         let c = self.factor.len();
         assert!(product.len() == dy.len() && g.len() == dy.len() && dy.len().is_multiple_of(c));
-        isa.run(ProductGradient { back: self, x: product, dy, g });
+        let pieces = product.chunks(CHUNK * c).zip(dy.chunks(CHUNK * c));
+        for ((x, dy), g) in pieces.zip(g.chunks_mut(CHUNK * c)) {
+            isa.run(ProductGradient { back: self, x, dy, g });
+        }
     }
 }
 
@@ -171,6 +200,24 @@ macro_rules! for_vectors {
                 $body
             }
             $first += $L::N;
+        }
+    };
+}
+
+/// Runs `$body` for all pixels `$p`, `$i` going round four sums, so that no addition waits for the one before. (Not a
+/// closure: those are not compiled for the instruction set.)
+macro_rules! by_four {
+    ($pixels:expr, |$p:ident, $i:ident| $body:expr) => {
+        let pixels = $pixels;
+        for first in (0..pixels / 4 * 4).step_by(4) {
+            for $i in 0..4 {
+                let $p = first + $i;
+                $body
+            }
+        }
+        for $p in pixels / 4 * 4..pixels {
+            let $i = 0;
+            $body
         }
     };
 }
@@ -217,16 +264,11 @@ impl Kernel for MomentSums<'_> {
         for_vectors!(L, c, |first, load, _store| {
             let zero = load(self.zero[first..].as_ptr());
             let (mut sum, mut square) = unsafe { ([L::splat(0.0); 4], [L::splat(0.0); 4]) };
-            let pixels = self.x.len() / c;
-            for p in 0..pixels {
-                // Four sums, so that one addition need not wait for the one before.
-                let i = p % 4;
-                unsafe {
-                    let x = load(self.x.as_ptr().add(p * c + first)).sub(zero);
-                    sum[i] = sum[i].add(x);
-                    square[i] = square[i].fma(x, x);
-                }
-            }
+            by_four!(self.x.len() / c, |p, i| unsafe {
+                let x = load(self.x.as_ptr().add(p * c + first)).sub(zero);
+                sum[i] = sum[i].add(x);
+                square[i] = square[i].fma(x, x);
+            });
             unsafe {
                 add_up(total(sum), &mut self.sums[first..]);
                 add_up(total(square), &mut self.squares[first..]);
@@ -236,47 +278,41 @@ impl Kernel for MomentSums<'_> {
 }
 
 /// sums += Σ g, products += Σ g · (x − zero), g = dy where the activation of x is positive or has no ReLU.
-struct GradientSums<'a> {
-    activation: &'a Activation,
+struct AddGradients<'a> {
+    to: &'a mut GradientSums,
     x: &'a [f32],
     dy: &'a [f32],
-    zero: &'a [f32],
-    sums: &'a mut [f64],
-    products: &'a mut [f64],
 }
 
 #[allow(clippy::undocumented_unsafe_blocks)]
-impl Kernel for GradientSums<'_> {
+impl Kernel for AddGradients<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let Activation { factor, offset, relu } = self.activation;
+        let GradientSums { activation: Activation { factor, offset, relu }, zero, sums, products, .. } = self.to;
         let c = factor.len();
         for_vectors!(L, c, |first, load, _store| {
             let (factor, offset) = (load(factor[first..].as_ptr()), load(offset[first..].as_ptr()));
-            let zero = load(self.zero[first..].as_ptr());
+            let zero = load(zero[first..].as_ptr());
             let (mut sum, mut product) = unsafe { ([L::splat(0.0); 4], [L::splat(0.0); 4]) };
-            for p in 0..self.x.len() / c {
-                let i = p % 4;
-                unsafe {
-                    let x = load(self.x.as_ptr().add(p * c + first));
-                    let mut g = load(self.dy.as_ptr().add(p * c + first));
-                    if *relu {
-                        g = g.where_positive(offset.fma(x, factor));
-                    }
-                    sum[i] = sum[i].add(g);
-                    product[i] = product[i].fma(g, x.sub(zero));
+            by_four!(self.x.len() / c, |p, i| unsafe {
+                let x = load(self.x.as_ptr().add(p * c + first));
+                let mut g = load(self.dy.as_ptr().add(p * c + first));
+                if *relu {
+                    g = g.where_positive(offset.fma(x, factor));
                 }
-            }
+                sum[i] = sum[i].add(g);
+                product[i] = product[i].fma(g, x.sub(zero));
+            });
             unsafe {
-                add_up(total(sum), &mut self.sums[first..]);
-                add_up(total(product), &mut self.products[first..]);
+                add_up(total(sum), &mut sums[first..]);
+                add_up(total(product), &mut products[first..]);
             }
         });
     }
 }
 
 struct ProductGradient<'a> {
-    back: &'a Backward<'a>,
+    back: &'a Backward,
     x: &'a [f32],
     dy: &'a [f32],
     g: &'a mut [f32],
@@ -286,7 +322,7 @@ struct ProductGradient<'a> {
 impl Kernel for ProductGradient<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let (back, Activation { factor, offset, relu }) = (self.back, self.back.activation);
+        let (back, Activation { factor, offset, relu }) = (self.back, &self.back.activation);
         let c = factor.len();
         for_vectors!(L, c, |first, load, store| {
             let (factor, offset) = (load(factor[first..].as_ptr()), load(offset[first..].as_ptr()));
