@@ -12,6 +12,12 @@ use crate::error::Result;
 /// Frames a second of a still picture.
 const STILL_RATE: f64 = 30.0;
 
+/// So many frames in a row are left out at most: where decoding is slower than the video, something is still shown.
+const MOST_LEFT_OUT: u32 = 100;
+
+/// A video that is so late goes on from where it is.
+const TOO_LATE: Duration = Duration::from_secs(1);
+
 /// A video or a picture that is played.
 #[derive(Debug)]
 pub struct Playback {
@@ -88,7 +94,9 @@ impl Source for Playback {
                 };
                 std::mem::swap(into, buffer);
                 // As long as the one behind it is due as well, this one is late.
+                let mut left_out = 0;
                 while let Some(start) = self.start
+                    && left_out < MOST_LEFT_OUT
                     && let Some(next) = frames.next_into(buffer)?
                 {
                     if start + Duration::from_secs_f64(next.max(0.0)) > Instant::now() {
@@ -96,18 +104,20 @@ impl Source for Playback {
                         break;
                     }
                     self.dropped += 1;
+                    left_out += 1;
                     time = next;
                     std::mem::swap(into, buffer);
                 }
                 time
             }
         };
-        // The first frame is due when it was read.
-        let start = *self.start.get_or_insert_with(|| {
-            Instant::now().checked_sub(Duration::from_secs_f64(time.max(0.0))).unwrap_or_else(Instant::now)
-        });
-        let due = start + Duration::from_secs_f64(time.max(0.0));
+        let time_in = Duration::from_secs_f64(time.max(0.0));
         let now = Instant::now();
+        // The first frame is due when it was read; so is one that decoding is far too slow for.
+        let in_time = |start: &Instant| now.saturating_duration_since(*start + time_in) < TOO_LATE;
+        let start = self.start.filter(in_time).unwrap_or_else(|| now.checked_sub(time_in).unwrap_or(now));
+        self.start = Some(start);
+        let due = start + time_in;
         std::thread::sleep(due.saturating_duration_since(now));
         Ok(Some(Stamp { captured: due, time }))
     }

@@ -27,7 +27,7 @@ pub(super) static PORTRAITS: LazyLock<[Portrait; 2]> = LazyLock::new(|| {
         Portrait::cut(
             include_bytes!("../../../assets/astronaut.jpg"),
             Rect::new(146.0, 6.0, 160.0, 196.0),
-            Rect::new(176.0, 78.0, 98.0, 108.0),
+            Rect::new(177.0, 70.0, 96.0, 112.0),
         ),
     ]
 });
@@ -63,46 +63,72 @@ impl Portrait {
         let (source_w, source_h) = (source.width() as usize, source.height() as usize);
         let (scale_x, scale_y) = (source_w as f32 / w, source_h as f32 / h);
         let (width, height) = (into.width() as i64, into.height() as i64);
-        let rows = (top.floor() as i64).max(0)..((top + h).ceil() as i64).min(height);
-        for y in rows {
+        let across = (left.floor() as i64).max(0)..((left + w).ceil() as i64).min(width);
+        let columns: Vec<Column> = across
+            .clone()
+            .map(|x| {
+                let at = x as f32 + 0.5 - left;
+                let (first, weight) = position(if mirror { w - at } else { at } * scale_x, source_w);
+                Column { at: first * 3, weight, middle: at / w * 2.0 - 1.0 }
+            })
+            .collect();
+        // One row between two of the source's, and its last pixel twice.
+        let mut row = vec![0u16; (source_w + 1) * 3];
+        let down = (top.floor() as i64).max(0)..((top + h).ceil() as i64).min(height);
+        for y in down {
             let v = (y as f32 + 0.5 - top) / h * 2.0 - 1.0;
             let reach = 1.0 - v * v;
             if reach <= 0.0 {
                 continue;
             }
+            let (upper, weight) = position((y as f32 + 0.5 - top) * scale_y, source_h);
+            let source_row = |y: usize| &source.as_raw()[y.min(source_h - 1) * source_w * 3..][..source_w * 3];
+            let pairs = source_row(upper).iter().zip(source_row(upper + 1));
+            for (to, (a, b)) in row.iter_mut().zip(pairs) {
+                *to = u16::from(*a) * (255 - weight) + u16::from(*b) * weight;
+            }
+            row.copy_within((source_w - 1) * 3..source_w * 3, source_w * 3);
             // Only the ellipse's part of the row.
-            let half = reach.sqrt() * w / 2.0;
-            let columns =
-                ((left + w / 2.0 - half).floor() as i64).max(0)..((left + w / 2.0 + half).ceil() as i64).min(width);
-            let (row, next, wy) = position((y as f32 + 0.5 - top) * scale_y, source_h);
-            let rows = [row, next].map(|row| &source.as_raw()[row * source_w * 3..][..source_w * 3]);
-            let target = &mut into.as_mut()[y as usize * width as usize * 3..][..width as usize * 3];
-            for x in columns {
-                let u = (x as f32 + 0.5 - left) / w;
-                let distance = v * v + (u * 2.0 - 1.0) * (u * 2.0 - 1.0);
+            let (middle, half) = (left + w / 2.0, reach.sqrt() * w / 2.0);
+            let start = ((middle - half).floor() as i64).max(across.start);
+            let end = ((middle + half).ceil() as i64).min(across.end);
+            if start >= end {
+                continue;
+            }
+            let target = &mut into.as_mut()[(y * width + start) as usize * 3..][..(end - start) as usize * 3];
+            let columns = &columns[(start - across.start) as usize..];
+            for (to, column) in target.chunks_exact_mut(3).zip(columns) {
                 // Full inside, nothing at the ellipse, a soft edge between: in 256ths.
-                let cover = (((1.0 - distance) * 4.0).clamp(0.0, 1.0) * 256.0) as i32;
-                let u = if mirror { w - (x as f32 + 0.5 - left) } else { x as f32 + 0.5 - left };
-                let (column, beside, wx) = position(u * scale_x, source_w);
-                let to = &mut target[x as usize * 3..][..3];
-                for (c, to) in to.iter_mut().enumerate() {
-                    let at = |row: &[u8], column: usize| i32::from(row[column * 3 + c]);
-                    let upper = at(rows[0], column) * (256 - wx) + at(rows[0], beside) * wx;
-                    let lower = at(rows[1], column) * (256 - wx) + at(rows[1], beside) * wx;
-                    let value = (upper * (256 - wy) + lower * wy + (1 << 15)) >> 16;
-                    let ground = i32::from(*to);
-                    *to = (ground + (((value - ground) * cover + 128) >> 8)) as u8;
+                let cover = (((reach - column.middle * column.middle) * 4.0).clamp(0.0, 1.0) * 256.0) as i32;
+                let from = &row[column.at..column.at + 6];
+                for c in 0..3 {
+                    let value = u32::from(from[c]) * (255 - u32::from(column.weight))
+                        + u32::from(from[c + 3]) * u32::from(column.weight);
+                    // Divided by 255 · 255, rounded.
+                    let value = ((value + (value >> 8) + (value >> 7) + (1 << 15)) >> 16).min(255) as i32;
+                    let ground = i32::from(to[c]);
+                    to[c] = (ground + (((value - ground) * cover + 128) >> 8)) as u8;
                 }
             }
         }
     }
 }
 
-/// The two pixels beside a continuous position, and the second one's weight in 256ths.
-fn position(at: f32, size: usize) -> (usize, usize, i32) {
+/// Where a column of the picture lies in the head.
+struct Column {
+    /// The byte of the pixel to its left.
+    at: usize,
+    /// Weight of the pixel to its right, in 255ths.
+    weight: u16,
+    /// From −1 at the head's left edge to 1.
+    middle: f32,
+}
+
+/// The pixel before a continuous position, and the weight of the one behind it in 255ths.
+fn position(at: f32, size: usize) -> (usize, u16) {
     let at = (at - 0.5).clamp(0.0, (size - 1) as f32);
     let first = at as usize;
-    (first, (first + 1).min(size - 1), ((at - first as f32) * 256.0) as i32)
+    (first, ((at - first as f32) * 255.0) as u16)
 }
 
 #[cfg(test)]
