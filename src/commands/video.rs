@@ -133,7 +133,7 @@ fn beside(input: &Path, info: &VideoInfo, threads: usize) -> anyhow::Result<(Vid
 }
 
 /// A flag that Ctrl-C sets; a second Ctrl-C ends the program at once.
-fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {

@@ -32,6 +32,11 @@ pub trait Source: Send {
     /// What was chosen, in a few words: size, rate, format.
     fn describe(&self) -> String;
 
+    /// Width and height of a frame, pixels, where they are known before the first one.
+    fn size(&self) -> Option<(u32, u32)> {
+        None
+    }
+
     /// Frames a second, where it is known.
     fn frame_rate(&self) -> Option<f64>;
 
@@ -54,6 +59,10 @@ impl Source for video::Frames {
         let info = self.info();
         let rate = info.rate.per_second();
         format!("{} ({}×{}, {rate:.2} fps)", self.path().display(), info.width, info.height)
+    }
+
+    fn size(&self) -> Option<(u32, u32)> {
+        Some((self.info().width, self.info().height))
     }
 
     fn frame_rate(&self) -> Option<f64> {

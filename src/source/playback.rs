@@ -68,6 +68,13 @@ impl Source for Playback {
         }
     }
 
+    fn size(&self) -> Option<(u32, u32)> {
+        match &self.what {
+            What::Video { frames, .. } => frames.size(),
+            What::Still { picture, .. } => Some(picture.dimensions()),
+        }
+    }
+
     fn frame_rate(&self) -> Option<f64> {
         match &self.what {
             What::Video { frames, .. } => frames.frame_rate(),

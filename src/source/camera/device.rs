@@ -70,6 +70,11 @@ pub trait Device {
     /// Its name, and what was chosen: size, rate, coding.
     fn describe(&self) -> String;
 
+    /// Width and height of its pictures, pixels, where they are known.
+    fn size(&self) -> Option<(u32, u32)> {
+        None
+    }
+
     /// Pictures a second, where it is known.
     fn rate(&self) -> Option<f64>;
 

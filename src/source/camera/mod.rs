@@ -44,6 +44,7 @@ pub struct Camera {
     mailbox: Arc<Mailbox>,
     patience: Patience,
     name: String,
+    size: Option<(u32, u32)>,
     rate: Option<f64>,
     /// The bytes of the last picture; changes places with the mailbox's.
     bytes: Vec<u8>,
@@ -104,12 +105,12 @@ impl Camera {
         let opened = hear
             .recv_timeout(patience.give_up)
             .unwrap_or_else(|_| Err(format!("does not answer for {} s", patience.give_up.as_secs_f32())));
-        let (name, rate) = opened.map_err(|reason| {
+        let About { name, size, rate } = opened.map_err(|reason| {
             mailbox.state().closed = true;
             Error::Camera(format!("the camera can't be opened: {reason}"))
         })?;
         let (bytes, decoder) = (Vec::new(), Decoder::default());
-        Ok(Self { mailbox, patience, name, rate, bytes, decoder, first: None, broken: 0 })
+        Ok(Self { mailbox, patience, name, size, rate, bytes, decoder, first: None, broken: 0 })
     }
 
     /// Pictures that came damaged and were left out.
@@ -137,6 +138,13 @@ impl Camera {
     }
 }
 
+/// What an open camera says of itself.
+struct About {
+    name: String,
+    size: Option<(u32, u32)>,
+    rate: Option<f64>,
+}
+
 enum News {
     Picture(Shot),
     Lost(String),
@@ -146,6 +154,10 @@ enum News {
 impl Source for Camera {
     fn describe(&self) -> String {
         self.name.clone()
+    }
+
+    fn size(&self) -> Option<(u32, u32)> {
+        self.size
     }
 
     fn frame_rate(&self) -> Option<f64> {
@@ -216,13 +228,13 @@ fn take_pictures(
     mut open: Open,
     mailbox: &Mailbox,
     patience: Patience,
-    told: &SyncSender<std::result::Result<(String, Option<f64>), String>>,
+    told: &SyncSender<std::result::Result<About, String>>,
 ) {
     let mut device = match guarded(&mut open) {
         Ok(device) => device,
         Err(reason) => return drop(told.send(Err(reason))),
     };
-    let _ = told.send(Ok((device.describe(), device.rate())));
+    let _ = told.send(Ok(About { name: device.describe(), size: device.size(), rate: device.rate() }));
     loop {
         let mut bytes = {
             let mut state = mailbox.state();

@@ -157,6 +157,10 @@ impl Device for Native {
         format!("{}, {}", self.camera.info().human_name(), self.format)
     }
 
+    fn size(&self) -> Option<(u32, u32)> {
+        Some((self.format.width, self.format.height))
+    }
+
     fn rate(&self) -> Option<f64> {
         (self.format.rate > 0).then_some(f64::from(self.format.rate))
     }

@@ -64,6 +64,10 @@ impl Source for Synthetic {
         format!("synthetic camera, {width}×{height} at {} frames/s", self.scene.rate())
     }
 
+    fn size(&self) -> Option<(u32, u32)> {
+        Some(self.scene.size())
+    }
+
     fn frame_rate(&self) -> Option<f64> {
         Some(self.scene.rate())
     }
