@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use facecascade::output::recorder::Recorder;
 use facecascade::output::video::same_file;
-use facecascade::pipeline::{self, Policy, Settings, Summary};
+use facecascade::pipeline::{self, Policy, Settings};
 use facecascade::source::Source;
 use facecascade::source::playback::Playback;
 use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
@@ -107,7 +107,8 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
     let ended = pipeline::run(source, &cascade, &settings, &mut live);
     // Whatever happened: what was recorded is kept.
     let recorded = live.finish();
-    let printed = ended.as_ref().map_or(Ok(()), |summary| print(summary));
+    let summary = live.summary();
+    let printed = if summary.is_empty() { Ok(()) } else { super::say(&summary) };
     if let (Ok((frames, left_out)), Some(target)) = (&recorded, &args.record) {
         report(target, *frames, *left_out, common.quiet)?;
     }
@@ -156,30 +157,6 @@ fn list_cameras() -> anyhow::Result<Outcome> {
 #[cfg(not(feature = "camera"))]
 fn list_cameras() -> anyhow::Result<Outcome> {
     camera(None).map(|_| Outcome::Done)
-}
-
-/// What the whole run was like.
-fn print(summary: &Summary) -> std::io::Result<()> {
-    let mut ages = summary.latency.clone();
-    if ages.is_empty() {
-        return Ok(());
-    }
-    ages.sort_unstable();
-    let at = |share: f64| {
-        let rank = (ages.len() as f64 * share).ceil() as usize;
-        ages[rank.clamp(1, ages.len()) - 1].as_secs_f64() * 1000.0
-    };
-    let seconds = summary.elapsed.as_secs_f64();
-    super::say(&format!(
-        "{} frames, {} dropped, {seconds:.1} s, {:.1} fps; age p50 {:.1}, p95 {:.1}, p99 {:.1}, max {:.1} ms",
-        summary.frames,
-        summary.dropped,
-        summary.frames as f64 / seconds.max(1e-9),
-        at(0.5),
-        at(0.95),
-        at(0.99),
-        at(1.0)
-    ))
 }
 
 fn report(target: &Path, frames: u64, left_out: u64, quiet: bool) -> anyhow::Result<()> {

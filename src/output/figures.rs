@@ -3,15 +3,19 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
+
 use crate::pipeline::{Outcome, STAGES, Stage, StageTime};
 
 /// How far back figures look.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Collects figures, frame by frame.
-#[derive(Debug, Default)]
+/// Collects figures, frame by frame; takes the same memory however long the run.
+#[derive(Debug)]
 pub struct Figures {
     recent: VecDeque<Shown>,
+    /// Ages of all frames, microseconds.
+    ages: Histogram<u32>,
     frames: u64,
     dropped: u64,
     faces: usize,
@@ -48,6 +52,14 @@ pub struct Snapshot {
     pub stages: [StageTime; STAGES],
 }
 
+impl Default for Figures {
+    fn default() -> Self {
+        // Up to an hour, to a thousandth: bounds that the crate accepts, which a test runs.
+        let ages = Histogram::new_with_bounds(1, 3_600_000_000, 3).unwrap_or_else(|_| unreachable!("bounds are fine"));
+        Self { recent: VecDeque::new(), ages, frames: 0, dropped: 0, faces: 0, searched: false }
+    }
+}
+
 impl Figures {
     /// Notes a frame that was shown at `at` after `output` of work.
     pub fn shown(&mut self, outcome: &Outcome, at: Instant, output: Duration) {
@@ -58,6 +70,7 @@ impl Figures {
             self.recent.pop_front();
         }
         self.recent.push_back(Shown { at, age, stages });
+        self.ages.saturating_record(age.as_micros().min(u128::from(u64::MAX)) as u64);
         self.frames += 1;
         self.dropped = outcome.dropped;
         self.faces = outcome.tracked.iter().filter(|t| t.shown).count();
@@ -67,6 +80,24 @@ impl Figures {
     /// Forgets the last second, as after a pause.
     pub fn restart(&mut self) {
         self.recent.clear();
+    }
+
+    /// One line about the whole run, that took `seconds`; empty without a frame.
+    pub fn summary(&self, seconds: f64) -> String {
+        if self.frames == 0 {
+            return String::new();
+        }
+        let at = |percent: f64| self.ages.value_at_percentile(percent) as f64 / 1000.0;
+        format!(
+            "{} frames, {} dropped, {seconds:.1} s, {:.1} fps; age p50 {:.1}, p95 {:.1}, p99 {:.1}, max {:.1} ms",
+            self.frames,
+            self.dropped,
+            self.frames as f64 / seconds.max(1e-9),
+            at(50.0),
+            at(95.0),
+            at(99.0),
+            at(100.0)
+        )
     }
 
     /// Figures of the last second.
@@ -161,6 +192,11 @@ mod tests {
         assert_eq!((snapshot.frames, snapshot.dropped), (41, 3));
         assert_eq!(snapshot.stages[Stage::Level1 as usize].work, ms_(4));
         assert_eq!(snapshot.stages[Stage::Output as usize].work, ms_(2));
+        // To a thousandth.
+        assert_eq!(
+            figures.summary(2.0),
+            "41 frames, 3 dropped, 2.0 s, 20.5 fps; age p50 20.0, p95 500.2, p99 500.2, max 500.2 ms"
+        );
         let line = snapshot.line(2.0);
         for word in ["20.0 fps", "age 10.0 ms", "3 dropped", "0 faces", "level1 4.0"] {
             assert!(line.contains(word), "no {word} in {line}");

@@ -24,6 +24,7 @@ const GROUND: Rgb<u8> = Rgb([22, 24, 28]);
 pub struct Canvas {
     picture: RgbImage,
     small: RgbImage,
+    panel: RgbImage,
     resizer: Resizer,
 }
 
@@ -92,17 +93,17 @@ impl Canvas {
         for (i, stage) in stages.iter().enumerate() {
             let (x, y) = (i as u32 % columns * cell_w, i as u32 / columns * cell_h);
             let (left, top) = (x + 2 + fit.left as u32, y + caption + fit.top as u32);
-            imageops::replace(&mut self.picture, &self.small, left.into(), top.into());
-            let inner = Fit { left: left as f32, top: top as f32, ..fit };
+            self.panel.clone_from(&self.small);
+            let inner = Fit { left: 0.0, top: 0.0, ..fit };
             for window in stage.windows.iter().rev() {
-                draw::outline(&mut self.picture, &inner.rect(&window.rect), draw::confidence(window.score), 1.0, 0.8);
+                draw::outline(&mut self.panel, &inner.rect(&window.rect), draw::confidence(window.score), 1.0, 0.8);
             }
+            imageops::replace(&mut self.picture, &self.panel, left.into(), top.into());
             let n = stage.windows.len();
             let s = if n == 1 { "" } else { "s" };
             let words = format!("{} · {n} window{s} · {:.1} ms", stage.name, ms(stage.elapsed));
-            // Windows reach over their panel's edge; the caption lies on top.
-            let ground = Rect::new(x as f32, y as f32, cell_w as f32, caption as f32);
-            draw::fill(&mut self.picture, &ground, GROUND, 1.0);
+            // Smaller, if it would reach into the next panel.
+            let line = line.min(line * (cell_w - 8) as f32 / draw::text_width(&words, line).max(1.0));
             draw::text(&mut self.picture, &words, (x + 4) as f32, (y + 2) as f32, line, INK);
         }
     }
@@ -215,9 +216,10 @@ pub fn readout(picture: &mut RgbImage, figures: &Snapshot, age: Duration, detail
     ];
     if details {
         lines.push((format!("p95 {:.1}  max {:.1} ms", ms(figures.age_p95), ms(figures.age_max)), QUIET));
+        lines.push(("work + wait, ms".to_owned(), QUIET));
         for stage in Stage::ALL {
             let time = figures.stages[stage as usize];
-            lines.push((format!("{} {:.1}  +{:.1}", stage.name(), ms(time.work), ms(time.wait)), QUIET));
+            lines.push((format!("{} {:.1} + {:.1}", stage.name(), ms(time.work), ms(time.wait)), QUIET));
         }
     }
     let pad = (height / 2.0).round();
@@ -230,7 +232,7 @@ pub fn readout(picture: &mut RgbImage, figures: &Snapshot, age: Duration, detail
     }
 }
 
-/// A line in the middle of the lower edge: paused, saved, the camera's trouble.
+/// A line in the middle of the lower edge: paused, saved, waiting.
 pub fn notice(picture: &mut RgbImage, words: &str) {
     let height = (text_height(picture) * 1.2).round();
     let (width, pad) = (draw::text_width(words, height).ceil(), height);

@@ -102,6 +102,11 @@ impl Live {
         })
     }
 
+    /// What the whole run was like; empty without a frame.
+    pub(super) fn summary(&self) -> String {
+        self.figures.summary(self.start.elapsed().as_secs_f64())
+    }
+
     fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.seconds.is_some_and(|seconds| self.start.elapsed() >= seconds)
     }
@@ -120,19 +125,20 @@ impl Live {
             }
         }
         self.notice = self.notice.take().filter(|(_, since)| since.elapsed() < NOTICE);
-        if let Some((words, _)) = &self.notice {
-            overlay::notice(self.canvas.picture_mut(), words);
+        match &self.notice {
+            Some((words, _)) => self.say(&words.clone()),
+            None => self.screen.show(self.canvas.picture()),
         }
-        self.screen.show(self.canvas.picture())
     }
 
     /// Shows the last picture again, with `words`.
     fn say(&mut self, words: &str) -> Result<()> {
-        if self.canvas.picture().width() > 0 {
-            overlay::notice(self.canvas.picture_mut(), words);
-            self.screen.show(self.canvas.picture())?;
+        if self.canvas.picture().width() == 0 {
+            return Ok(());
         }
-        Ok(())
+        let mut picture = self.canvas.picture().clone();
+        overlay::notice(&mut picture, words);
+        self.screen.show(&picture)
     }
 
     /// Does what keys ask for; whether to go on.
@@ -176,6 +182,7 @@ impl Live {
 
     /// Stays until the pause is over, without giving the frame back: so nothing is searched meanwhile.
     fn pause(&mut self) -> Result<ControlFlow<()>> {
+        self.notice = None;
         self.say("paused: space goes on")?;
         while self.paused {
             std::thread::sleep(WAIT);
@@ -236,7 +243,7 @@ impl Output for Live {
         self.screen.idle();
         if self.last.elapsed() > SILENCE {
             self.last = Instant::now();
-            self.say("waiting for the camera")?;
+            self.say("waiting for a picture")?;
         }
         if self.print()?.is_break() {
             return Ok(ControlFlow::Break(()));

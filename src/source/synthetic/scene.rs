@@ -1,5 +1,7 @@
 //! What the synthetic camera shows, and where its faces are.
 
+use std::sync::LazyLock;
+
 use image::RgbImage;
 
 use super::Random;
@@ -54,6 +56,8 @@ impl Scene {
                 LANES.len()
             )));
         }
+        // Decoded now, not while the first frame is due.
+        LazyLock::force(&PORTRAITS);
         let mut random = Random(seed);
         let actors = LANES.iter().take(faces).map(|lane| Actor::new(lane, faces, &mut random)).collect();
         Ok(Self { width, height, rate, actors, ground: Ground::new(&mut random) })
@@ -224,5 +228,22 @@ mod tests {
         ] {
             assert!(Scene::new(&bad).unwrap_err().to_string().contains("synthetic camera"));
         }
+    }
+    #[test]
+    fn the_cascade_finds_the_faces_where_they_are_said_to_be() {
+        let options = crate::Options { min_face: 40.0, ..Default::default() };
+        let cascade = crate::Cascade::shipped(options).unwrap();
+        let scene = scene(3, 8);
+        let mut frame = RgbImage::new(0, 0);
+        let (mut found, mut all) = (0, 0);
+        for number in (0..600).step_by(30) {
+            scene.draw(number, &mut frame);
+            let faces = cascade.detect(&frame).unwrap();
+            for truth in scene.truth(number) {
+                all += 1;
+                found += usize::from(faces.iter().any(|face| face.rect.iou(&truth) > 0.5));
+            }
+        }
+        assert!(found * 20 >= all * 19, "{found} of {all}");
     }
 }
