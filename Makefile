@@ -7,7 +7,7 @@ PROGRAM := target/release/facecascade
 
 # Where the demo's results go, what it runs on, and further options: make demo OPTIONS="--cascade mine.toml"
 OUT := out
-CLIP := assets/three-faces-approaching.mp4
+CLIP := assets/two-faces-tilting.mp4
 PICTURES := assets/astronaut.jpg assets/grace_hopper.jpg
 STAGES_OF := assets/grace_hopper.jpg
 OPTIONS :=
@@ -55,8 +55,8 @@ demo: rust
 # Tests run kill, which a shell has built in; pgrep comes in the same package.
 test: check
 	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps Xvfb:xvfb import:imagemagick xdotool:xdotool $(WINDOW)
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; $(CARGO) nextest run --release --locked; \
-	else set -x; $(CARGO) test --release --locked --lib --bins --tests; fi
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; $(CARGO) nextest run --release --locked --no-fail-fast; \
+	else set -x; $(CARGO) test --release --locked --no-fail-fast --lib --bins --tests; fi
 	$(CARGO) test --release --locked --doc
 
 # Clippy's and rustdoc's builds of the dependencies are one; the tests' is that of the program.

@@ -1,7 +1,7 @@
 //! A real-time face detector: a cascade of three levels of tiny convolutional nets, each finding windows and each
 //! followed by a calibration of them (Li et al., CVPR 2015, and the article "Garage Deep Learning – Two Networks").
 //!
-//! ```no_run
+//! ```
 //! use facecascade::{Cascade, Options};
 //!
 //! let cascade = Cascade::shipped(Options { min_face: 40.0, ..Options::default() })?;

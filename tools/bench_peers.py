@@ -3,8 +3,8 @@
 
 usage: bench_peers.py PEERS_FOLDER      (right after that bench; the folder holds peers.py)
 
-Ours is criterion's median of the wall clock; the others' is processor time, the least of 20 runs: on a machine that does
-other work too, that favours the others."""
+Ours is wall clock, the least of criterion's samples (each the mean of some runs); the others' is processor time, the
+least of 20 runs. So other work on the machine tells little, and what it tells is against us."""
 import json
 import pathlib
 import subprocess
@@ -21,10 +21,11 @@ program = pathlib.Path(sys.argv[1]).resolve() / "peers.py"
 
 
 def ours(scene):
-    file = root / "target" / "criterion" / "frame" / scene / SMALLEST / "new" / "estimates.json"
+    file = root / "target" / "criterion" / "frame" / scene / SMALLEST / "new" / "sample.json"
     if not file.is_file():
         sys.exit(f"{file} is missing: `cargo bench --bench frame` writes it")
-    return json.loads(file.read_text())["median"]["point_estimate"] / 1e6
+    sample = json.loads(file.read_text())
+    return min(time / runs for time, runs in zip(sample["times"], sample["iters"])) / 1e6
 
 
 def theirs(peer):

@@ -136,7 +136,15 @@ impl Cascade {
         let text = std::fs::read_to_string(settings_file).map_err(Error::io(settings_file))?;
         let settings = Settings::parse(&text, &settings_file.display().to_string())?;
         let folder = settings_file.parent().unwrap_or(Path::new(""));
-        Self::from_parts(settings, &|net| Weights::load(&folder.join(format!("{net}.safetensors"))), options)
+        let weights = |net: &str| {
+            let file = folder.join(format!("{net}.safetensors"));
+            let weights = Weights::load(&file)?;
+            if let Some(net) = zoo::by_name(net) {
+                weights.check(&net, &file.display().to_string())?;
+            }
+            Ok(weights)
+        };
+        Self::from_parts(settings, &weights, options)
     }
 
     /// A cascade of any settings, with `weights` by the net's name: in training, the levels trained so far

@@ -81,7 +81,7 @@ fn turned_extent(w: f32, h: f32, angle: f32) -> (f32, f32) {
 
 /// Whether a face is fit to learn from as a face: valid, and not heavily occluded while small.
 pub fn is_clear(face: &Truth) -> bool {
-    !face.invalid && !(face.occlusion == 2 && face.rect.h < 32.0)
+    !(face.invalid || face.occlusion == 2 && face.rect.h < 32.0)
 }
 
 #[cfg(test)]

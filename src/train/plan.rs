@@ -113,7 +113,7 @@ fn stage(
         schedule,
         seed: recipe.seed,
         shards: recipe.shards,
-        drawing_threads: settings.threads,
+        threads: settings.threads,
         checkpoint: settings.run.join("checkpoint.safetensors"),
         checkpoint_every: settings.checkpoint_every,
         stop: settings.stop,

@@ -39,8 +39,8 @@ pub struct Stage<'a> {
     pub seed: u64,
     /// Parts of a batch that run side by side, each with its own batch norm statistics.
     pub shards: usize,
-    /// Threads that draw samples.
-    pub drawing_threads: usize,
+    /// Threads that draw samples, and as many that run shards.
+    pub threads: usize,
     /// Where the checkpoint lies.
     pub checkpoint: PathBuf,
     /// Time between checkpoints.
@@ -89,7 +89,7 @@ pub fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, events: &mu
     let (name, seed) = (stage.name.to_string(), stage.seed);
     events.push(&Event::Start { stage: name.clone(), step: first, steps, seed })?;
     let mut meter = Meter::new();
-    let lanes = stage.drawing_threads.max(1);
+    let lanes = stage.threads.max(1);
     std::thread::scope(|scope| {
         // Dropping the receivers on the way out ends the drawing threads.
         let batches: Vec<Receiver<Vec<Samples<T::Targets>>>> = (0..lanes)
@@ -181,7 +181,7 @@ fn forward_backward<T: Task>(
             done.push((shard, one_shard(task, &stage.device, model, samples, &mut rng)));
         }
     };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(batch.len());
+    let workers = stage.threads.clamp(1, batch.len().max(1));
     let mut parts: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         threads
