@@ -161,59 +161,6 @@ pub fn run(
     settings: &Settings,
     output: &mut dyn Output,
 ) -> Result<Summary> {
-    // TEMPORARY, for tests of live: not to be committed.
-    let mut source = source;
-    let mut summary = Summary::default();
-    let (send, receive) = crossbeam_channel::bounded(0);
-    std::thread::spawn(move || {
-        loop {
-            let mut picture = image::RgbImage::new(0, 0);
-            let b = std::time::Instant::now();
-            let r = source.next(&mut picture);
-            let end = !matches!(r, Ok(Some(_)));
-            if send.send((r, picture, source.dropped(), b.elapsed())).is_err() || end {
-                return;
-            }
-        }
-    });
-    let begin = std::time::Instant::now();
-    loop {
-        if settings.stop.load(std::sync::atomic::Ordering::Relaxed) {
-            break;
-        }
-        let Ok((r, picture, dropped, took)) = receive.recv_timeout(Duration::from_millis(20)) else {
-            if output.idle()?.is_break() {
-                break;
-            }
-            continue;
-        };
-        let Some(stamp) = r? else { break };
-        let number = summary.frames;
-        let mut stages = [StageTime::default(); STAGES];
-        stages[0].work = took;
-        let b = std::time::Instant::now();
-        let (faces, windows) = if settings.windows.load(std::sync::atomic::Ordering::Relaxed) {
-            cascade.trace(&picture)?
-        } else {
-            (cascade.detect(&picture)?, Vec::new())
-        };
-        stages[2].work = b.elapsed();
-        let tracked = faces
-            .iter()
-            .enumerate()
-            .map(|(i, f)| Tracked { id: i as u64 + 1, face: *f, seen: Some(f.rect), shown: true })
-            .collect();
-        let frame = Frame { number, captured: stamp.captured, time: stamp.time, picture };
-        let mut o = Outcome { frame, faces, tracked, searched: true, stages, counts: [0; 3], windows, dropped };
-        let captured = o.frame.captured;
-        let f = output.frame(&mut o)?;
-        summary.frames += 1;
-        summary.dropped = dropped;
-        summary.latency.push(captured.elapsed());
-        summary.elapsed = begin.elapsed();
-        if f.is_break() {
-            break;
-        }
-    }
-    Ok(summary)
+    let _ = (source, cascade, settings, output);
+    Ok(Summary::default())
 }

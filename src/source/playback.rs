@@ -29,7 +29,7 @@ pub struct Playback {
 #[derive(Debug)]
 enum What {
     Video {
-        frames: Frames,
+        frames: Box<Frames>,
         /// A frame that was read but is not shown yet, and the buffer it lies in.
         ahead: Option<f64>,
         buffer: RgbImage,
@@ -51,7 +51,7 @@ impl Playback {
             What::Still { picture: picture::read(path)?, name: path.display().to_string(), count: 0 }
         } else {
             let info = video::probe(path)?;
-            let frames = Frames::open(path, &info, threads)?;
+            let frames = Box::new(Frames::open(path, &info, threads)?);
             What::Video { frames, ahead: None, buffer: RgbImage::new(0, 0) }
         };
         Ok(Self { what, start: None, dropped: 0 })

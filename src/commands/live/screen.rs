@@ -14,12 +14,12 @@ mod within {
 
     pub(crate) enum Screen {
         None,
-        Window(Window),
+        Window(Box<Window>),
     }
 
     impl Screen {
         pub(crate) fn open(title: &str, (width, height): (u32, u32)) -> Result<Self> {
-            Window::open(title, width, height).map(Self::Window)
+            Ok(Self::Window(Box::new(Window::open(title, width, height)?)))
         }
 
         pub(crate) fn size(&self) -> Option<(u32, u32)> {

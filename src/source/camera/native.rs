@@ -112,9 +112,9 @@ fn open(index: &CameraIndex) -> std::result::Result<Native, String> {
         let format = RequestedFormatType::Exact(theirs(format));
         RequestedFormat::with_formats(format, &CODINGS)
     };
-    let refused = |format: &Format| camera.set_camera_requset(exact(format)).is_err();
+    let mut accepted = |format: &Format| camera.set_camera_requset(exact(format)).is_ok();
     // Where all are refused, what it sends now has to do.
-    let _ = ranked(&offered).into_iter().take(TRIES).skip_while(refused).next();
+    let _ = ranked(&offered).iter().take(TRIES).any(&mut accepted);
     camera.open_stream().map_err(|e| explain(&e.to_string()))?;
     let format = ours(&camera.camera_format());
     Ok(Native { camera, format })
