@@ -12,6 +12,10 @@ PICTURES := assets/astronaut.jpg assets/grace_hopper.jpg
 STAGES_OF := assets/grace_hopper.jpg
 OPTIONS :=
 
+# What building needs (libclang for the camera's bindings), and what windows are opened with.
+BUILD := cc:build-essential libclang:libclang-dev
+WINDOW := libX11.so.6:libx11-6 libXcursor.so.1:libxcursor1
+
 # Other detectors to measure in the same minute, if they are here, and a Python that has their requirements.
 PEERS := ../shared/peers
 PEERS_PYTHON ?= $(firstword $(wildcard ../peers-venv/bin/python) python3)
@@ -25,16 +29,18 @@ help:
 	@echo "make check   the same without the tests"
 	@echo "make fmt     put the sources into shape"
 	@echo "make bench   how fast the nets and the whole cascade are, on one thread"
-	@echo "make live    the camera with boxes (not built yet)"
+	@echo "make live    the camera in a window, with boxes (OPTIONS=\"--source synthetic\": without a camera)"
 
 demo: rust
-	@tools/packages.sh cc:build-essential ffmpeg:ffmpeg
+	@tools/packages.sh $(BUILD) ffmpeg:ffmpeg
 	$(CARGO) build --release --locked
 	@mkdir -p $(OUT)
 	$(PROGRAM) video $(CLIP) -o $(OUT)/faces.mp4 --json $(OUT)/faces.jsonl $(OPTIONS) > $(OUT)/latency.txt
 	@cat $(OUT)/latency.txt
 	$(PROGRAM) detect $(PICTURES) --out $(OUT) $(OPTIONS)
 	$(PROGRAM) inspect $(STAGES_OF) -o $(OUT)/stages.png $(OPTIONS)
+	$(PROGRAM) live --source synthetic --headless --seconds 5 --record $(OUT)/live.mp4 $(OPTIONS) > $(OUT)/live.txt
+	@cat $(OUT)/live.txt
 	@echo
 	@echo "Look at:"
 	@say() { printf '  %-22s %s\n' "$$1" "$$2"; }; \
@@ -42,18 +48,20 @@ demo: rust
 	say $(OUT)/faces.jsonl "the same as records, a line a frame"; \
 	say $(OUT)/latency.txt "how long each frame took (the table above)"; \
 	for picture in $(PICTURES); do say $(OUT)/$${picture##*/} "a picture with boxes"; done; \
-	say $(OUT)/stages.png "what each stage of the cascade let through"
+	say $(OUT)/stages.png "what each stage of the cascade let through"; \
+	say $(OUT)/live.mp4 "the synthetic camera, live; make live shows it in a window"; \
+	say $(OUT)/live.txt "how old its frames were, second by second"
 
 # Tests run kill, which a shell has built in; pgrep comes in the same package.
 test: check
-	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps
+	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps Xvfb:xvfb import:imagemagick xdotool:xdotool $(WINDOW)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; $(CARGO) nextest run --release --locked --no-fail-fast; \
 	else set -x; $(CARGO) test --release --locked --no-fail-fast --lib --bins --tests; fi
 	$(CARGO) test --release --locked --doc
 
 # Clippy's and rustdoc's builds of the dependencies are one; the tests' is that of the program.
 check: rust
-	@tools/packages.sh cc:build-essential
+	@tools/packages.sh $(BUILD)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps
@@ -63,7 +71,7 @@ fmt: rust
 	$(CARGO) fmt
 
 bench: rust
-	@tools/packages.sh cc:build-essential
+	@tools/packages.sh $(BUILD)
 	$(CARGO) bench --locked --bench nets
 	$(CARGO) bench --locked --bench frame
 	@if ! [ -f $(PEERS)/peers.py ]; then echo "No other detectors in $(PEERS): not compared."; \
@@ -71,9 +79,10 @@ bench: rust
 	echo "$(PEERS_PYTHON) lacks $(PEERS)/requirements.txt: not compared (PEERS_PYTHON names another)."; \
 	else $(PEERS_PYTHON) tools/bench_peers.py $(PEERS); fi
 
-live:
-	@echo "The live preview is not built yet. make demo shows what there is; \
-	facecascade video works on files." >&2; exit 1
+live: rust
+	@tools/packages.sh $(BUILD) ffmpeg:ffmpeg $(WINDOW)
+	$(CARGO) build --release --locked
+	$(PROGRAM) live $(OPTIONS)
 
 rust:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }

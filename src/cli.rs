@@ -10,6 +10,7 @@ use crate::commands;
 #[command(version, about, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
+  facecascade live
   facecascade detect group.jpg
   facecascade detect --json holiday/ > faces.jsonl
   facecascade video clip.mp4 -o faces.mp4
@@ -47,6 +48,7 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Live(commands::live::LiveArgs),
     Detect(commands::detect::DetectArgs),
     Video(commands::video::VideoArgs),
     Inspect(commands::inspect::InspectArgs),
@@ -68,6 +70,7 @@ pub(crate) fn run() -> ExitCode {
     let common = cli.common;
     start_log(&common);
     let result = match cli.command {
+        Command::Live(args) => commands::live::run(args, &common),
         Command::Detect(args) => commands::detect::run(args, &common),
         Command::Video(args) => commands::video::run(args, &common),
         Command::Inspect(args) => commands::inspect::run(args, &common),

@@ -59,6 +59,12 @@ pub enum Error {
         /// What happened.
         source: Box<Self>,
     },
+    /// A camera that is missing, busy or was lost.
+    #[error("{0}")]
+    Camera(String),
+    /// A window that can't be opened or drawn.
+    #[error("{0}")]
+    Window(String),
     /// Training or drawing failed in a library below.
     #[error("{0}")]
     Backend(String),

@@ -1,12 +1,29 @@
 #!/bin/sh
-# Sees to it that programs are there: packages.sh COMMAND:PACKAGE ...
+# Sees to it that programs and libraries are there: packages.sh COMMAND:PACKAGE LIBRARY.so.N:PACKAGE libclang:PACKAGE ...
 # Missing ones come through apt, with sudo only if this is not root. Where that can't be done they are named, and the
 # caller goes on with what is there. Says nothing when nothing is missing.
 set -u
 
+is_here() {
+    case "$1" in
+    libclang) # Read by the build of the camera's bindings, which Linux alone has.
+        [ "$(uname)" = Linux ] && [ -z "${LIBCLANG_PATH:-}" ] || return 0
+        for library in /usr/lib/llvm-*/lib/libclang.so* /usr/lib64/libclang.so* /usr/lib/libclang.so*; do
+            [ -e "$library" ] && return 0
+        done
+        return 1
+        ;;
+    *.so.*)
+        PATH="$PATH:/usr/sbin:/sbin" command -v ldconfig >/dev/null 2>&1 || return 0
+        PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep -qF "$1"
+        ;;
+    *) command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
 missing=
 for pair in "$@"; do
-    command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+    is_here "${pair%%:*}" || missing="$missing ${pair##*:}"
 done
 [ -z "$missing" ] && exit 0
 

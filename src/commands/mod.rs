@@ -8,6 +8,7 @@ pub(crate) mod detect;
 #[cfg(feature = "train")]
 pub(crate) mod eval;
 pub(crate) mod inspect;
+pub(crate) mod live;
 #[cfg(feature = "train")]
 pub(crate) mod train;
 pub(crate) mod video;

@@ -99,7 +99,9 @@ fn open(args: &VideoArgs, info: &VideoInfo, threads: usize) -> anyhow::Result<(O
     }
     let (video, target) = match (&args.output, &args.json) {
         (None, Some(_)) => (None, None),
-        (Some(target), _) => (Some(VideoWriter::create(target, &args.input, info, threads)?), Some(target.clone())),
+        (Some(target), _) => {
+            (Some(VideoWriter::create(target, Some(&args.input), info, threads)?), Some(target.clone()))
+        }
         (None, None) => {
             let (writer, target) = beside(&args.input, info, threads)?;
             (Some(writer), Some(target))
@@ -119,19 +121,19 @@ fn beside(input: &Path, info: &VideoInfo, threads: usize) -> anyhow::Result<(Vid
     let mut name = input.file_stem().unwrap_or_default().to_owned();
     name.push("-faces.mp4");
     let target = input.with_file_name(&name);
-    match VideoWriter::create(&target, input, info, threads) {
+    match VideoWriter::create(&target, Some(input), info, threads) {
         Err(Error::Io { source, .. })
             if matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
         {
             let target = PathBuf::from(name);
-            Ok((VideoWriter::create(&target, input, info, threads)?, target))
+            Ok((VideoWriter::create(&target, Some(input), info, threads)?, target))
         }
         other => Ok((other?, target)),
     }
 }
 
 /// A flag that Ctrl-C sets; a second Ctrl-C ends the program at once.
-fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {

@@ -28,6 +28,13 @@ fn blend(picture: &mut RgbImage, x: i64, y: i64, colour: Rgb<u8>, cover: f32) {
     }
 }
 
+/// Red for a logit that says "no", yellow for an even one, green for "a face".
+pub fn confidence(logit: f32) -> Rgb<u8> {
+    let p = 1.0 / (1.0 + (-logit).exp());
+    let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0) as u8;
+    Rgb([byte(2.0 - 2.0 * p), byte(0.25 + 1.5 * p), 60])
+}
+
 /// Thickness of lines in a picture of this size, pixels: 2 up to 720 lines, 3 at 1080, 6 at 2160.
 pub fn line_width(picture: &RgbImage) -> u32 {
     (picture.width().min(picture.height()) / 360).clamp(2, 12)
@@ -85,10 +92,21 @@ pub fn outline(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, thickness: 
 
 /// Fills `rect` (cut to whole pixels) with a colour that lets the picture shine through by 1 − `opacity`.
 pub fn fill(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, opacity: f32) {
-    let x = (rect.x.max(0.0) as i64)..((rect.x + rect.w).min(picture.width() as f32) as i64);
-    for y in (rect.y.max(0.0) as i64)..((rect.y + rect.h).min(picture.height() as f32) as i64) {
-        for x in x.clone() {
-            blend(picture, x, y, colour, opacity);
+    let span = |from: f32, length: f32, most: u32| {
+        let end = ((from + length).max(0.0) as usize).min(most as usize);
+        (from.max(0.0) as usize).min(end)..end
+    };
+    let (columns, rows) = (span(rect.x, rect.w, picture.width()), span(rect.y, rect.h, picture.height()));
+    // In 256ths: the ground under text is drawn with every frame.
+    let share = (opacity.clamp(0.0, 1.0) * 256.0) as u16;
+    let added = colour.0.map(|v| u16::from(v) * share + 128);
+    let stride = picture.width() as usize * 3;
+    for y in rows {
+        let row = &mut picture.as_mut()[y * stride..][columns.start * 3..columns.end * 3];
+        for pixel in row.chunks_exact_mut(3) {
+            for (to, added) in pixel.iter_mut().zip(added) {
+                *to = ((u16::from(*to) * (256 - share) + added) >> 8) as u8;
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ pub fn sheet(picture: &RgbImage, heading: &str, stages: &[Stage], faces: &[Face]
             // Hundreds of windows over each other: each a little transparent.
             let opacity = if windows.len() > 60 { 0.7 } else { 1.0 };
             for window in &windows {
-                draw::outline(&mut panel, &scaled(&window.rect), colour(window.score), 1.0, opacity);
+                draw::outline(&mut panel, &scaled(&window.rect), draw::confidence(window.score), 1.0, opacity);
             }
         }
         let (x, y) = (GAP + (i as u32 % COLUMNS) * (cell.0 + GAP), top + (i as u32 / COLUMNS) * (cell.1 + GAP));
@@ -91,13 +91,6 @@ fn caption(stage: &Stage, faces: Option<&[Face]>, truth: &[Rect]) -> String {
 fn covers(found: &Rect, truth: &Rect, final_box: bool) -> bool {
     let truth = if final_box { *truth } else { truth.to_square() };
     found.iou(&truth) >= 0.5
-}
-
-/// Red for a logit that says "no", yellow for an even one, green for "a face".
-fn colour(logit: f32) -> Rgb<u8> {
-    let p = 1.0 / (1.0 + (-logit).exp());
-    let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0) as u8;
-    Rgb([byte(2.0 - 2.0 * p), byte(0.25 + 1.5 * p), 60])
 }
 
 #[cfg(test)]

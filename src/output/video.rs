@@ -90,13 +90,13 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 impl VideoWriter {
-    /// Starts to write `target` for frames of `source`, described by `info`, with `threads` threads (0 = as many as ffmpeg
-    /// thinks right).
+    /// Starts to write `target` for frames of `source` (`None`: a camera, without sound), described by `info`, with `threads`
+    /// threads (0 = as many as ffmpeg thinks right).
     ///
     /// # Errors
     /// If `target` is `source` itself, has an unknown ending or can't be written, or if ffmpeg is not installed.
-    pub fn create(target: &Path, source: &Path, info: &VideoInfo, threads: usize) -> Result<Self> {
-        if same_file(target, source) {
+    pub fn create(target: &Path, source: Option<&Path>, info: &VideoInfo, threads: usize) -> Result<Self> {
+        if source.is_some_and(|source| same_file(target, source)) {
             return Err(Error::Setting(format!("{}: would overwrite the video that is read", target.display())));
         }
         let container = Container::of(target)?;
@@ -109,8 +109,11 @@ impl VideoWriter {
         let mut command = command("ffmpeg", "error");
         command.args(["-nostdin", "-nostats", "-y"]);
         input_arguments(&mut command, info);
-        command.arg("-i").arg(file_argument(source));
-        command.args(["-map", "0:v:0", "-map_metadata", "1", "-map_chapters", "1"]);
+        if let Some(source) = source {
+            command.arg("-i").arg(file_argument(source));
+            command.args(["-map_metadata", "1", "-map_chapters", "1"]);
+        }
+        command.args(["-map", "0:v:0"]);
         picture_arguments(&mut command, info)?;
         command.args(["-threads", &threads.to_string()]);
         sound_arguments(&mut command, info, container);

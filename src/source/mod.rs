@@ -1,6 +1,7 @@
 //! Where pictures come from: picture files and folders of them ([`picture`]), and video files through ffmpeg as a child
-//! process ([`video`]). Everything is turned into upright 8-bit RGB here, so that no other room knows formats. What gives
-//! frames one after the other is a [`Source`]. Boxes that people drew for a picture are read by [`truth`].
+//! process ([`video`]), a camera (`camera`), or a synthetic one ([`synthetic`]). Everything is turned into upright 8-bit RGB
+//! here, so that no other room knows formats. What gives frames one after the other is a [`Source`]; [`playback`] plays
+//! files as if they were a camera. Boxes that people drew for a picture are read by [`truth`].
 
 use std::time::Instant;
 
@@ -8,8 +9,12 @@ use image::RgbImage;
 
 use crate::error::Result;
 
+#[cfg(feature = "camera")]
+pub mod camera;
 pub mod picture;
+pub mod playback;
 pub(crate) mod process;
+pub mod synthetic;
 pub mod truth;
 pub mod video;
 
@@ -26,6 +31,11 @@ pub struct Stamp {
 pub trait Source: Send {
     /// What was chosen, in a few words: size, rate, format.
     fn describe(&self) -> String;
+
+    /// Width and height of a frame, pixels, where they are known before the first one.
+    fn size(&self) -> Option<(u32, u32)> {
+        None
+    }
 
     /// Frames a second, where it is known.
     fn frame_rate(&self) -> Option<f64>;
@@ -49,6 +59,10 @@ impl Source for video::Frames {
         let info = self.info();
         let rate = info.rate.per_second();
         format!("{} ({}×{}, {rate:.2} fps)", self.path().display(), info.width, info.height)
+    }
+
+    fn size(&self) -> Option<(u32, u32)> {
+        Some((self.info().width, self.info().height))
     }
 
     fn frame_rate(&self) -> Option<f64> {

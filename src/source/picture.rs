@@ -138,7 +138,7 @@ fn opaque(picture: DynamicImage) -> RgbImage {
 
 /// Whether the markers of a JPEG file lead to its end-of-image marker. (Looking for its two bytes anywhere would find that
 /// of the thumbnail.)
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
+pub(crate) fn jpeg_is_whole(bytes: &[u8]) -> bool {
     let mut at = 0;
     loop {
         // To the next marker: bytes of a scan, or padding, are passed over. FF 00 is an FF inside a scan.
@@ -193,7 +193,7 @@ pub fn list(paths: &[PathBuf], list_file: Option<&Path>) -> Result<Vec<PathBuf>>
         let mut inside = Vec::new();
         for entry in std::fs::read_dir(&path).map_err(Error::io(&path))? {
             let file = entry.map_err(Error::io(&path))?.path();
-            if has_picture_extension(&file) && !file.is_dir() {
+            if is_named_like_one(&file) && !file.is_dir() {
                 inside.push(file);
             }
         }
@@ -206,7 +206,8 @@ pub fn list(paths: &[PathBuf], list_file: Option<&Path>) -> Result<Vec<PathBuf>>
     Ok(pictures)
 }
 
-fn has_picture_extension(path: &Path) -> bool {
+/// Whether a file is a picture by its name.
+pub(crate) fn is_named_like_one(path: &Path) -> bool {
     path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
 }
 

@@ -1,0 +1,93 @@
+//! Where `live` shows its pictures: a window, or none at all. Built without windows, only the latter.
+
+#[cfg(feature = "window")]
+pub(super) use within::{Key, Screen};
+#[cfg(not(feature = "window"))]
+pub(super) use without::{Key, Screen};
+
+#[cfg(feature = "window")]
+mod within {
+    use facecascade::Result;
+    pub(crate) use facecascade::output::window::Key;
+    use facecascade::output::window::Window;
+    use image::RgbImage;
+
+    pub(crate) enum Screen {
+        None,
+        Window(Box<Window>),
+    }
+
+    impl Screen {
+        pub(crate) fn open(title: &str, (width, height): (u32, u32)) -> Result<Self> {
+            Ok(Self::Window(Box::new(Window::open(title, width, height)?)))
+        }
+
+        pub(crate) fn size(&self) -> Option<(u32, u32)> {
+            match self {
+                Self::None => None,
+                Self::Window(window) => Some(window.size()),
+            }
+        }
+
+        pub(crate) fn show(&mut self, picture: &RgbImage) -> Result<()> {
+            match self {
+                Self::None => Ok(()),
+                Self::Window(window) => window.show(picture),
+            }
+        }
+
+        pub(crate) fn idle(&mut self) {
+            if let Self::Window(window) = self {
+                window.idle();
+            }
+        }
+
+        pub(crate) fn keys(&mut self) -> Vec<Key> {
+            match self {
+                Self::None => Vec::new(),
+                Self::Window(window) => window.keys(),
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "window"))]
+mod without {
+    use facecascade::{Error, Result};
+    use image::RgbImage;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[allow(dead_code, reason = "keys belong to a window")]
+    pub(crate) enum Key {
+        Quit,
+        Pause,
+        Save,
+        Latency,
+        View,
+    }
+
+    pub(crate) enum Screen {
+        None,
+    }
+
+    impl Screen {
+        pub(crate) fn open(_: &str, _: (u32, u32)) -> Result<Self> {
+            let reason = "this program was built without windows (cargo feature `window`); --headless does without one";
+            Err(Error::Window(reason.into()))
+        }
+
+        pub(crate) fn size(&self) -> Option<(u32, u32)> {
+            None
+        }
+
+        pub(crate) fn show(&mut self, _: &RgbImage) -> Result<()> {
+            Ok(())
+        }
+
+        pub(crate) fn idle(&mut self) {}
+
+        pub(crate) fn keys(&mut self) -> Vec<Key> {
+            Vec::new()
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! How a live run is doing: frame rate, frame age, drops and what each stage takes, over the last second.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::pipeline::{Outcome, STAGES, Stage, StageTime};
+
+/// How far back figures look.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Collects figures, frame by frame; takes the same memory however long the run.
+#[derive(Debug)]
+pub struct Figures {
+    recent: VecDeque<Shown>,
+    /// Ages of all frames, microseconds.
+    ages: Histogram<u32>,
+    frames: u64,
+    dropped: u64,
+    faces: usize,
+    searched: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    at: Instant,
+    age: Duration,
+    stages: [StageTime; STAGES],
+}
+
+/// Figures of the last second.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Snapshot {
+    /// Frames a second that were shown.
+    pub rate: f64,
+    /// From capture to the picture being shown: the median.
+    pub age: Duration,
+    /// 95 of 100 frames were not older.
+    pub age_p95: Duration,
+    /// The oldest.
+    pub age_max: Duration,
+    /// Frames shown since the start.
+    pub frames: u64,
+    /// Frames dropped since the start, at the source and before the search.
+    pub dropped: u64,
+    /// Faces shown in the last frame.
+    pub faces: usize,
+    /// Whether the last frame was searched.
+    pub searched: bool,
+    /// Means, by [`Stage`].
+    pub stages: [StageTime; STAGES],
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        // Up to an hour, to a thousandth: bounds that the crate accepts, which a test runs.
+        let ages = Histogram::new_with_bounds(1, 3_600_000_000, 3).unwrap_or_else(|_| unreachable!("bounds are fine"));
+        Self { recent: VecDeque::new(), ages, frames: 0, dropped: 0, faces: 0, searched: false }
+    }
+}
+
+impl Figures {
+    /// Notes a frame that was shown at `at` after `output` of work.
+    pub fn shown(&mut self, outcome: &Outcome, at: Instant, output: Duration) {
+        let age = at.saturating_duration_since(outcome.frame.captured);
+        let mut stages = outcome.stages;
+        stages[Stage::Output as usize].work = output;
+        while self.recent.front().is_some_and(|old| at.saturating_duration_since(old.at) > WINDOW) {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Shown { at, age, stages });
+        self.ages.saturating_record(age.as_micros().min(u128::from(u64::MAX)) as u64);
+        self.frames += 1;
+        self.dropped = outcome.dropped;
+        self.faces = outcome.tracked.iter().filter(|t| t.shown).count();
+        self.searched = outcome.searched;
+    }
+
+    /// Forgets the last second, as after a pause.
+    pub fn restart(&mut self) {
+        self.recent.clear();
+    }
+
+    /// One line about the whole run, that took `seconds`; empty without a frame.
+    pub fn summary(&self, seconds: f64) -> String {
+        if self.frames == 0 {
+            return String::new();
+        }
+        let at = |percent: f64| self.ages.value_at_percentile(percent) as f64 / 1000.0;
+        format!(
+            "{} frames, {} dropped, {seconds:.1} s, {:.1} fps; age p50 {:.1}, p95 {:.1}, p99 {:.1}, max {:.1} ms",
+            self.frames,
+            self.dropped,
+            self.frames as f64 / seconds.max(1e-9),
+            at(50.0),
+            at(95.0),
+            at(99.0),
+            at(100.0)
+        )
+    }
+
+    /// Figures of the last second.
+    pub fn snapshot(&self) -> Snapshot {
+        let n = self.recent.len();
+        let mut ages: Vec<Duration> = self.recent.iter().map(|s| s.age).collect();
+        ages.sort_unstable();
+        let at = |share: f64| ages.get(((n as f64 * share).ceil() as usize).clamp(1, n.max(1)) - 1).copied();
+        let span = match (self.recent.front(), self.recent.back()) {
+            (Some(first), Some(last)) => last.at.saturating_duration_since(first.at).as_secs_f64(),
+            _ => 0.0,
+        };
+        let mean = |time: fn(&StageTime) -> Duration, stage: usize| {
+            self.recent.iter().map(|s| time(&s.stages[stage])).sum::<Duration>() / n.max(1) as u32
+        };
+        Snapshot {
+            // n frames have n − 1 distances between them.
+            rate: if span > 0.0 { (n - 1) as f64 / span } else { 0.0 },
+            age: at(0.5).unwrap_or_default(),
+            age_p95: at(0.95).unwrap_or_default(),
+            age_max: at(1.0).unwrap_or_default(),
+            frames: self.frames,
+            dropped: self.dropped,
+            faces: self.faces,
+            searched: self.searched,
+            stages: std::array::from_fn(|i| StageTime { work: mean(|t| t.work, i), wait: mean(|t| t.wait, i) }),
+        }
+    }
+}
+
+/// Milliseconds.
+pub fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+impl Snapshot {
+    /// One line, as `--headless` prints it once a second.
+    pub fn line(&self, seconds: f64) -> String {
+        let stages: Vec<String> =
+            Stage::ALL.iter().map(|s| format!("{} {:.1}", s.name(), ms(self.stages[*s as usize].work))).collect();
+        let faces = if self.faces == 1 { "face" } else { "faces" };
+        format!(
+            "{seconds:6.1} s  {:5.1} fps  age {:.1} ms (p95 {:.1}, max {:.1})  {} dropped  {} {faces}  {} ms",
+            self.rate,
+            ms(self.age),
+            ms(self.age_p95),
+            ms(self.age_max),
+            self.dropped,
+            self.faces,
+            stages.join(", ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frame;
+    use image::RgbImage;
+
+    fn outcome(captured: Instant, dropped: u64) -> Outcome {
+        let mut stages = [StageTime::default(); STAGES];
+        stages[Stage::Level1 as usize].work = Duration::from_millis(4);
+        Outcome {
+            frame: Frame { number: 0, captured, time: 0.0, picture: RgbImage::new(1, 1) },
+            faces: Vec::new(),
+            tracked: Vec::new(),
+            searched: true,
+            stages,
+            counts: [0; 3],
+            windows: Vec::new(),
+            dropped,
+        }
+    }
+
+    #[test]
+    fn only_the_last_second_counts_and_ages_are_of_frames_that_were_shown() {
+        let start = Instant::now();
+        let ms_ = Duration::from_millis;
+        let mut figures = Figures::default();
+        // Two seconds at 20 frames a second; the first one's frames are old.
+        for i in 0..41u64 {
+            let at = start + ms_(50 * i);
+            let age = if i < 20 { 500 } else { i - 20 };
+            let mut outcome = outcome(start, 3);
+            outcome.frame.captured = at.checked_sub(ms_(age)).unwrap_or(start);
+            figures.shown(&outcome, at, ms_(2));
+        }
+        let snapshot = figures.snapshot();
+        assert!((snapshot.rate - 20.0).abs() < 1e-6, "{}", snapshot.rate);
+        assert_eq!((snapshot.age, snapshot.age_p95, snapshot.age_max), (ms_(10), ms_(19), ms_(20)));
+        assert_eq!((snapshot.frames, snapshot.dropped), (41, 3));
+        assert_eq!(snapshot.stages[Stage::Level1 as usize].work, ms_(4));
+        assert_eq!(snapshot.stages[Stage::Output as usize].work, ms_(2));
+        // To a thousandth.
+        assert_eq!(
+            figures.summary(2.0),
+            "41 frames, 3 dropped, 2.0 s, 20.5 fps; age p50 20.0, p95 500.2, p99 500.2, max 500.2 ms"
+        );
+        let line = snapshot.line(2.0);
+        for word in ["20.0 fps", "age 10.0 ms", "3 dropped", "0 faces", "level1 4.0"] {
+            assert!(line.contains(word), "no {word} in {line}");
+        }
+    }
+
+    #[test]
+    fn figures_of_nothing_are_zeros() {
+        let mut figures = Figures::default();
+        assert_eq!(figures.snapshot(), Snapshot::default());
+        figures.shown(&outcome(Instant::now(), 0), Instant::now(), Duration::ZERO);
+        assert_eq!(figures.snapshot().rate, 0.0);
+    }
+}

@@ -1,0 +1,312 @@
+//! The picture of a live run: the frame at the window's size, boxes with their ids, figures in the corner, or what each
+//! stage saw. Drawn at the size that is shown, so that lines and text are crisp however large the window.
+
+use std::time::Duration;
+
+use image::{Rgb, RgbImage, imageops};
+
+use super::draw;
+use super::figures::{Snapshot, ms};
+use crate::cascade;
+use crate::geometry::Rect;
+use crate::pipeline::Stage;
+use crate::pyramid::{Pyramid, cpu::Resizer};
+use crate::track::{Basis, Tracked};
+
+const INK: Rgb<u8> = Rgb([236, 238, 240]);
+const QUIET: Rgb<u8> = Rgb([170, 178, 186]);
+const ALARM: Rgb<u8> = Rgb([255, 170, 60]);
+const SHADE: Rgb<u8> = Rgb([8, 12, 10]);
+const GROUND: Rgb<u8> = Rgb([22, 24, 28]);
+
+/// What is shown; buffers are used again.
+#[derive(Default)]
+pub struct Canvas {
+    picture: RgbImage,
+    small: RgbImage,
+    panel: RgbImage,
+    resizer: Resizer,
+}
+
+impl std::fmt::Debug for Canvas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Canvas").field("size", &self.picture.dimensions()).finish_non_exhaustive()
+    }
+}
+
+/// Where a picture lies within another: scaled by `scale`, then moved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Fit {
+    scale: f32,
+    left: f32,
+    top: f32,
+}
+
+impl Fit {
+    /// As large as possible, in the middle, in whole pixels; and the size.
+    fn of((width, height): (u32, u32), (into_w, into_h): (u32, u32)) -> (Self, (u32, u32)) {
+        let scale = (into_w as f32 / width.max(1) as f32).min(into_h as f32 / height.max(1) as f32);
+        let side = |v: u32, most: u32| ((v as f32 * scale).round() as u32).clamp(1, most.max(1));
+        let (w, h) = (side(width, into_w), side(height, into_h));
+        let middle = |outer: u32, inner: u32| (outer.saturating_sub(inner) / 2) as f32;
+        (Self { scale, left: middle(into_w, w), top: middle(into_h, h) }, (w, h))
+    }
+
+    fn rect(&self, r: &Rect) -> Rect {
+        let s = self.scale;
+        Rect::new(self.left + r.x * s, self.top + r.y * s, r.w * s, r.h * s)
+    }
+}
+
+impl Canvas {
+    /// What was drawn last.
+    pub fn picture(&self) -> &RgbImage {
+        &self.picture
+    }
+
+    /// Something may be drawn on top.
+    pub fn picture_mut(&mut self) -> &mut RgbImage {
+        &mut self.picture
+    }
+
+    /// The frame at the size `size` with boxes round faces.
+    pub fn faces(&mut self, frame: &RgbImage, tracked: &[Tracked], size: (u32, u32)) {
+        let fit = self.place(frame, size);
+        boxes(&mut self.picture, tracked, &fit);
+    }
+
+    /// A panel for each stage with the windows that it let through, in rows of three.
+    pub fn stages(&mut self, frame: &RgbImage, stages: &[cascade::Stage], size: (u32, u32)) {
+        self.blank(size);
+        let count = stages.len().max(1) as u32;
+        let (columns, rows) = (count.min(3), count.div_ceil(3));
+        let (cell_w, cell_h) = (size.0 / columns, size.1 / rows);
+        let line = text_height(&self.picture);
+        let caption = line as u32 + 6;
+        if cell_w < 16 || cell_h < caption + 16 {
+            return;
+        }
+        let (fit, inside) = Fit::of(frame.dimensions(), (cell_w - 4, cell_h - caption - 2));
+        self.shrink(frame, inside);
+        // Windows are easier to see on a dark picture.
+        self.small.iter_mut().for_each(|v| *v = (u16::from(*v) * 5 / 8) as u8);
+        for (i, stage) in stages.iter().enumerate() {
+            let (x, y) = (i as u32 % columns * cell_w, i as u32 / columns * cell_h);
+            let (left, top) = (x + 2 + fit.left as u32, y + caption + fit.top as u32);
+            self.panel.clone_from(&self.small);
+            let inner = Fit { left: 0.0, top: 0.0, ..fit };
+            for window in stage.windows.iter().rev() {
+                draw::outline(&mut self.panel, &inner.rect(&window.rect), draw::confidence(window.score), 1.0, 0.8);
+            }
+            imageops::replace(&mut self.picture, &self.panel, left.into(), top.into());
+            let n = stage.windows.len();
+            let s = if n == 1 { "" } else { "s" };
+            let words = format!("{} · {n} window{s} · {:.1} ms", stage.name, ms(stage.elapsed));
+            // Smaller, if it would reach into the next panel.
+            let line = line.min(line * (cell_w - 8) as f32 / draw::text_width(&words, line).max(1.0));
+            draw::text(&mut self.picture, &words, (x + 4) as f32, (y + 2) as f32, line, INK);
+        }
+    }
+
+    /// The image pyramid: every level at its own size, as far as it fits, smaller ones beside.
+    pub fn pyramid(&mut self, pyramid: &Pyramid, size: (u32, u32)) {
+        self.blank(size);
+        let line = text_height(&self.picture);
+        let caption = line as u32 + 6;
+        let Some(first) = pyramid.levels.first() else { return };
+        // The first level takes two thirds of the width, the others stand in a column beside it.
+        let whole = (first.width as u32 * 3 / 2 + 4, first.height as u32 + caption);
+        let (fit, _) = Fit::of(whole, size);
+        let (mut left, mut top) = (0, 0);
+        for (i, level) in pyramid.levels.iter().enumerate() {
+            let side = |v: usize| ((v as f32 * fit.scale) as u32).max(1);
+            let inside = (side(level.width), side(level.height));
+            if top + caption + inside.1 > size.1 {
+                break;
+            }
+            if let Some(picture) = RgbImage::from_raw(level.width as u32, level.height as u32, level.pixels.clone()) {
+                self.shrink(&picture, inside);
+                imageops::replace(&mut self.picture, &self.small, left.into(), (top + caption).into());
+            }
+            let words = format!("{}×{}", level.width, level.height);
+            draw::text(&mut self.picture, &words, (left + 2) as f32, (top + 2) as f32, line, INK);
+            if i == 0 {
+                left = inside.0 + 4;
+            } else {
+                top += caption + inside.1;
+            }
+        }
+    }
+
+    fn blank(&mut self, size: (u32, u32)) {
+        if self.picture.dimensions() != size {
+            self.picture = RgbImage::new(size.0, size.1);
+        }
+        self.picture.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&GROUND.0));
+    }
+
+    fn shrink(&mut self, frame: &RgbImage, to: (u32, u32)) {
+        if self.small.dimensions() != to {
+            self.small = RgbImage::new(to.0, to.1);
+        }
+        resize(&mut self.resizer, frame, &mut self.small);
+    }
+
+    fn place(&mut self, frame: &RgbImage, size: (u32, u32)) -> Fit {
+        let (fit, inside) = Fit::of(frame.dimensions(), size);
+        if inside == size {
+            if self.picture.dimensions() != size {
+                self.picture = RgbImage::new(size.0, size.1);
+            }
+            resize(&mut self.resizer, frame, &mut self.picture);
+        } else {
+            self.blank(size);
+            self.shrink(frame, inside);
+            imageops::replace(&mut self.picture, &self.small, fit.left as i64, fit.top as i64);
+        }
+        fit
+    }
+}
+
+fn resize(resizer: &mut Resizer, from: &RgbImage, to: &mut RgbImage) {
+    let side = |v: u32| v as usize;
+    let ((from_w, from_h), (to_w, to_h)) = (from.dimensions(), to.dimensions());
+    if from_w == 0 || from_h == 0 {
+        return to.fill(0);
+    }
+    resizer.resize((side(from_w), side(from_h), from.as_raw()), (side(to_w), side(to_h), to.as_mut()));
+}
+
+/// Text of a window is a bit smaller than that of pictures: there is more of it.
+fn text_height(picture: &RgbImage) -> f32 {
+    (picture.width().min(picture.height()) as f32 / 36.0).clamp(12.0, 26.0).round()
+}
+
+/// Boxes with ids, in a picture of the frame's own size.
+pub fn tracked(picture: &mut RgbImage, tracked: &[Tracked]) {
+    boxes(picture, tracked, &Fit { scale: 1.0, left: 0.0, top: 0.0 });
+}
+
+fn boxes(picture: &mut RgbImage, tracked: &[Tracked], fit: &Fit) {
+    let thickness = draw::line_width(picture) as f32;
+    let height = draw::text_height(picture);
+    let shown = || tracked.iter().rev().filter(|t| t.shown);
+    for tracked in shown() {
+        let rect = fit.rect(&tracked.face.rect);
+        // Where a gap is bridged, the box is a guess.
+        let opacity = if matches!(tracked.basis, Basis::Seen(_)) { 1.0 } else { 0.55 };
+        draw::outline(picture, &rect, SHADE, thickness + 2.0, 0.45 * opacity);
+        draw::outline(picture, &rect, draw::FACE, thickness, opacity);
+    }
+    for tracked in shown() {
+        let smile = tracked.face.smile.map_or(String::new(), |s| format!("  smile {s:.2}"));
+        let words = format!("#{}  {:.2}{smile}", tracked.id, tracked.face.score);
+        draw::label(picture, &fit.rect(&tracked.face.rect), &words, height, draw::FACE, thickness / 2.0);
+    }
+}
+
+/// Frame age, rate and drops in the top left corner, and below, if `details`, what each stage takes.
+pub fn readout(picture: &mut RgbImage, figures: &Snapshot, age: Duration, details: bool) {
+    let height = text_height(picture);
+    let late = ms(figures.age_p95) > 100.0;
+    let mut lines = vec![
+        (format!("{:.1} ms old", ms(age)), if late { ALARM } else { draw::FACE }),
+        (format!("{:.1} fps", figures.rate), INK),
+        (format!("{} dropped", figures.dropped), if figures.dropped > 0 { ALARM } else { INK }),
+    ];
+    if details {
+        lines.push((format!("p95 {:.1}  max {:.1} ms", ms(figures.age_p95), ms(figures.age_max)), QUIET));
+        lines.push(("work + wait, ms".to_owned(), QUIET));
+        for stage in Stage::ALL {
+            let time = figures.stages[stage as usize];
+            lines.push((format!("{} {:.1} + {:.1}", stage.name(), ms(time.work), ms(time.wait)), QUIET));
+        }
+    }
+    let pad = (height / 2.0).round();
+    let width = lines.iter().map(|(line, _)| draw::text_width(line, height)).fold(0.0, f32::max).ceil();
+    let step = (height * 1.2).round();
+    let ground = Rect::new(0.0, 0.0, width + 2.0 * pad, step * lines.len() as f32 + pad);
+    draw::fill(picture, &ground, SHADE, 0.62);
+    for (i, (line, colour)) in lines.iter().enumerate() {
+        draw::text(picture, line, pad, (pad / 2.0).round() + step * i as f32, height, *colour);
+    }
+}
+
+/// A line in the middle of the lower edge: paused, saved, waiting.
+pub fn notice(picture: &mut RgbImage, words: &str) {
+    let height = (text_height(picture) * 1.2).round();
+    let (width, pad) = (draw::text_width(words, height).ceil(), height);
+    let (x, y) = ((picture.width() as f32 - width) / 2.0, picture.height() as f32 - 2.5 * height);
+    draw::fill(picture, &Rect::new(x - pad, y, width + 2.0 * pad, height * 1.5), SHADE, 0.72);
+    draw::text(picture, words, x, y + height * 0.2, height, INK);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::{Face, Window};
+
+    fn face(x: f32, shown: bool) -> Tracked {
+        let rect = Rect::new(x, 20.0, 40.0, 40.0);
+        Tracked { id: 7, face: Face { rect, score: 0.9, smile: None }, basis: Basis::Seen(rect), shown }
+    }
+
+    fn green(picture: &RgbImage) -> Vec<(u32, u32)> {
+        picture.enumerate_pixels().filter(|(_, _, p)| **p == draw::FACE).map(|(x, y, _)| (x, y)).collect()
+    }
+
+    #[test]
+    fn boxes_lie_round_faces_at_any_size_of_the_window() {
+        let frame = RgbImage::from_pixel(160, 120, Rgb([90; 3]));
+        // Twice as large; and letterboxed: 160×120 in 320×400 leaves 80 above.
+        for (size, top) in [((320, 240), 0), ((320, 400), 80)] {
+            let mut canvas = Canvas::default();
+            canvas.faces(&frame, &[face(30.0, true)], size);
+            assert_eq!(canvas.picture().dimensions(), size);
+            let row: Vec<u32> = green(canvas.picture()).iter().filter(|p| p.1 == top + 80).map(|p| p.0).collect();
+            assert_eq!(row, [59, 60, 139, 140], "{size:?}");
+        }
+    }
+
+    #[test]
+    fn faces_that_are_not_sure_yet_are_not_shown() {
+        let mut canvas = Canvas::default();
+        canvas.faces(&RgbImage::new(160, 120), &[face(30.0, false)], (160, 120));
+        assert!(green(canvas.picture()).is_empty());
+    }
+
+    #[test]
+    fn every_view_fits_every_window() {
+        let stage = |name| cascade::Stage {
+            name,
+            windows: vec![Window { rect: Rect::new(-5.0, 4.0, 30.0, 30.0), score: 2.0 }],
+            elapsed: Duration::from_millis(1),
+        };
+        let stages = ["find-1", "calibrate-1", "filter-1", "find-2"].map(stage);
+        let mut canvas = Canvas::default();
+        for size in [(1, 1), (3, 900), (900, 3), (64, 48), (333, 777), (1280, 960)] {
+            for frame in [RgbImage::new(160, 120), RgbImage::new(1, 1), RgbImage::new(500, 20)] {
+                canvas.faces(&frame, &[face(30.0, true)], size);
+                readout(&mut canvas.picture, &Snapshot::default(), Duration::from_millis(5), true);
+                notice(&mut canvas.picture, "paused");
+                canvas.stages(&frame, &stages, size);
+                canvas.pyramid(&Pyramid::of(&frame, 8), size);
+                assert_eq!(canvas.picture().dimensions(), size);
+            }
+        }
+    }
+
+    #[test]
+    fn the_stage_view_has_a_panel_for_each_stage() {
+        let windows = vec![Window { rect: Rect::new(40.0, 30.0, 60.0, 60.0), score: 9.0 }];
+        let stages =
+            [1, 2, 3, 4].map(|_| cascade::Stage { name: "find-1", windows: windows.clone(), elapsed: Duration::ZERO });
+        let mut canvas = Canvas::default();
+        canvas.stages(&RgbImage::from_pixel(160, 120, Rgb([200; 3])), &stages, (600, 400));
+        // The frame darkened is 125; the ground is not.
+        for (x, y, panel) in [(100, 120, true), (300, 120, true), (500, 120, true), (100, 320, true), (300, 320, false)]
+        {
+            assert_eq!(canvas.picture().get_pixel(x, y).0 == [125; 3], panel, "{x} {y}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The window of a live run: shows pictures of its own size, and says which keys were pressed.
+
+use std::collections::HashSet;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use image::RgbImage;
+use minifb::{InputCallback, ScaleMode, WindowOptions};
+
+use crate::error::{Error, Result};
+
+/// What a key asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// q or Escape: the end.
+    Quit,
+    /// Space: stop and go on.
+    Pause,
+    /// s: save the picture.
+    Save,
+    /// l: the latency of each stage.
+    Latency,
+    /// p: what each stage sees, then the pyramid, then the picture again.
+    View,
+}
+
+/// An open window.
+#[derive(Debug)]
+pub struct Window {
+    window: minifb::Window,
+    pixels: Vec<u32>,
+    keys: Receiver<Key>,
+}
+
+/// Largest window that is opened, pixels: larger pictures are shown smaller.
+const LARGEST: (f32, f32) = (1280.0, 960.0);
+
+/// Takes keys as they are pressed, so that none is missed between two frames.
+struct Keys {
+    send: Sender<Key>,
+    /// A key that is held down repeats itself.
+    down: HashSet<minifb::Key>,
+}
+
+impl InputCallback for Keys {
+    fn add_char(&mut self, _: u32) {}
+
+    fn set_key_state(&mut self, key: minifb::Key, pressed: bool) {
+        if !pressed {
+            self.down.remove(&key);
+        } else if self.down.insert(key) {
+            let key = match key {
+                minifb::Key::Q | minifb::Key::Escape => Key::Quit,
+                minifb::Key::Space => Key::Pause,
+                minifb::Key::S => Key::Save,
+                minifb::Key::L => Key::Latency,
+                minifb::Key::P => Key::View,
+                _ => return,
+            };
+            let _ = self.send.send(key);
+        }
+    }
+}
+
+impl Window {
+    /// Opens a window for pictures of `width` × `height` pixels.
+    ///
+    /// # Errors
+    /// If there is no display.
+    pub fn open(title: &str, width: u32, height: u32) -> Result<Self> {
+        let shrink = (LARGEST.0 / width.max(1) as f32).min(LARGEST.1 / height.max(1) as f32).min(1.0);
+        let side = |v: u32| ((v as f32 * shrink) as usize).max(64);
+        // Pictures come at the window's size: nothing is to be scaled.
+        let options = WindowOptions { resize: true, scale_mode: ScaleMode::UpperLeft, ..WindowOptions::default() };
+        let mut window = minifb::Window::new(title, side(width), side(height), options).map_err(|e| {
+            let e = e.to_string();
+            let reason = e.strip_prefix("Failed to create window: ").unwrap_or(&e);
+            Error::Window(format!(
+                "no window can be opened ({reason}); is there a display? --headless does without one"
+            ))
+        })?;
+        // The camera sets the pace.
+        window.set_target_fps(0);
+        let (send, keys) = channel();
+        window.set_input_callback(Box::new(Keys { send, down: HashSet::new() }));
+        Ok(Self { window, pixels: Vec::new(), keys })
+    }
+
+    /// Its size now, pixels.
+    pub fn size(&self) -> (u32, u32) {
+        let (width, height) = self.window.get_size();
+        (width.max(1) as u32, height.max(1) as u32)
+    }
+
+    /// Shows a picture, and takes in what the user did.
+    ///
+    /// # Errors
+    /// If the display is gone.
+    pub fn show(&mut self, picture: &RgbImage) -> Result<()> {
+        pack(picture, &mut self.pixels);
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        self.window
+            .update_with_buffer(&self.pixels, width, height)
+            .map_err(|e| Error::Window(format!("the window can't be drawn: {e}")))
+    }
+
+    /// Takes in what the user did, while there is no new picture.
+    pub fn idle(&mut self) {
+        self.window.update();
+    }
+
+    /// What was pressed since the last time, in order; [`Key::Quit`] if the window was closed.
+    pub fn keys(&mut self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.keys.try_iter().collect();
+        if !self.window.is_open() {
+            keys.push(Key::Quit);
+        }
+        keys
+    }
+}
+
+/// `0RGB`, a number a pixel.
+fn pack(picture: &RgbImage, into: &mut Vec<u32>) {
+    let count = picture.width() as usize * picture.height() as usize;
+    into.resize(count, 0);
+    for (to, from) in into.iter_mut().zip(picture.as_raw().chunks_exact(3)) {
+        *to = u32::from(from[0]) << 16 | u32::from(from[1]) << 8 | u32::from(from[2]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_are_packed_in_order() {
+        let picture = RgbImage::from_raw(2, 1, vec![1, 2, 3, 255, 0, 128]).unwrap();
+        let mut pixels = vec![9; 5];
+        pack(&picture, &mut pixels);
+        assert_eq!(pixels, [0x0001_0203, 0x00FF_0080]);
+    }
+
+    #[test]
+    fn a_key_counts_once_however_long_it_is_held() {
+        let (send, keys) = channel();
+        let mut callback = Keys { send, down: HashSet::new() };
+        for pressed in [true, true, true, false, true, false] {
+            callback.set_key_state(minifb::Key::P, pressed);
+        }
+        callback.set_key_state(minifb::Key::X, true);
+        callback.set_key_state(minifb::Key::Escape, true);
+        assert_eq!(keys.try_iter().collect::<Vec<_>>(), [Key::View, Key::View, Key::Quit]);
+    }
+}

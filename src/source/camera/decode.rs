@@ -1,0 +1,195 @@
+//! What cameras send, made into RGB.
+
+use image::RgbImage;
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use super::device::{Coding, Shot};
+use crate::source::picture::jpeg_is_whole;
+
+/// MJPEG's Huffman tables are fixed, so most cameras leave them out; this segment tells the decoder so.
+const MOTION: [u8; 10] = [0xFF, 0xE0, 0, 8, b'A', b'V', b'I', b'1', 0, 0];
+
+/// Pictures with more pixels are not a camera's.
+const MOST_PIXELS: usize = 64 << 20;
+
+/// Decodes pictures.
+#[derive(Debug, Default)]
+pub struct Decoder(());
+
+impl Decoder {
+    /// Decodes `bytes` (which may be changed) into `into`, whose buffer is used again if the size is the same.
+    ///
+    /// # Errors
+    /// If the picture is damaged or cut: the reason. `into` may hold anything then.
+    pub fn decode(&self, shot: &Shot, bytes: &mut Vec<u8>, into: &mut RgbImage) -> Result<(), String> {
+        if shot.coding == Coding::Mjpeg {
+            return mjpeg(bytes, into);
+        }
+        let (width, height) = (shot.width as usize, shot.height as usize);
+        let pixels = width.checked_mul(height).filter(|n| (1..=MOST_PIXELS).contains(n)).ok_or("it has no size")?;
+        let expected = match shot.coding {
+            Coding::Yuyv => width.next_multiple_of(2) * height * 2,
+            Coding::Nv12 => pixels + width.next_multiple_of(2) * height.div_ceil(2),
+            Coding::Rgb | Coding::Bgr => pixels * 3,
+            Coding::Mjpeg | Coding::Grey => pixels,
+        };
+        if bytes.len() < expected {
+            return Err(format!("it has {} bytes instead of {expected}", bytes.len()));
+        }
+        resize(into, shot.width, shot.height);
+        let out: &mut [u8] = into;
+        match shot.coding {
+            Coding::Yuyv => yuyv(bytes, width, out),
+            Coding::Nv12 => nv12(bytes, width, pixels, out),
+            Coding::Rgb => out.copy_from_slice(&bytes[..expected]),
+            Coding::Bgr => {
+                for (to, from) in out.chunks_exact_mut(3).zip(bytes.chunks_exact(3)) {
+                    to.copy_from_slice(&[from[2], from[1], from[0]]);
+                }
+            }
+            Coding::Mjpeg | Coding::Grey => {
+                out.chunks_exact_mut(3).zip(bytes.iter()).for_each(|(to, from)| to.fill(*from));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn resize(picture: &mut RgbImage, width: u32, height: u32) {
+    if picture.dimensions() != (width, height) {
+        *picture = RgbImage::new(width, height);
+    }
+}
+
+fn mjpeg(bytes: &mut Vec<u8>, into: &mut RgbImage) -> Result<(), String> {
+    // The decoder fills what is missing with grey and says nothing.
+    if !bytes.starts_with(&[0xFF, 0xD8]) || !jpeg_is_whole(bytes) {
+        return Err("it is cut, or no JPEG".into());
+    }
+    bytes.splice(2..2, MOTION);
+    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes.as_slice()), options);
+    decoder.decode_headers().map_err(|e| e.to_string())?;
+    let size = decoder.info().map(|info| (u32::from(info.width), u32::from(info.height)));
+    let (width, height) = size.filter(|(w, h)| *w > 0 && *h > 0).ok_or("it has no size")?;
+    if width as usize * height as usize > MOST_PIXELS {
+        return Err(format!("it says it is {width}×{height} pixels"));
+    }
+    resize(into, width, height);
+    if decoder.output_buffer_size() != Some(into.len()) {
+        return Err("it can't be made into RGB".into());
+    }
+    decoder.decode_into(into).map_err(|e| e.to_string())
+}
+
+/// BT.601 with studio swing (Y 16..235), what webcams send; in 1024ths.
+fn rgb(y: u8, (red, green, blue): (i32, i32, i32)) -> [u8; 3] {
+    let y = (i32::from(y) - 16) * 1192 + 512;
+    [red, green, blue].map(|part| ((y + part) >> 10).clamp(0, 255) as u8)
+}
+
+/// What U and V add to red, green and blue.
+fn chroma(u: u8, v: u8) -> (i32, i32, i32) {
+    let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
+    (1634 * v, -401 * u - 832 * v, 2066 * u)
+}
+
+fn yuyv(bytes: &[u8], width: usize, out: &mut [u8]) {
+    let stride = width.next_multiple_of(2) * 2;
+    for (row, to) in bytes.chunks_exact(stride).zip(out.chunks_exact_mut(width * 3)) {
+        for (from, to) in row.chunks_exact(4).zip(to.chunks_mut(6)) {
+            let chroma = chroma(from[1], from[3]);
+            to[..3].copy_from_slice(&rgb(from[0], chroma));
+            // An odd width ends within a pair.
+            if let Some(to) = to.get_mut(3..6) {
+                to.copy_from_slice(&rgb(from[2], chroma));
+            }
+        }
+    }
+}
+
+fn nv12(bytes: &[u8], width: usize, pixels: usize, out: &mut [u8]) {
+    let (luma, colour) = bytes.split_at(pixels);
+    let stride = width.next_multiple_of(2);
+    for (y, (row, to)) in luma.chunks_exact(width).zip(out.chunks_exact_mut(width * 3)).enumerate() {
+        let colour = &colour[y / 2 * stride..][..stride];
+        for (x, (luma, to)) in row.iter().zip(to.chunks_exact_mut(3)).enumerate() {
+            to.copy_from_slice(&rgb(*luma, chroma(colour[x / 2 * 2], colour[x / 2 * 2 + 1])));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::ImageFormat;
+    use std::time::Instant;
+
+    fn decode(coding: Coding, (width, height): (u32, u32), mut bytes: Vec<u8>) -> Result<RgbImage, String> {
+        let mut picture = RgbImage::new(1, 1);
+        let shot = Shot { width, height, coding, captured: Instant::now() };
+        Decoder::default().decode(&shot, &mut bytes, &mut picture).map(|()| picture)
+    }
+
+    fn near(got: [u8; 3], want: [u8; 3]) {
+        assert!(got.iter().zip(want).all(|(a, b)| a.abs_diff(b) <= 2), "{got:?}, not {want:?}");
+    }
+
+    #[test]
+    fn black_white_and_red_are_themselves_in_every_coding() {
+        // BT.601: red is Y 81, U 90, V 240.
+        for (y, u, v, want) in [(16, 128, 128, [0; 3]), (235, 128, 128, [255; 3]), (81, 90, 240, [255, 0, 0])] {
+            near(decode(Coding::Yuyv, (3, 1), [y, u, y, v].repeat(2)).unwrap().get_pixel(2, 0).0, want);
+            let nv12 = [[y; 9].as_slice(), &[u, v].repeat(4)].concat();
+            near(decode(Coding::Nv12, (3, 3), nv12).unwrap().get_pixel(2, 2).0, want);
+        }
+        near(decode(Coding::Bgr, (1, 1), vec![1, 2, 3]).unwrap().get_pixel(0, 0).0, [3, 2, 1]);
+        near(decode(Coding::Rgb, (1, 1), vec![1, 2, 3]).unwrap().get_pixel(0, 0).0, [1, 2, 3]);
+        near(decode(Coding::Grey, (1, 1), vec![9]).unwrap().get_pixel(0, 0).0, [9; 3]);
+    }
+
+    fn jpeg() -> Vec<u8> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let picture = RgbImage::from_fn(64, 48, |x, y| image::Rgb([x as u8 * 3, y as u8 * 4, 90]));
+        picture.write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+        bytes.into_inner()
+    }
+
+    /// Without its Huffman tables, as most cameras send it.
+    fn without_tables(jpeg: &[u8]) -> Vec<u8> {
+        let (mut out, mut at) = (jpeg[..2].to_vec(), 2);
+        while jpeg[at + 1] != 0xDA {
+            let end = at + 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+            if jpeg[at + 1] != 0xC4 {
+                out.extend_from_slice(&jpeg[at..end]);
+            }
+            at = end;
+        }
+        out.extend_from_slice(&jpeg[at..]);
+        out
+    }
+
+    #[test]
+    fn mjpeg_is_decoded_with_and_without_tables_and_says_its_own_size() {
+        let whole = decode(Coding::Mjpeg, (640, 480), jpeg()).unwrap();
+        assert_eq!(whole.dimensions(), (64, 48));
+        let bare = without_tables(&jpeg());
+        assert!(bare.len() + 400 < jpeg().len(), "tables were taken out");
+        assert_eq!(decode(Coding::Mjpeg, (64, 48), bare).unwrap(), whole);
+    }
+
+    #[test]
+    fn what_is_cut_is_refused() {
+        let whole = jpeg();
+        for end in [0, 1, 2, 30, whole.len() / 2, whole.len() - 2] {
+            assert!(decode(Coding::Mjpeg, (64, 48), whole[..end].to_vec()).is_err(), "{end} bytes");
+        }
+        for coding in [Coding::Yuyv, Coding::Nv12, Coding::Rgb, Coding::Bgr, Coding::Grey] {
+            assert!(decode(coding, (5, 5), vec![0; 24]).is_err(), "{coding:?}");
+            assert!(decode(coding, (0, 5), vec![0; 24]).is_err(), "{coding:?}");
+        }
+    }
+}

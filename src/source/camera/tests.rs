@@ -1,0 +1,161 @@
+use std::collections::VecDeque;
+
+use super::device::{Coding, Device};
+use super::*;
+
+/// What a scripted camera does next.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// A grey picture of this width, as MJPEG.
+    Picture(u32),
+    /// An MJPEG picture that ends early.
+    Damaged,
+    /// Nothing, for so many milliseconds.
+    Stall(u64),
+    /// A panic in the driver's library.
+    Panic,
+}
+
+/// Does its steps; is gone after the last one.
+struct Scripted(VecDeque<Step>);
+
+impl Device for Scripted {
+    fn describe(&self) -> String {
+        "scripted camera".into()
+    }
+
+    fn rate(&self) -> Option<f64> {
+        Some(30.0)
+    }
+
+    fn grab(&mut self, into: &mut Vec<u8>) -> std::result::Result<Shot, String> {
+        loop {
+            let step = self.0.pop_front().ok_or("no such device")?;
+            if let Step::Stall(ms) = step {
+                std::thread::sleep(Duration::from_millis(ms));
+                continue;
+            }
+            let width = if let Step::Picture(width) = step { width } else { 40 };
+            *into = jpeg(width);
+            match step {
+                Step::Damaged => into.truncate(into.len() / 2),
+                Step::Panic => panic!("the scripted driver gives up, as it should"),
+                _ => {}
+            }
+            // A camera takes its time, so that a reader that waits sees each picture.
+            std::thread::sleep(Duration::from_millis(15));
+            return Ok(Shot { width, height: width, coding: Coding::Mjpeg, captured: Instant::now() });
+        }
+    }
+}
+
+fn jpeg(width: u32) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    RgbImage::from_pixel(width, 32, image::Rgb([99; 3])).write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+/// Each time it is opened it leads one of its lives; `None`: it can't be opened then, nor after the last one.
+fn camera(lives: &[Option<&[Step]>]) -> Result<Camera> {
+    let mut lives: VecDeque<_> = lives.iter().map(|life| life.map(<[Step]>::to_vec)).collect();
+    let open: Open = Box::new(move || match lives.pop_front().flatten() {
+        Some(steps) => Ok(Box::new(Scripted(steps.into())) as Box<dyn Device>),
+        None => Err("nothing is plugged in".into()),
+    });
+    let ms = Duration::from_millis;
+    Camera::start(open, Patience { stall: ms(250), retry: ms(20), give_up: ms(1000) })
+}
+
+/// Widths of the pictures that come, until there are none.
+fn widths(camera: &mut Camera) -> (Vec<u32>, Error) {
+    let (mut frame, mut widths) = (RgbImage::new(0, 0), Vec::new());
+    loop {
+        match camera.next(&mut frame) {
+            Ok(Some(_)) => widths.push(frame.width()),
+            Ok(None) => unreachable!("a camera never ends"),
+            Err(error) => return (widths, error),
+        }
+    }
+}
+
+#[test]
+fn a_camera_that_vanishes_is_an_error_after_it_was_waited_for() {
+    let mut camera = camera(&[Some(&[Step::Picture(40); 3])]).unwrap();
+    let begin = Instant::now();
+    let (widths, error) = widths(&mut camera);
+    assert_eq!(widths, [40; 3]);
+    let error = error.to_string();
+    assert!(error.contains("scripted camera") && error.contains("no such device"), "{error}");
+    assert!(error.contains("did not come back within 1 s"), "{error}");
+    assert!(begin.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
+fn a_camera_that_comes_back_goes_on_where_it_was() {
+    let pictures = [Step::Picture(40); 2];
+    let mut camera = camera(&[Some(&pictures), None, None, Some(&[Step::Picture(48); 2])]).unwrap();
+    let mut frame = RgbImage::new(0, 0);
+    let mut times = Vec::new();
+    for width in [40, 40, 48, 48] {
+        times.push(camera.next(&mut frame).unwrap().unwrap().time);
+        assert_eq!(frame.width(), width);
+    }
+    assert!(times.windows(2).all(|t| t[0] < t[1]), "{times:?}");
+    assert!(camera.next(&mut frame).is_err(), "the second time it stays away");
+}
+
+#[test]
+fn a_stall_is_waited_for_and_one_without_end_is_an_error() {
+    let steps = [Step::Picture(40), Step::Stall(500), Step::Picture(44), Step::Stall(3000)];
+    let mut camera = camera(&[Some(&steps)]).unwrap();
+    let (widths, error) = widths(&mut camera);
+    assert_eq!(widths, [40, 44]);
+    assert!(error.to_string().contains("sends no pictures"), "{error}");
+}
+
+#[test]
+fn damaged_pictures_are_left_out_and_counted() {
+    let steps = [Step::Picture(40), Step::Damaged, Step::Damaged, Step::Picture(44)];
+    let mut camera = camera(&[Some(&steps)]).unwrap();
+    let mut frame = RgbImage::new(0, 0);
+    camera.next(&mut frame).unwrap().unwrap();
+    camera.next(&mut frame).unwrap().unwrap();
+    assert_eq!((frame.width(), camera.broken(), camera.dropped()), (44, 2, 2));
+}
+
+#[test]
+fn a_camera_that_sends_only_damaged_pictures_is_an_error() {
+    let mut camera = camera(&[Some(&[Step::Damaged; 200])]).unwrap();
+    let (widths, error) = widths(&mut camera);
+    assert!(widths.is_empty() && error.to_string().contains("damaged"), "{error}");
+}
+
+#[test]
+fn a_new_size_comes_through() {
+    let steps = [Step::Picture(40), Step::Picture(80), Step::Picture(40)];
+    assert_eq!(widths(&mut camera(&[Some(&steps)]).unwrap()).0, [40, 80, 40]);
+}
+
+#[test]
+fn who_comes_late_gets_the_newest_picture_and_the_others_are_counted() {
+    let steps: Vec<Step> = (0..10).map(|i| Step::Picture(40 + i)).chain([Step::Stall(5000)]).collect();
+    let mut camera = camera(&[Some(&steps)]).unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    let mut frame = RgbImage::new(0, 0);
+    camera.next(&mut frame).unwrap().unwrap();
+    assert_eq!((frame.width(), camera.dropped()), (49, 9));
+}
+
+#[test]
+fn a_panic_in_the_driver_is_a_lost_camera() {
+    let mut camera = camera(&[Some(&[Step::Picture(40), Step::Panic]), Some(&[Step::Picture(44)])]).unwrap();
+    let (widths, error) = widths(&mut camera);
+    assert_eq!(widths, [40, 44]);
+    assert!(error.to_string().contains("no such device"), "{error}");
+}
+
+#[test]
+fn a_camera_that_can_not_be_opened_says_why() {
+    let error = camera(&[]).unwrap_err().to_string();
+    assert!(error.contains("can't be opened") && error.contains("nothing is plugged in"), "{error}");
+}

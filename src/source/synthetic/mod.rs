@@ -1,0 +1,138 @@
+//! A synthetic camera: two portraits' faces move over a changing background at an exact rate, and where they are is known.
+//! Tests and benches use it; a person without a camera sees the program at work. [`Scene`] is what it shows, `portrait` and
+//! `ground` draw it, and [`Synthetic`] shows it at the pace of a clock.
+
+mod ground;
+mod portrait;
+mod scene;
+
+use std::time::{Duration, Instant};
+
+use image::RgbImage;
+
+use super::{Source, Stamp};
+use crate::error::Result;
+pub use scene::{Scene, SceneSettings};
+
+/// SplitMix64: the scene must not change with a crate's version.
+struct Random(u64);
+
+impl Random {
+    /// A number in 0..1.
+    fn share(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// The camera: a [`Scene`] at the pace of a clock. Who comes late gets the newest frame and has lost those before, as with
+/// a real camera.
+#[derive(Debug)]
+pub struct Synthetic {
+    scene: Scene,
+    /// How many frames there are; `None`: it never ends.
+    length: Option<u64>,
+    paced: bool,
+    start: Option<Instant>,
+    next: u64,
+    dropped: u64,
+}
+
+impl Synthetic {
+    /// A camera that shows `scene` for `seconds` (`None`: forever).
+    pub fn new(scene: Scene, seconds: Option<f64>) -> Self {
+        let length = seconds.map(|s| (s * scene.rate()).round().max(1.0) as u64);
+        Self { scene, length, paced: true, start: None, next: 0, dropped: 0 }
+    }
+
+    /// The same without a clock: each frame, as fast as it is asked for.
+    pub fn unpaced(scene: Scene, seconds: Option<f64>) -> Self {
+        Self { paced: false, ..Self::new(scene, seconds) }
+    }
+
+    fn due(&self, start: Instant, frame: u64) -> Instant {
+        start + Duration::from_secs_f64(self.scene.seconds(frame))
+    }
+}
+
+impl Source for Synthetic {
+    fn describe(&self) -> String {
+        let (width, height) = self.scene.size();
+        format!("synthetic camera, {width}×{height} at {} frames/s", self.scene.rate())
+    }
+
+    fn size(&self) -> Option<(u32, u32)> {
+        Some(self.scene.size())
+    }
+
+    fn frame_rate(&self) -> Option<f64> {
+        Some(self.scene.rate())
+    }
+
+    fn next(&mut self, into: &mut RgbImage) -> Result<Option<Stamp>> {
+        let start = *self.start.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        let newest = if self.paced { (now.duration_since(start).as_secs_f64() * self.scene.rate()) as u64 } else { 0 };
+        let last = self.length.map_or(u64::MAX, |length| length - 1);
+        if self.next > last {
+            return Ok(None);
+        }
+        let frame = newest.clamp(self.next, last);
+        self.dropped += frame - self.next;
+        self.next = frame + 1;
+        // Drawn before it is due: of a camera, too, the picture is there when it is handed over.
+        self.scene.draw(frame, into);
+        let mut captured = Instant::now();
+        if self.paced {
+            captured = self.due(start, frame);
+            std::thread::sleep(captured.saturating_duration_since(Instant::now()));
+        }
+        Ok(Some(Stamp { captured, time: self.scene.seconds(frame) }))
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_reader_loses_frames_and_gets_the_newest() {
+        let settings = SceneSettings { width: 160, height: 120, rate: 200.0, faces: 0, seed: 1 };
+        let mut camera = Synthetic::new(Scene::new(&settings).unwrap(), Some(0.5));
+        let mut frame = RgbImage::new(0, 0);
+        let first = camera.next(&mut frame).unwrap().unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        let asked = Instant::now();
+        let second = camera.next(&mut frame).unwrap().unwrap();
+        assert!(second.time >= 0.1 - 1e-9, "{}", second.time);
+        assert!(asked.saturating_duration_since(second.captured) < Duration::from_millis(6), "it is the newest");
+        assert_eq!(camera.dropped(), (second.time * 200.0).round() as u64 - 1);
+        let since = second.captured - first.captured;
+        assert!((since.as_secs_f64() - (second.time - first.time)).abs() < 1e-6, "the clock is exact");
+
+        let mut seen = 2;
+        while camera.next(&mut frame).unwrap().is_some() {
+            seen += 1;
+        }
+        assert_eq!(seen + camera.dropped(), 100, "each frame was seen or counted as lost");
+    }
+
+    #[test]
+    fn without_a_clock_no_frame_is_lost() {
+        let settings = SceneSettings { width: 160, height: 120, rate: 10.0, faces: 0, seed: 1 };
+        let mut camera = Synthetic::unpaced(Scene::new(&settings).unwrap(), Some(3.0));
+        let mut frame = RgbImage::new(0, 0);
+        let mut times = Vec::new();
+        while let Some(stamp) = camera.next(&mut frame).unwrap() {
+            times.push((stamp.time * 10.0).round() as u64);
+        }
+        assert_eq!(times, (0..30).collect::<Vec<_>>());
+    }
+}

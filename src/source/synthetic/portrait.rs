@@ -1,0 +1,146 @@
+//! The two heads of the synthetic camera: cut out of our portraits, drawn at any size.
+
+use std::sync::LazyLock;
+
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+
+use crate::geometry::Rect;
+use crate::source::picture;
+
+/// A head, cut out of its picture.
+pub(super) struct Portrait {
+    /// The head at full size, half, a quarter …: drawing takes the one that is just larger than what is drawn.
+    levels: Vec<RgbImage>,
+    /// The face within the head, shares of the head's width and height.
+    face: Rect,
+}
+
+pub(super) static PORTRAITS: LazyLock<[Portrait; 2]> = LazyLock::new(|| {
+    // Rectangles were measured in the pictures, which a test reads.
+    [
+        Portrait::cut(
+            include_bytes!("../../../assets/grace_hopper.jpg"),
+            Rect::new(124.0, 12.0, 286.0, 352.0),
+            Rect::new(164.0, 128.0, 202.0, 204.0),
+        ),
+        Portrait::cut(
+            include_bytes!("../../../assets/astronaut.jpg"),
+            Rect::new(146.0, 6.0, 160.0, 196.0),
+            Rect::new(177.0, 70.0, 96.0, 112.0),
+        ),
+    ]
+});
+
+impl Portrait {
+    fn cut(file: &[u8], head: Rect, face: Rect) -> Self {
+        // The pictures are part of the program; a test reads them. Were they not, heads would be grey.
+        let whole = picture::decode(file).unwrap_or_else(|_| RgbImage::from_pixel(640, 640, image::Rgb([128; 3])));
+        let full = imageops::crop_imm(&whole, head.x as u32, head.y as u32, head.w as u32, head.h as u32).to_image();
+        let mut levels = vec![full];
+        for divisor in [2, 4] {
+            let (w, h) = (head.w as u32 / divisor, head.h as u32 / divisor);
+            levels.push(imageops::resize(&levels[0], w, h, FilterType::Triangle));
+        }
+        let inside =
+            Rect::new((face.x - head.x) / head.w, (face.y - head.y) / head.h, face.w / head.w, face.h / head.h);
+        Self { levels, face: inside }
+    }
+
+    /// The face's width over its height, as it is drawn.
+    pub(super) fn aspect(&self) -> f32 {
+        let (w, h) = self.levels[0].dimensions();
+        self.face.w * w as f32 / (self.face.h * h as f32)
+    }
+
+    /// Draws the head so that its face fills `place`; it fades into the ground at an ellipse.
+    pub(super) fn draw(&self, into: &mut RgbImage, place: &Rect, mirror: bool) {
+        let (w, h) = (place.w / self.face.w, place.h / self.face.h);
+        let face_x = if mirror { 1.0 - self.face.x - self.face.w } else { self.face.x };
+        let (left, top) = (place.x - face_x * w, place.y - self.face.y * h);
+        let enough = |level: &&RgbImage| level.width() as f32 >= w;
+        let source = self.levels.iter().rev().find(enough).unwrap_or(&self.levels[0]);
+        let (source_w, source_h) = (source.width() as usize, source.height() as usize);
+        let (scale_x, scale_y) = (source_w as f32 / w, source_h as f32 / h);
+        let (width, height) = (into.width() as i64, into.height() as i64);
+        let across = (left.floor() as i64).max(0)..((left + w).ceil() as i64).min(width);
+        let columns: Vec<Column> = across
+            .clone()
+            .map(|x| {
+                let at = x as f32 + 0.5 - left;
+                let (first, weight) = position(if mirror { w - at } else { at } * scale_x, source_w);
+                Column { at: first * 3, weight, middle: at / w * 2.0 - 1.0 }
+            })
+            .collect();
+        // One row between two of the source's, and its last pixel twice.
+        let mut row = vec![0u16; (source_w + 1) * 3];
+        let down = (top.floor() as i64).max(0)..((top + h).ceil() as i64).min(height);
+        for y in down {
+            let v = (y as f32 + 0.5 - top) / h * 2.0 - 1.0;
+            let reach = 1.0 - v * v;
+            if reach <= 0.0 {
+                continue;
+            }
+            let (upper, weight) = position((y as f32 + 0.5 - top) * scale_y, source_h);
+            let source_row = |y: usize| &source.as_raw()[y.min(source_h - 1) * source_w * 3..][..source_w * 3];
+            let pairs = source_row(upper).iter().zip(source_row(upper + 1));
+            for (to, (a, b)) in row.iter_mut().zip(pairs) {
+                *to = u16::from(*a) * (255 - weight) + u16::from(*b) * weight;
+            }
+            row.copy_within((source_w - 1) * 3..source_w * 3, source_w * 3);
+            // Only the ellipse's part of the row.
+            let (middle, half) = (left + w / 2.0, reach.sqrt() * w / 2.0);
+            let start = ((middle - half).floor() as i64).max(across.start);
+            let end = ((middle + half).ceil() as i64).min(across.end);
+            if start >= end {
+                continue;
+            }
+            let target = &mut into.as_mut()[(y * width + start) as usize * 3..][..(end - start) as usize * 3];
+            let columns = &columns[(start - across.start) as usize..];
+            for (to, column) in target.chunks_exact_mut(3).zip(columns) {
+                // Full inside, nothing at the ellipse, a soft edge between: in 256ths.
+                let cover = (((reach - column.middle * column.middle) * 4.0).clamp(0.0, 1.0) * 256.0) as i32;
+                let from = &row[column.at..column.at + 6];
+                for c in 0..3 {
+                    let value = u32::from(from[c]) * (255 - u32::from(column.weight))
+                        + u32::from(from[c + 3]) * u32::from(column.weight);
+                    // Divided by 255 · 255, rounded.
+                    let value = ((value + (value >> 8) + (value >> 7) + (1 << 15)) >> 16).min(255) as i32;
+                    let ground = i32::from(to[c]);
+                    to[c] = (ground + (((value - ground) * cover + 128) >> 8)) as u8;
+                }
+            }
+        }
+    }
+}
+
+/// Where a column of the picture lies in the head.
+struct Column {
+    /// The byte of the pixel to its left.
+    at: usize,
+    /// Weight of the pixel to its right, in 255ths.
+    weight: u16,
+    /// From −1 at the head's left edge to 1.
+    middle: f32,
+}
+
+/// The pixel before a continuous position, and the weight of the one behind it in 255ths.
+fn position(at: f32, size: usize) -> (usize, u16) {
+    let at = (at - 0.5).clamp(0.0, (size - 1) as f32);
+    let first = at as usize;
+    (first, ((at - first as f32) * 255.0) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_portraits_can_be_read() {
+        for portrait in PORTRAITS.iter() {
+            let head = &portrait.levels[0];
+            let first = head.get_pixel(0, 0);
+            assert!(head.pixels().any(|p| p != first), "a picture, not the grey that stands in for one");
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What the synthetic camera shows, and where its faces are.
+
+use std::sync::LazyLock;
+
+use image::RgbImage;
+
+use super::Random;
+use super::ground::Ground;
+use super::portrait::{PORTRAITS, Portrait};
+use crate::error::{Error, Result};
+use crate::geometry::Rect;
+
+/// What the camera shows, frame by frame: the same frames for the same settings, on any machine.
+#[derive(Debug)]
+pub struct Scene {
+    width: u32,
+    height: u32,
+    rate: f64,
+    actors: Vec<Actor>,
+    ground: Ground,
+}
+
+/// Settings of a [`Scene`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SceneSettings {
+    /// Width of a frame, pixels; at least 160.
+    pub width: u32,
+    /// Height of a frame, pixels; at least 120.
+    pub height: u32,
+    /// Frames a second.
+    pub rate: f64,
+    /// How many faces there are: 0 to 3. At 480 lines their sides lie between 80 and 200 pixels; else in proportion.
+    pub faces: usize,
+    /// Seed of where they go and of the background.
+    pub seed: u64,
+}
+
+impl Default for SceneSettings {
+    fn default() -> Self {
+        Self { width: 640, height: 480, rate: 30.0, faces: 3, seed: 1 }
+    }
+}
+
+impl Scene {
+    /// A scene.
+    ///
+    /// # Errors
+    /// If a setting is out of its range.
+    pub fn new(settings: &SceneSettings) -> Result<Self> {
+        let SceneSettings { width, height, rate, faces, seed } = *settings;
+        let fits = (160..=8192).contains(&width) && (120..=8192).contains(&height);
+        if !fits || !(0.1..=1000.0).contains(&rate) || faces > LANES.len() {
+            return Err(Error::Setting(format!(
+                "synthetic camera: {width}×{height} pixels, {rate} frames a second, {faces} faces; it has at least \
+                 160×120 pixels, 0.1 to 1000 frames a second and 0 to {} faces",
+                LANES.len()
+            )));
+        }
+        // Decoded now, not while the first frame is due.
+        LazyLock::force(&PORTRAITS);
+        let mut random = Random(seed);
+        let actors = LANES.iter().take(faces).map(|lane| Actor::new(lane, faces, &mut random)).collect();
+        Ok(Self { width, height, rate, actors, ground: Ground::new(&mut random) })
+    }
+
+    /// Size of a frame, pixels.
+    pub fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
+    /// Frames a second.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// The number of the frame that is shown `seconds` after the first one.
+    pub fn frame_at(&self, seconds: f64) -> u64 {
+        (seconds * self.rate).round().max(0.0) as u64
+    }
+
+    /// Where the faces are in frame `frame` (from 0), pixels: from hairline to chin and from ear to ear.
+    pub fn truth(&self, frame: u64) -> Vec<Rect> {
+        self.actors.iter().map(|actor| actor.place(self.size(), self.seconds(frame))).collect()
+    }
+
+    /// Draws frame `frame` (from 0) into `into`, whose buffer is reused.
+    pub fn draw(&self, frame: u64, into: &mut RgbImage) {
+        if into.dimensions() != self.size() {
+            *into = RgbImage::new(self.width, self.height);
+        }
+        let seconds = self.seconds(frame);
+        self.ground.draw(into, seconds);
+        for actor in &self.actors {
+            actor.portrait().draw(into, &actor.place(self.size(), seconds), actor.mirror);
+        }
+    }
+
+    pub(super) fn seconds(&self, frame: u64) -> f64 {
+        frame as f64 / self.rate
+    }
+}
+
+/// Where one face may go, so that no face covers another: its share of the picture's width, and sides in 480ths of the
+/// height.
+struct Lane {
+    portrait: usize,
+    mirror: bool,
+    from: f32,
+    to: f32,
+    smallest: f32,
+    largest: f32,
+}
+
+/// The largest first: those drawn later lie over its hair.
+const LANES: [Lane; 3] = [
+    Lane { portrait: 0, mirror: false, from: 0.30, to: 0.72, smallest: 110.0, largest: 200.0 },
+    Lane { portrait: 1, mirror: false, from: 0.0, to: 0.27, smallest: 80.0, largest: 118.0 },
+    Lane { portrait: 1, mirror: true, from: 0.75, to: 1.0, smallest: 80.0, largest: 110.0 },
+];
+
+/// A face on its way: size and place swing, each with a period and a phase of its own.
+#[derive(Debug)]
+struct Actor {
+    portrait: usize,
+    mirror: bool,
+    range: (f32, f32),
+    sides: (f32, f32),
+    /// Period in seconds and phase in turns: of x, y, size.
+    swings: [(f64, f64); 3],
+}
+
+impl Actor {
+    fn new(lane: &Lane, faces: usize, random: &mut Random) -> Self {
+        // A face alone has the picture for itself.
+        let range = if faces == 1 { (0.0, 1.0) } else { (lane.from, lane.to) };
+        let swings = [(4.0, 7.0), (5.0, 9.0), (6.0, 11.0)]
+            .map(|(from, to)| (from + (to - from) * random.share(), random.share()));
+        let sides = (lane.smallest, lane.largest);
+        Self { portrait: lane.portrait, mirror: lane.mirror, range, sides, swings }
+    }
+
+    fn portrait(&self) -> &'static Portrait {
+        &PORTRAITS[self.portrait]
+    }
+
+    fn place(&self, (width, height): (u32, u32), seconds: f64) -> Rect {
+        let swing = |i: usize| {
+            let (period, phase) = self.swings[i];
+            (0.5 + 0.5 * (std::f64::consts::TAU * (seconds / period + phase)).sin()) as f32
+        };
+        let between = |low: f32, high: f32, share: f32| low + (high - low).max(0.0) * share;
+        let (width, height) = (width as f32, height as f32);
+        let [from, to] = [self.range.0 * width, self.range.1 * width];
+        // In a picture that is high and narrow, the width decides.
+        let unit = (height / 480.0).min(width / 640.0);
+        let h = between(self.sides.0, self.sides.1, swing(2)) * unit;
+        let w = h * self.portrait().aspect();
+        let edge = 2.0 * unit;
+        let x = between(from + edge, to - edge - w, swing(0));
+        // Room for hair above and neck below.
+        let y = between(0.3 * h, height - 1.25 * h, swing(1));
+        Rect::new(x, y, w, h)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scene(faces: usize, seed: u64) -> Scene {
+        Scene::new(&SceneSettings { faces, seed, ..Default::default() }).unwrap()
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_frames_and_another_one_others() {
+        let mut frames = [(); 3].map(|()| RgbImage::new(0, 0));
+        for (frame, seed) in frames.iter_mut().zip([5, 5, 6]) {
+            scene(3, seed).draw(77, frame);
+        }
+        assert_eq!(frames[0], frames[1]);
+        assert_ne!(frames[0], frames[2]);
+    }
+
+    #[test]
+    fn faces_stay_in_the_picture_apart_and_between_80_and_200_pixels_and_move_smoothly() {
+        for seed in 0..20 {
+            let scene = scene(3, seed);
+            let mut before: Option<Vec<Rect>> = None;
+            for frame in 0..900 {
+                let truth = scene.truth(frame);
+                assert_eq!(truth.len(), 3);
+                for (i, a) in truth.iter().enumerate() {
+                    assert!((80.0..=200.0).contains(&a.h), "{a:?}");
+                    assert!(a.x >= 0.0 && a.y >= 0.0 && a.x + a.w <= 640.0 && a.y + a.h <= 480.0, "{a:?}");
+                    assert!(truth[..i].iter().all(|b| a.intersection(b) == 0.0), "{truth:?}");
+                    if let Some(before) = &before {
+                        let ((x, y), (bx, by)) = (a.center(), before[i].center());
+                        assert!((x - bx).hypot(y - by) < 12.0 && (a.h - before[i].h).abs() < 3.0);
+                    }
+                }
+                before = Some(truth);
+            }
+        }
+    }
+
+    #[test]
+    fn every_pixel_of_the_background_changes_within_a_second() {
+        let scene = scene(0, 3);
+        let (mut a, mut b) = (RgbImage::new(0, 0), RgbImage::new(0, 0));
+        scene.draw(0, &mut a);
+        scene.draw(30, &mut b);
+        let same = a.pixels().zip(b.pixels()).filter(|(a, b)| a == b).count();
+        assert!(same < 640 * 480 / 50, "{same} pixels stayed");
+    }
+
+    #[test]
+    fn other_sizes_are_drawn_and_impossible_ones_named() {
+        for (width, height) in [(160, 120), (240, 720), (1921, 1079)] {
+            let scene = Scene::new(&SceneSettings { width, height, ..Default::default() }).unwrap();
+            let mut frame = RgbImage::new(0, 0);
+            scene.draw(12, &mut frame);
+            assert_eq!(frame.dimensions(), (width, height));
+        }
+        for bad in [
+            SceneSettings { width: 0, ..Default::default() },
+            SceneSettings { rate: f64::NAN, ..Default::default() },
+            SceneSettings { faces: 4, ..Default::default() },
+        ] {
+            assert!(Scene::new(&bad).unwrap_err().to_string().contains("synthetic camera"));
+        }
+    }
+    #[test]
+    fn the_cascade_finds_the_faces_where_they_are_said_to_be() {
+        let options = crate::Options { min_face: 40.0, ..Default::default() };
+        let cascade = crate::Cascade::shipped(options).unwrap();
+        let scene = scene(3, 8);
+        let mut frame = RgbImage::new(0, 0);
+        let (mut found, mut all) = (0, 0);
+        for number in (0..600).step_by(30) {
+            scene.draw(number, &mut frame);
+            let faces = cascade.detect(&frame).unwrap();
+            for truth in scene.truth(number) {
+                all += 1;
+                found += usize::from(faces.iter().any(|face| face.rect.iou(&truth) > 0.5));
+            }
+        }
+        assert!(found * 20 >= all * 19, "{found} of {all}");
+    }
+}
