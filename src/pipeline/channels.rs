@@ -117,16 +117,26 @@ pub(super) enum Input {
 }
 
 /// Where frames get their credit.
-#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) free: Receiver<Box<Job>>,
     pub(super) frames: Receiver<Captured>,
     /// Closed when the run is to end, even if the source does not answer.
     pub(super) quit: Receiver<()>,
     pub(super) spare: Sender<RgbImage>,
+    /// One that no frame was there for.
+    pub(super) credit: Option<Box<Job>>,
 }
 
 impl Input {
+    /// The next frame, if it is there already.
+    pub(super) fn next_if_there(&mut self) -> Option<Message> {
+        match self {
+            Self::Entry(entry) => entry.next_if_there(),
+            // Only the entry's threads take several.
+            Self::Channel(_) | Self::Ordered { .. } => None,
+        }
+    }
+
     /// Waits for the next frame; `None` at the end.
     pub(super) fn next(&mut self) -> Option<Message> {
         match self {
@@ -149,14 +159,28 @@ impl Input {
 }
 
 impl Entry {
-    fn next(&self) -> Option<Message> {
+    fn next(&mut self) -> Option<Message> {
         // First the credit, then the frame: it is the newest then.
-        let mut job = self.free.recv().ok()?;
+        let job = self.credit.take().or_else(|| self.free.recv().ok())?;
         let captured = select! {
             recv(self.frames) -> captured => captured.ok()?,
             recv(self.quit) -> _ => self.frames.try_recv().ok()?,
         };
-        Some(captured.map(|(frame, work)| {
+        Some(self.enter(job, captured))
+    }
+
+    fn next_if_there(&mut self) -> Option<Message> {
+        let job = self.credit.take().or_else(|| self.free.try_recv().ok())?;
+        if let Ok(captured) = self.frames.try_recv() {
+            return Some(self.enter(job, captured));
+        }
+        self.credit = Some(job);
+        None
+    }
+
+    /// The frame takes its credit.
+    fn enter(&self, mut job: Box<Job>, captured: Captured) -> Message {
+        captured.map(|(frame, work)| {
             let used = std::mem::replace(&mut job.outcome.frame, frame).picture;
             let _ = self.spare.try_send(used);
             job.outcome.stages = [StageTime::default(); STAGES];
@@ -164,6 +188,6 @@ impl Entry {
             job.outcome.tracked.clear();
             job.since = job.outcome.frame.captured.checked_add(work).unwrap_or_else(Instant::now);
             job
-        }))
+        })
     }
 }

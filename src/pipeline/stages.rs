@@ -40,8 +40,8 @@ impl Job {
     }
 }
 
-/// What is done with a frame in one stage.
-pub(super) type Step<'a> = Box<dyn FnMut(&mut Job) -> Result<()> + Send + 'a>;
+/// What is done in one stage with frames that are worked on together: one, or of a file a few in a row.
+pub(super) type Step<'a> = Box<dyn FnMut(&mut [Box<Job>]) -> Result<()> + Send + 'a>;
 
 /// What the stages share.
 #[derive(Debug)]
@@ -62,13 +62,13 @@ impl<'a> Stages<'a> {
     pub(super) fn step(&'a self, stage: Stage) -> Step<'a> {
         match stage {
             Stage::Capture | Stage::Output => Box::new(|_| Ok(())),
-            Stage::Pyramid => Box::new(|job| self.pyramid(job)),
-            Stage::Level1 => Box::new(|job| self.level(1, job)),
-            Stage::Level2 => Box::new(|job| self.level(2, job)),
-            Stage::Level3 => Box::new(|job| self.level(3, job)),
+            Stage::Pyramid => Box::new(|jobs| jobs.iter_mut().try_for_each(|job| self.pyramid(job))),
+            Stage::Level1 => Box::new(|jobs| self.level(1, jobs)),
+            Stage::Level2 => Box::new(|jobs| self.level(2, jobs)),
+            Stage::Level3 => Box::new(|jobs| self.level(3, jobs)),
             Stage::Track => {
                 let mut tracker = Tracker::default();
-                Box::new(move |job| self.track(&mut tracker, job))
+                Box::new(move |jobs| jobs.iter_mut().try_for_each(|job| self.track(&mut tracker, job)))
             }
         }
     }
@@ -93,17 +93,20 @@ impl<'a> Stages<'a> {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
-    fn level(&self, level: usize, job: &mut Job) -> Result<()> {
-        if !job.outcome.searched {
-            return Ok(());
+    fn level(&self, level: usize, jobs: &mut [Box<Job>]) -> Result<()> {
+        let mut together = Vec::with_capacity(jobs.len());
+        for job in jobs.iter_mut().map(Box::as_mut).filter(|job| job.outcome.searched) {
+            if job.traced {
+                self.cascade.level_traced(level, &mut job.work, &mut job.outcome.windows);
+            } else {
+                together.push(&mut job.work);
+            }
         }
-        if job.traced {
-            self.cascade.level_traced(level, &mut job.work, &mut job.outcome.windows);
-        } else {
-            self.cascade.level(level, &mut job.work);
-        }
+        self.cascade.level(level, &mut together);
         if level == self.cascade.levels() {
-            job.outcome.faces = self.cascade.faces(&job.work);
+            for job in jobs.iter_mut().filter(|job| job.outcome.searched) {
+                job.outcome.faces = self.cascade.faces(&job.work);
+            }
         }
         Ok(())
     }
