@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use facecascade::{Cascade, Options};
 
+pub(crate) mod bench;
 pub(crate) mod detect;
 #[cfg(feature = "train")]
 pub(crate) mod eval;

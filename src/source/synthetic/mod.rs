@@ -1,8 +1,9 @@
 //! A synthetic camera: two portraits' faces move over a changing background at an exact rate, and where they are is known.
-//! Tests and benches use it; a person without a camera sees the program at work. [`Scene`] is what it shows, `portrait` and
-//! `ground` draw it, and [`Synthetic`] shows it at the pace of a clock.
+//! Tests and benches use it; a person without a camera sees the program at work. [`Scene`] is what it shows, `portrait`,
+//! `ground` and `noise` draw it, and [`Synthetic`] shows it at the pace of a clock.
 
 mod ground;
+mod noise;
 mod portrait;
 mod scene;
 
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_slow_reader_loses_frames_and_gets_the_newest() {
-        let settings = SceneSettings { width: 160, height: 120, rate: 200.0, faces: 0, seed: 1 };
+        let settings = SceneSettings { width: 160, height: 120, rate: 200.0, faces: 0, ..Default::default() };
         let mut camera = Synthetic::new(Scene::new(&settings).unwrap(), Some(0.5));
         let mut frame = RgbImage::new(0, 0);
         let first = camera.next(&mut frame).unwrap().unwrap();
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn without_a_clock_no_frame_is_lost() {
-        let settings = SceneSettings { width: 160, height: 120, rate: 10.0, faces: 0, seed: 1 };
+        let settings = SceneSettings { width: 160, height: 120, rate: 10.0, faces: 0, ..Default::default() };
         let mut camera = Synthetic::unpaced(Scene::new(&settings).unwrap(), Some(3.0));
         let mut frame = RgbImage::new(0, 0);
         let mut times = Vec::new();

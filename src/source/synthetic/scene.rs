@@ -6,6 +6,7 @@ use image::RgbImage;
 
 use super::Random;
 use super::ground::Ground;
+use super::noise::Noise;
 use super::portrait::{PORTRAITS, Portrait};
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
@@ -16,8 +17,11 @@ pub struct Scene {
     width: u32,
     height: u32,
     rate: f64,
+    speed: f64,
+    enter: f64,
     actors: Vec<Actor>,
     ground: Ground,
+    noise: Option<Noise>,
 }
 
 /// Settings of a [`Scene`].
@@ -33,11 +37,17 @@ pub struct SceneSettings {
     pub faces: usize,
     /// Seed of where they go and of the background.
     pub seed: u64,
+    /// How fast faces move and grow: 1 as people do before a camera, 0 not at all. The background slides by anyway.
+    pub speed: f64,
+    /// Seconds until faces are there.
+    pub enter: f64,
+    /// Standard deviation of the sensor's noise, grey levels.
+    pub noise: f32,
 }
 
 impl Default for SceneSettings {
     fn default() -> Self {
-        Self { width: 640, height: 480, rate: 30.0, faces: 3, seed: 1 }
+        Self { width: 640, height: 480, rate: 30.0, faces: 3, seed: 1, speed: 1.0, enter: 0.0, noise: 0.0 }
     }
 }
 
@@ -47,12 +57,13 @@ impl Scene {
     /// # Errors
     /// If a setting is out of its range.
     pub fn new(settings: &SceneSettings) -> Result<Self> {
-        let SceneSettings { width, height, rate, faces, seed } = *settings;
+        let SceneSettings { width, height, rate, faces, seed, speed, enter, noise } = *settings;
         let fits = (160..=8192).contains(&width) && (120..=8192).contains(&height);
+        let fits = fits && speed.is_finite() && enter.is_finite() && (0.0..=100.0).contains(&noise);
         if !fits || !(0.1..=1000.0).contains(&rate) || faces > LANES.len() {
             return Err(Error::Setting(format!(
                 "synthetic camera: {width}×{height} pixels, {rate} frames a second, {faces} faces; it has at least \
-                 160×120 pixels, 0.1 to 1000 frames a second and 0 to {} faces",
+                 160×120 pixels, 0.1 to 1000 frames a second and 0 to {} faces; its noise is 0 to 100",
                 LANES.len()
             )));
         }
@@ -60,7 +71,9 @@ impl Scene {
         LazyLock::force(&PORTRAITS);
         let mut random = Random(seed);
         let actors = LANES.iter().take(faces).map(|lane| Actor::new(lane, faces, &mut random)).collect();
-        Ok(Self { width, height, rate, actors, ground: Ground::new(&mut random) })
+        let ground = Ground::new(&mut random);
+        let noise = (noise > 0.0).then(|| Noise::new(noise, &mut random));
+        Ok(Self { width, height, rate, speed, enter, actors, ground, noise })
     }
 
     /// Size of a frame, pixels.
@@ -80,7 +93,7 @@ impl Scene {
 
     /// Where the faces are in frame `frame` (from 0), pixels: from hairline to chin and from ear to ear.
     pub fn truth(&self, frame: u64) -> Vec<Rect> {
-        self.actors.iter().map(|actor| actor.place(self.size(), self.seconds(frame))).collect()
+        self.places(frame).map(|(_, place)| place).collect()
     }
 
     /// Draws frame `frame` (from 0) into `into`, whose buffer is reused.
@@ -88,11 +101,20 @@ impl Scene {
         if into.dimensions() != self.size() {
             *into = RgbImage::new(self.width, self.height);
         }
-        let seconds = self.seconds(frame);
-        self.ground.draw(into, seconds);
-        for actor in &self.actors {
-            actor.portrait().draw(into, &actor.place(self.size(), seconds), actor.mirror);
+        self.ground.draw(into, self.seconds(frame));
+        for (actor, place) in self.places(frame) {
+            actor.portrait().draw(into, &place, actor.mirror);
         }
+        if let Some(noise) = &self.noise {
+            noise.add(into, frame);
+        }
+    }
+
+    /// Who is there in a frame, and where.
+    fn places(&self, frame: u64) -> impl Iterator<Item = (&Actor, Rect)> {
+        let seconds = self.seconds(frame);
+        let there = if seconds >= self.enter { self.actors.len() } else { 0 };
+        self.actors[..there].iter().map(move |actor| (actor, actor.place(self.size(), seconds * self.speed)))
     }
 
     pub(super) fn seconds(&self, frame: u64) -> f64 {
