@@ -286,6 +286,24 @@ fn a_recording_plays_whether_time_is_up_or_ctrl_c_ends_it() {
     assert_eq!(names.len(), 2, "nothing else is left: {names:?}");
 }
 
+#[test]
+fn a_display_that_vanishes_ends_it_with_one_error_and_the_recording_plays() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let Some(display) = Display::open() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let live = display.live(&["--source", "synthetic", "--record", "a.mp4", "--quiet"], dir.path());
+    display.picture_when(|p| green(p) > 100);
+    std::thread::sleep(Duration::from_millis(500));
+    drop(display);
+    let gone = Instant::now();
+    let ran = live.ended().exits(1).complains("the display is gone");
+    assert!(gone.elapsed() < Duration::from_secs(10), "it ends soon: {:?}", gone.elapsed());
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    assert!(about(&dir.path().join("a.mp4")).0 > 10);
+}
+
 /// Frames and seconds of a video.
 fn about(file: &Path) -> (u64, f64) {
     (frames(file), ffprobe(file, "-show_entries format=duration").parse().unwrap())

@@ -5,8 +5,8 @@ mod show;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use facecascade::output::recorder::Recorder;
@@ -16,8 +16,8 @@ use facecascade::source::Source;
 use facecascade::source::playback::Playback;
 use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
 
-use self::screen::Screen;
-use self::show::Live;
+use self::screen::{Screen, on_display_lost};
+use self::show::{Live, Recording, finish};
 use super::DetectorArgs;
 use crate::cli::{Common, Outcome};
 
@@ -106,16 +106,21 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         stop: super::video::stop_on_signal()?,
         windows: Arc::clone(&windows),
     };
-    let mut live = Live::new(screen, recorder, args.snap, windows, Arc::clone(&settings.stop));
+    let recording: Recording = Arc::new(Mutex::new(recorder));
+    on_display_lost({
+        let (recording, target, quiet) = (Arc::clone(&recording), args.record.clone(), common.quiet);
+        move || {
+            super::complain(&anyhow::anyhow!("the display is gone"));
+            end_recording(&recording, target.as_deref(), quiet).unwrap_or_else(|e| super::complain(&e));
+        }
+    });
+    let mut live = Live::new(screen, Arc::clone(&recording), args.snap, windows, Arc::clone(&settings.stop));
     live.stop_after(args.seconds.map(Duration::from_secs_f64));
     let ended = pipeline::run(source, &cascade, &settings, &mut live);
     // Whatever happened: what was recorded is kept.
-    let recorded = live.finish();
+    let recorded = end_recording(&recording, args.record.as_deref(), common.quiet);
     let summary = live.summary();
     let printed = if summary.is_empty() { Ok(()) } else { super::say(&summary) };
-    if let (Ok((frames, left_out)), Some(target)) = (&recorded, &args.record) {
-        report(target, *frames, *left_out, common.quiet)?;
-    }
     ended?;
     recorded?;
     printed?;
@@ -163,7 +168,10 @@ fn list_cameras() -> anyhow::Result<Outcome> {
     camera(None).map(|_| Outcome::Done)
 }
 
-fn report(target: &Path, frames: u64, left_out: u64, quiet: bool) -> anyhow::Result<()> {
+/// Ends the recording, if there is one, and says what it holds.
+fn end_recording(recording: &Recording, target: Option<&Path>, quiet: bool) -> anyhow::Result<()> {
+    let (frames, left_out) = finish(recording)?;
+    let Some(target) = target else { return Ok(()) };
     if frames == 0 {
         super::complain(&anyhow::anyhow!("{}: no frame came, so nothing was recorded", target.display()));
     } else if !quiet {

@@ -118,6 +118,48 @@ impl Window {
     }
 }
 
+/// What is done when the display is gone while a window is open. X11's library then ends the program as soon as `rescue`
+/// returns: it is the last chance to finish files. Elsewhere, [`Window::show`] fails instead and `rescue` is never called.
+pub fn on_display_lost(rescue: impl FnOnce() + Send + 'static) {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    x11::on_lost(Box::new(rescue));
+    #[cfg(not(all(unix, not(target_os = "macos"))))]
+    drop(rescue);
+}
+
+#[cfg(all(unix, not(target_os = "macos")))]
+mod x11 {
+    use std::ffi::c_int;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::{Mutex, PoisonError};
+
+    use x11_dl::xlib::{Display, Xlib};
+
+    type Rescue = Box<dyn FnOnce() + Send>;
+
+    static RESCUE: Mutex<Option<Rescue>> = Mutex::new(None);
+
+    pub(super) fn on_lost(rescue: Rescue) {
+        // Without the library no window opens either, which says so.
+        let Ok(xlib) = Xlib::open() else { return };
+        *RESCUE.lock().unwrap_or_else(PoisonError::into_inner) = Some(rescue);
+        // SAFETY: the function is Xlib's, of this signature; the handler lives as long as the program, and the library is
+        // not unloaded, since minifb keeps it open while there is a window, and without a window nothing is lost.
+        unsafe { (xlib.XSetIOErrorHandler)(Some(lost)) };
+        // Dropping it would close the library that now knows our handler.
+        std::mem::forget(xlib);
+    }
+
+    /// May not unwind into C.
+    extern "C" fn lost(_: *mut Display) -> c_int {
+        let rescue = RESCUE.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(rescue) = rescue {
+            let _ = catch_unwind(AssertUnwindSafe(rescue));
+        }
+        0
+    }
+}
+
 /// `0RGB`, a number a pixel.
 fn pack(picture: &RgbImage, into: &mut Vec<u32>) {
     let count = picture.width() as usize * picture.height() as usize;

@@ -1,15 +1,15 @@
 //! Where `live` shows its pictures: a window, or none at all. Built without windows, only the latter.
 
 #[cfg(feature = "window")]
-pub(super) use within::{Key, Screen};
+pub(super) use within::{Key, Screen, on_display_lost};
 #[cfg(not(feature = "window"))]
-pub(super) use without::{Key, Screen};
+pub(super) use without::{Key, Screen, on_display_lost};
 
 #[cfg(feature = "window")]
 mod within {
     use facecascade::Result;
-    pub(crate) use facecascade::output::window::Key;
     use facecascade::output::window::Window;
+    pub(crate) use facecascade::output::window::{Key, on_display_lost};
     use image::RgbImage;
 
     pub(crate) enum Screen {
@@ -65,6 +65,8 @@ mod without {
         Latency,
         View,
     }
+
+    pub(crate) fn on_display_lost(_: impl FnOnce() + Send + 'static) {}
 
     pub(crate) enum Screen {
         None,

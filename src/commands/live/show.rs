@@ -3,8 +3,8 @@
 use std::io::{ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use facecascade::output::figures::Figures;
@@ -27,6 +27,23 @@ const LINE: Duration = Duration::from_secs(1);
 /// How often keys are looked at while paused.
 const WAIT: Duration = Duration::from_millis(15);
 
+/// A recording, if there is one; shared with who ends it if the display is lost.
+pub(super) type Recording = Arc<Mutex<Option<Recorder>>>;
+
+/// It, for a moment.
+pub(super) fn lent(recording: &Recording) -> MutexGuard<'_, Option<Recorder>> {
+    recording.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends it: how many frames it holds, and how many had no place in it.
+pub(super) fn finish(recording: &Recording) -> Result<(u64, u64)> {
+    let recorder = lent(recording).take();
+    recorder.map_or(Ok((0, 0)), |recorder| {
+        let left_out = recorder.left_out();
+        Ok((recorder.finish()?, left_out))
+    })
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum View {
     Picture,
@@ -39,7 +56,7 @@ pub(super) struct Live {
     screen: Screen,
     canvas: Canvas,
     figures: Figures,
-    recorder: Option<Recorder>,
+    recorder: Recording,
     snap: PathBuf,
     view: View,
     details: bool,
@@ -62,7 +79,7 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn new(
         screen: Screen,
-        recorder: Option<Recorder>,
+        recorder: Recording,
         snap: PathBuf,
         windows: Arc<AtomicBool>,
         stop: Arc<AtomicBool>,
@@ -92,14 +109,6 @@ impl Live {
 
     pub(super) fn stop_after(&mut self, seconds: Option<Duration>) {
         self.seconds = seconds;
-    }
-
-    /// Ends the recording: how many frames it holds, and how many had no place in it.
-    pub(super) fn finish(&mut self) -> Result<(u64, u64)> {
-        self.recorder.take().map_or(Ok((0, 0)), |recorder| {
-            let left_out = recorder.left_out();
-            Ok((recorder.finish()?, left_out))
-        })
     }
 
     /// What the whole run was like; empty without a frame.
@@ -224,7 +233,7 @@ impl Output for Live {
         self.draw(outcome)?;
         self.last = Instant::now();
         self.figures.shown(outcome, self.last, self.last - begin);
-        if let Some(recorder) = &mut self.recorder {
+        if let Some(recorder) = lent(&self.recorder).as_mut() {
             let faces = &outcome.tracked;
             recorder.frame(&outcome.frame.picture, outcome.frame.time, |copy| overlay::tracked(copy, faces))?;
         }
