@@ -170,8 +170,7 @@ fn list_cameras() -> anyhow::Result<Outcome> {
 
 /// Ends the recording, if there is one, and says what it holds.
 fn end_recording(recording: &Recording, target: Option<&Path>, quiet: bool) -> anyhow::Result<()> {
-    let (frames, left_out) = finish(recording)?;
-    let Some(target) = target else { return Ok(()) };
+    let (Some((frames, left_out)), Some(target)) = (finish(recording)?, target) else { return Ok(()) };
     if frames == 0 {
         super::complain(&anyhow::anyhow!("{}: no frame came, so nothing was recorded", target.display()));
     } else if !quiet {

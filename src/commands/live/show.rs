@@ -35,13 +35,11 @@ pub(super) fn lent(recording: &Recording) -> MutexGuard<'_, Option<Recorder>> {
     recording.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends it: how many frames it holds, and how many had no place in it.
-pub(super) fn finish(recording: &Recording) -> Result<(u64, u64)> {
-    let recorder = lent(recording).take();
-    recorder.map_or(Ok((0, 0)), |recorder| {
-        let left_out = recorder.left_out();
-        Ok((recorder.finish()?, left_out))
-    })
+/// Ends it, if there is one: how many frames it holds, and how many had no place in it.
+pub(super) fn finish(recording: &Recording) -> Result<Option<(u64, u64)>> {
+    let Some(recorder) = lent(recording).take() else { return Ok(None) };
+    let left_out = recorder.left_out();
+    Ok(Some((recorder.finish()?, left_out)))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,10 +231,18 @@ impl Output for Live {
         self.draw(outcome)?;
         self.last = Instant::now();
         self.figures.shown(outcome, self.last, self.last - begin);
-        if let Some(recorder) = lent(&self.recorder).as_mut() {
+        let mut recorder = lent(&self.recorder);
+        if let Some(recording) = recorder.as_mut() {
             let faces = &outcome.tracked;
-            recorder.frame(&outcome.frame.picture, outcome.frame.time, |copy| overlay::tracked(copy, faces))?;
+            let taken =
+                recording.frame(&outcome.frame.picture, outcome.frame.time, |copy| overlay::tracked(copy, faces));
+            if taken.is_err() {
+                // It has ended; nobody is to end it again.
+                *recorder = None;
+            }
+            taken?;
         }
+        drop(recorder);
         if self.screen.size().is_some() {
             // Buffers change places: nothing is copied.
             std::mem::swap(&mut self.shown, &mut outcome.frame.picture);
