@@ -102,6 +102,9 @@ impl<'a> Stages<'a> {
         } else {
             self.cascade.level(level, &mut job.work);
         }
+        if let Some(time) = self.settings.slow.filter(|_| level == 1) {
+            std::thread::sleep(time);
+        }
         if level == self.cascade.levels() {
             job.outcome.faces = self.cascade.faces(&job.work);
         }
