@@ -83,7 +83,10 @@ fn a_slowed_search_shows_in_level_1_and_drops_frames() {
     assert!(number(&report["stages"]["level1"]["work_ms"], "p50") >= 100.0, "{report}");
     assert!(number(&report["latency_ms"], "p50") >= 100.0);
     assert!(number(report, "dropped") >= 30.0 && number(report, "frames") <= 25.0);
-    assert_eq!((report["searched"].clone(), report["environment"]["slow_ms"].clone()), (report["frames"].clone(), 100.into()));
+    assert_eq!(
+        (report["searched"].clone(), report["environment"]["slow_ms"].clone()),
+        (report["frames"].clone(), 100.into())
+    );
 }
 
 #[test]
@@ -91,7 +94,9 @@ fn each_way_to_queue_has_its_row() {
     let dir = tempfile::tempdir().unwrap();
     let ran = bench(&["-q", "--headless", "--seconds", "1", "--policies", "--slow", "20"], dir.path()).exits(0);
     assert!(ran.err.is_empty(), "{}", ran.err);
-    for words in ["1 in flight", "2 in flight", "4 in flight", "as for files", "slowed by 20 ms", "capture to shown", "p95"] {
+    for words in
+        ["1 in flight", "2 in flight", "4 in flight", "as for files", "slowed by 20 ms", "capture to shown", "p95"]
+    {
         assert!(ran.out.contains(words), "no \"{words}\" in {}", ran.out);
     }
     for stage in STAGES {
@@ -112,7 +117,10 @@ fn a_video_that_ends_early_ends_the_measurement_and_one_too_short_is_named() {
     assert!((20.0..=46.0).contains(&all) && number(report, "seconds") < 2.0, "{report}");
 
     ffmpeg(dir.path(), "-f lavfi -i testsrc=size=160x120:rate=25 -t 1 one.mp4");
-    bench(&["--headless", "--source", "one.mp4"], dir.path()).exits(1).complains("one.mp4").complains("nothing to tell");
+    bench(&["--headless", "--source", "one.mp4"], dir.path())
+        .exits(1)
+        .complains("one.mp4")
+        .complains("nothing to tell");
 }
 
 #[test]
@@ -144,7 +152,8 @@ fn what_can_not_be_measured_or_written_is_named_at_once() {
 fn ten_minutes_leave_memory_threads_and_files_as_they_were() {
     let dir = tempfile::tempdir().unwrap();
     let report = &bench(&["--headless", "--seconds", "600", "--json"], dir.path()).exits(0).lines()[0];
-    let list = |key: &str| -> Vec<f64> { report[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect() };
+    let list =
+        |key: &str| -> Vec<f64> { report[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect() };
     // Start, minutes 1 to 9, end.
     let memory = list("memory_mb");
     assert!(memory.len() >= 10, "{memory:?}");

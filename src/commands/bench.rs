@@ -178,12 +178,7 @@ fn policies(
     Ok(reports)
 }
 
-fn environment(
-    args: &BenchArgs,
-    settings: &Settings,
-    source: &dyn Source,
-    window: Option<(u32, u32)>,
-) -> Environment {
+fn environment(args: &BenchArgs, settings: &Settings, source: &dyn Source, window: Option<(u32, u32)>) -> Environment {
     Environment {
         machine: Machine::here(),
         facecascade: env!("CARGO_PKG_VERSION"),

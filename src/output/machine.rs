@@ -100,9 +100,8 @@ impl Usage {
 
 #[cfg(unix)]
 fn process_time() -> Option<Duration> {
-    use rustix::time::{ClockId, clock_gettime};
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Some(Duration::new(time.tv_sec.try_into().ok()?, time.tv_nsec.try_into().ok()?))
+    use nix::time::{ClockId, clock_gettime};
+    Some(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).ok()?.into())
 }
 
 #[cfg(not(unix))]

@@ -13,15 +13,15 @@ pub(super) fn report(environment: &Environment, report: &Report) -> anyhow::Resu
     let Report { frames, dropped, fps, searched, warm_up_frames, .. } = report;
     writeln!(
         text,
-        "{frames} frames in {:.1} s, {fps:.2} fps, {dropped} dropped, {searched} searched ({warm_up_frames} before did not count)",
+        "{frames} frames in {:.1} s, {fps:.2} fps, {dropped} dropped, {searched} searched ({warm_up_frames} before: warm-up)",
         report.seconds
     )?;
     writeln!(text)?;
     let head = row(["p50", "p95", "p99", "max"].map(str::to_owned));
-    writeln!(text, "{:<16}{head}   waiting for it:{}", "ms", head.trim_start_matches("  "))?;
+    writeln!(text, "{:<16}{head}      wait{head}", "ms")?;
     writeln!(text, "{:<16}{}", "capture to shown", times(&report.latency_ms))?;
     for (name, stage) in &report.stages {
-        writeln!(text, "  {name:<14}{}                 {}", times(&stage.work_ms), times(&stage.wait_ms))?;
+        writeln!(text, "  {name:<14}{}          {}", times(&stage.work_ms), times(&stage.wait_ms))?;
     }
     writeln!(text)?;
     if let Some(drift) = &report.drift {
