@@ -24,7 +24,7 @@ const WARM_UP: u64 = 30;
 /// How long each policy is measured at most.
 const EACH_POLICY: Duration = Duration::from_secs(5);
 /// How much the search is slowed for the table of policies, if nothing is said.
-const POLICIES_SLOW: Duration = Duration::from_millis(50);
+const POLICIES_SLOW: Duration = Duration::from_millis(100);
 
 /// Measure how old frames are when they are shown: from capture to the window
 #[derive(Debug, clap::Args)]
@@ -57,7 +57,7 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     every_frame: bool,
     /// Measure other ways to queue frames too: 1, 2 and 4 in flight, and a file's, that drops none. Each for 5 seconds, with
-    /// the search slowed by --slow, or 50 ms, so that there is something to queue for
+    /// the search slowed by --slow, or 100 ms, so that there is something to queue for
     #[arg(long)]
     policies: bool,
     /// Make each search take so much longer, milliseconds: for experiments

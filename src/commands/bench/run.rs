@@ -64,7 +64,7 @@ struct Run<'b, 'a> {
     meter: Meter,
     figures: Figures,
     length: Duration,
-    /// When the first frame came.
+    /// When the first frame that counts was shown.
     counted: Option<Instant>,
 }
 
@@ -80,7 +80,6 @@ impl Run<'_, '_> {
 
 impl Output for Run<'_, '_> {
     fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>> {
-        self.counted.get_or_insert_with(Instant::now);
         if !self.meter.frame(outcome) {
             return Ok(ControlFlow::Break(()));
         }
@@ -97,12 +96,15 @@ impl Output for Run<'_, '_> {
 
     fn presented(&mut self, stages: &[StageTime; STAGES], latency: Duration) {
         self.meter.presented(stages, latency);
+        if self.meter.is_measuring() {
+            self.counted.get_or_insert_with(Instant::now);
+        }
     }
 
     fn idle(&mut self) -> Result<ControlFlow<()>> {
         self.bench.screen.idle();
         let is_late = |since: Instant| since.elapsed() > self.length + PATIENCE;
-        if self.counted.is_some_and(is_late) && self.meter.is_measuring() {
+        if self.counted.is_some_and(is_late) {
             return Ok(ControlFlow::Break(()));
         }
         Ok(self.obey())
