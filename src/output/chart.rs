@@ -2,6 +2,7 @@
 
 use image::RgbImage;
 use plotters::coord::Shift;
+use plotters::prelude::SeriesLabelPosition::{UpperLeft, UpperRight};
 use plotters::prelude::*;
 
 use super::latency::{Report, Shown};
@@ -83,12 +84,14 @@ fn histogram(area: &Area<'_>, source: &str, report: &Report, shown: &[Shown]) ->
         .map_err(failed)?
         .label(format!("max {:.1} ms", times.max))
         .legend(move |(x, y)| key(x, y, WHITE));
-    legend(&mut chart)
+    // Where there are fewer bars.
+    legend(&mut chart, if times.p50 > end / 2.0 { UpperLeft } else { UpperRight })
 }
 
 fn time_line(area: &Area<'_>, report: &Report, shown: &[Shown]) -> Result<()> {
     let end = report.seconds.max(0.001);
-    let highest = report.latency_ms.max.max(0.001) * 1.15;
+    // With room for the legend.
+    let highest = report.latency_ms.max.max(0.001) * 1.4;
     let mut chart = ChartBuilder::on(area)
         .margin(20 * FINER)
         .margin_top(6 * FINER)
@@ -115,7 +118,7 @@ fn time_line(area: &Area<'_>, report: &Report, shown: &[Shown]) -> Result<()> {
         .map_err(failed)?
         .label("a frame")
         .legend(move |(x, y)| key(x, y, COLOURS[0]));
-    legend(&mut chart)
+    legend(&mut chart, UpperRight)
 }
 
 type Chart<'a, 'b> = ChartContext<
@@ -148,10 +151,10 @@ fn key(x: i32, y: i32, colour: RGBColor) -> PathElement<(i32, i32)> {
     PathElement::new([(x, y), (x + 24 * FINER as i32, y)], colour.stroke_width(4 * FINER))
 }
 
-fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Result<()> {
+fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, position: SeriesLabelPosition) -> Result<()> {
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(position)
         .legend_area_size(32 * FINER)
         .margin(10 * FINER)
         .label_font(text(16))
