@@ -20,7 +20,7 @@ WINDOW := libX11.so.6:libx11-6 libXcursor.so.1:libxcursor1
 PEERS := ../shared/peers
 PEERS_PYTHON ?= $(firstword $(wildcard ../peers-venv/bin/python) python3)
 
-.PHONY: help demo test check fmt live bench rust
+.PHONY: help demo test check fmt live bench soak rust
 .NOTPARALLEL:
 
 help:
@@ -29,28 +29,33 @@ help:
 	@echo "make check   the same without the tests"
 	@echo "make fmt     put the sources into shape"
 	@echo "make bench   how fast the nets and the whole cascade are, on one thread"
+	@echo "make soak    ten minutes live: memory, threads and open files stay as they are"
 	@echo "make live    the camera in a window, with boxes (OPTIONS=\"--source synthetic\": without a camera)"
 
 demo: rust
 	@tools/packages.sh $(BUILD) ffmpeg:ffmpeg
 	$(CARGO) build --release --locked
 	@mkdir -p $(OUT)
-	$(PROGRAM) video $(CLIP) -o $(OUT)/faces.mp4 --json $(OUT)/faces.jsonl $(OPTIONS) > $(OUT)/latency.txt
-	@cat $(OUT)/latency.txt
+	$(PROGRAM) video $(CLIP) -o $(OUT)/faces.mp4 --json $(OUT)/faces.jsonl $(OPTIONS) > $(OUT)/video.txt
+	@cat $(OUT)/video.txt
 	$(PROGRAM) detect $(PICTURES) --out $(OUT) $(OPTIONS)
 	$(PROGRAM) inspect $(STAGES_OF) -o $(OUT)/stages.png $(OPTIONS)
 	$(PROGRAM) live --source synthetic --headless --seconds 5 --record $(OUT)/live.mp4 $(OPTIONS) > $(OUT)/live.txt
 	@cat $(OUT)/live.txt
+	$(PROGRAM) bench --headless --seconds 5 --plot $(OUT)/latency.png $(OPTIONS) > $(OUT)/latency.txt
+	@cat $(OUT)/latency.txt
 	@echo
 	@echo "Look at:"
 	@say() { printf '  %-22s %s\n' "$$1" "$$2"; }; \
 	say $(OUT)/faces.mp4 "the clip with boxes round its faces"; \
 	say $(OUT)/faces.jsonl "the same as records, a line a frame"; \
-	say $(OUT)/latency.txt "how long each frame took (the table above)"; \
+	say $(OUT)/video.txt "how long each of its frames took"; \
 	for picture in $(PICTURES); do say $(OUT)/$${picture##*/} "a picture with boxes"; done; \
 	say $(OUT)/stages.png "what each stage of the cascade let through"; \
 	say $(OUT)/live.mp4 "the synthetic camera, live; make live shows it in a window"; \
-	say $(OUT)/live.txt "how old its frames were, second by second"
+	say $(OUT)/live.txt "how old its frames were, second by second"; \
+	say $(OUT)/latency.txt "from capture to being shown, stage by stage (the table above)"; \
+	say $(OUT)/latency.png "the same as a picture"
 
 # Tests run kill, which a shell has built in; pgrep comes in the same package.
 test: check
@@ -78,6 +83,10 @@ bench: rust
 	elif ! $(PEERS_PYTHON) -c "import cv2, numpy, onnxruntime" 2>/dev/null; then \
 	echo "$(PEERS_PYTHON) lacks $(PEERS)/requirements.txt: not compared (PEERS_PYTHON names another)."; \
 	else $(PEERS_PYTHON) tools/bench_peers.py $(PEERS); fi
+
+soak: rust
+	@tools/packages.sh $(BUILD)
+	$(CARGO) test --release --locked --test bench -- --ignored --nocapture
 
 live: rust
 	@tools/packages.sh $(BUILD) ffmpeg:ffmpeg $(WINDOW)

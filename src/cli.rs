@@ -49,6 +49,7 @@ impl Common {
 #[derive(Debug, Subcommand)]
 enum Command {
     Live(commands::live::LiveArgs),
+    Bench(commands::bench::BenchArgs),
     Detect(commands::detect::DetectArgs),
     Video(commands::video::VideoArgs),
     Inspect(commands::inspect::InspectArgs),
@@ -71,6 +72,7 @@ pub(crate) fn run() -> ExitCode {
     start_log(&common);
     let result = match cli.command {
         Command::Live(args) => commands::live::run(args, &common),
+        Command::Bench(args) => commands::bench::run(args, &common),
         Command::Detect(args) => commands::detect::run(args, &common),
         Command::Video(args) => commands::video::run(args, &common),
         Command::Inspect(args) => commands::inspect::run(args, &common),

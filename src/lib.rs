@@ -34,6 +34,8 @@ pub mod output;
 #[cfg(feature = "cli")]
 pub mod pipeline;
 #[cfg(feature = "cli")]
+mod plotting;
+#[cfg(feature = "cli")]
 pub mod source;
 #[cfg(feature = "cli")]
 pub mod track;

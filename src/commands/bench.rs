@@ -1,1 +1,220 @@
+//! `facecascade bench`: how old frames are when they are shown.
+
 mod following;
+mod print;
+mod run;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use facecascade::output::chart;
+use facecascade::output::latency::Report;
+use facecascade::output::machine::Machine;
+use facecascade::output::overlay;
+use facecascade::pipeline::{Policy, Settings, search};
+use facecascade::source::Source;
+
+use self::following::Following;
+use self::run::Bench;
+use super::DetectorArgs;
+use super::screen::Screen;
+use crate::cli::{Common, Outcome};
+
+/// Frames before measuring begins: buffers grow, files are read, the processor speeds up.
+const WARM_UP: u64 = 30;
+/// How long each policy is measured at most.
+const EACH_POLICY: Duration = Duration::from_secs(5);
+/// How much the search is slowed for the table of policies, if nothing is said.
+const POLICIES_SLOW: Duration = Duration::from_millis(100);
+
+/// Measure how old frames are when they are shown: from capture to the window
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  facecascade bench
+  facecascade bench --headless --seconds 20 --plot latency.png
+  facecascade bench --source clip.mp4 --json
+  facecascade bench --headless --slow 100 --policies   (what each way to queue costs)
+  facecascade bench --headless --following             (jitter, lag, time to the first box)
+
+Runs what `live` runs, in a window, and prints percentiles: of the whole, and of each stage, its work apart from the \
+waiting before it. Without a display, --headless does all but handing the picture to the window system.")]
+pub(crate) struct BenchArgs {
+    /// A video or a picture, played at its own pace, or `synthetic`: a 30 fps VGA camera
+    #[arg(long, value_name = "FILE|synthetic", default_value = "synthetic")]
+    source: PathBuf,
+    /// How long to measure, seconds; a video that is shorter ends it
+    #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = super::seconds)]
+    seconds: f64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Draw how latencies are spread, and when they occurred
+    #[arg(long, value_name = "OUT.png")]
+    plot: Option<PathBuf>,
+    /// No window: everything else is done
+    #[arg(long)]
+    headless: bool,
+    /// Search each frame everywhere, instead of as `live` does: near faces, the rest in turns
+    #[arg(long)]
+    every_frame: bool,
+    /// Measure other ways to queue frames too: 1, 2 and 4 in flight, and a file's, that drops none. Each for 5 seconds, with
+    /// the search slowed by --slow, or 100 ms, so that there is something to queue for
+    #[arg(long)]
+    policies: bool,
+    /// Measure on the synthetic camera how well faces are followed, too: how much boxes jitter on a still face, how far they
+    /// are behind, and how long a new face waits for its box
+    #[arg(long)]
+    following: bool,
+    /// Make each search take so much longer, milliseconds: for experiments
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    slow: Option<u64>,
+    /// Side of the smallest face looked for, pixels
+    #[arg(long, value_name = "PX", default_value_t = 40.0, value_parser = super::face_side)]
+    min_face: f32,
+    #[command(flatten)]
+    detector: DetectorArgs,
+}
+
+/// Where and on what it was measured.
+#[derive(Debug, serde::Serialize)]
+struct Environment {
+    #[serde(flatten)]
+    machine: Machine,
+    facecascade: &'static str,
+    threads: usize,
+    source: String,
+    min_face: f32,
+    /// `640×480`, or `none`.
+    window: String,
+    pyramid: &'static str,
+    search: &'static str,
+    slow_ms: Option<u64>,
+}
+
+/// What one way to queue costs.
+#[derive(Debug, serde::Serialize)]
+struct PolicyReport {
+    policy: String,
+    slow_ms: u128,
+    #[serde(flatten)]
+    report: Report,
+}
+
+/// All that `--json` prints.
+#[derive(serde::Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    environment: &'a Environment,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<PolicyReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    following: Option<Following>,
+}
+
+pub(crate) fn run(args: BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
+    if let Some(plot) = &args.plot {
+        can_be_written(plot)?;
+    }
+    let cascade = args.detector.build(args.min_face)?;
+    let source = super::played(&args.source, common.threads)?;
+    let size = overlay::fitting(source.size().unwrap_or((640, 480)));
+    let screen = if args.headless { Screen::None } else { Screen::open("facecascade bench", size)? };
+    let settings = Settings {
+        policy: Policy::Live { in_flight: 2 },
+        threads: common.threads(),
+        search: (!args.every_frame).then(search::Settings::default),
+        stop: super::video::stop_on_signal()?,
+        slow: args.slow.map(Duration::from_millis),
+        ..Settings::default()
+    };
+    let environment = environment(&args, &settings, source.as_ref(), screen.size());
+    let mut bench = Bench::new(&cascade, screen, size);
+    if !common.quiet {
+        let what = &environment.source;
+        writeln!(std::io::stderr(), "measuring for {} s after {WARM_UP} frames: {what}", args.seconds)?;
+    }
+    let (report, shown) = bench.measure(source, &settings, WARM_UP, Duration::from_secs_f64(args.seconds))?;
+    if let Some(plot) = &args.plot {
+        super::detect::save(&chart::latency(&environment.source, &report, &shown)?, plot)?;
+    }
+    if !args.json {
+        print::report(&environment, &report)?;
+    }
+    let mut policies = Vec::new();
+    if args.policies && !bench.is_stopped(&settings) {
+        policies = self::policies(&mut bench, &args, &settings, common)?;
+    }
+    let following = match args.following && !bench.is_stopped(&settings) {
+        true => Some(following::measure(&cascade, settings.threads)?),
+        false => None,
+    };
+    if args.json {
+        let printed = Printed { report: &report, environment: &environment, policies, following };
+        super::say(&serde_json::to_string(&printed)?)?;
+        return Ok(Outcome::Done);
+    }
+    if !policies.is_empty() {
+        print::policies(&policies)?;
+    }
+    if let Some(following) = following {
+        print::following(&following)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Measures each way to queue frames, in turn.
+fn policies(
+    bench: &mut Bench<'_>,
+    args: &BenchArgs,
+    settings: &Settings,
+    common: &Common,
+) -> anyhow::Result<Vec<PolicyReport>> {
+    let slow = settings.slow.unwrap_or(POLICIES_SLOW);
+    let length = EACH_POLICY.min(Duration::from_secs_f64(args.seconds));
+    let live = [1, 2, 4].map(|in_flight| Policy::Live { in_flight });
+    let mut reports = Vec::new();
+    for policy in live.into_iter().chain([Policy::File { batch: 1 }]) {
+        let name = match policy {
+            Policy::Live { in_flight } => format!("newest frame, {in_flight} in flight"),
+            Policy::File { .. } => "as for files: all wait".to_owned(),
+        };
+        if !common.quiet {
+            writeln!(std::io::stderr(), "measuring for {} s: {name}", length.as_secs_f64())?;
+        }
+        let source = super::played(&args.source, common.threads)?;
+        let settings = Settings { policy, slow: Some(slow), ..settings.clone() };
+        // With the search slowed, frames are few; what has to grow has grown.
+        let (report, _) = bench.measure(source, &settings, WARM_UP / 3, length)?;
+        reports.push(PolicyReport { policy: name, slow_ms: slow.as_millis(), report });
+        if bench.is_stopped(&settings) {
+            break;
+        }
+    }
+    Ok(reports)
+}
+
+fn environment(args: &BenchArgs, settings: &Settings, source: &dyn Source, window: Option<(u32, u32)>) -> Environment {
+    Environment {
+        machine: Machine::here(),
+        facecascade: env!("CARGO_PKG_VERSION"),
+        threads: settings.threads,
+        source: source.describe(),
+        min_face: args.min_face,
+        window: window.map_or("none".to_owned(), |(width, height)| format!("{width}×{height}")),
+        pyramid: "cpu",
+        search: if args.every_frame { "every frame everywhere" } else { "near faces, the rest in turns" },
+        slow_ms: args.slow,
+    }
+}
+
+/// Looked at before measuring, which may take long.
+fn can_be_written(picture: &Path) -> anyhow::Result<()> {
+    let is_png = picture.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+    anyhow::ensure!(is_png, "{}: the plot is written as PNG; name it so (.png)", picture.display());
+    let folder = picture.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    anyhow::ensure!(folder.is_dir(), "{}: the folder does not exist", picture.display());
+    Ok(())
+}

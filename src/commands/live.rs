@@ -1,6 +1,5 @@
 //! `facecascade live`: a camera with boxes, in a window.
 
-mod screen;
 mod show;
 
 use std::io::Write;
@@ -13,12 +12,10 @@ use facecascade::output::recorder::Recorder;
 use facecascade::output::video::same_file;
 use facecascade::pipeline::{self, Policy, Settings, search};
 use facecascade::source::Source;
-use facecascade::source::playback::Playback;
-use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
 
-use self::screen::{Screen, on_display_lost};
 use self::show::{Live, Recording, finish};
 use super::DetectorArgs;
+use super::screen::{Screen, on_display_lost};
 use crate::cli::{Common, Outcome};
 
 /// Show a camera with boxes round faces, and how old each frame is
@@ -60,17 +57,11 @@ pub(crate) struct LiveArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
     max_cpu: u8,
     /// Stop after so many seconds
-    #[arg(long, value_name = "S", value_parser = seconds)]
+    #[arg(long, value_name = "S", value_parser = super::seconds)]
     seconds: Option<f64>,
     /// List the cameras and what they would send, and stop
     #[arg(long)]
     list_cameras: bool,
-}
-
-/// Seconds, over 0.
-fn seconds(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if value > 0.0 && value < 1e9 { Ok(value) } else { Err("must be over 0".into()) }
 }
 
 pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
@@ -105,6 +96,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         search: Some(search::Settings { max_cpu: f64::from(args.max_cpu) / 100.0 }),
         stop: super::video::stop_on_signal()?,
         windows: Arc::clone(&windows),
+        ..Settings::default()
     };
     let recording: Recording = Arc::new(Mutex::new(recorder));
     on_display_lost({
@@ -129,10 +121,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
 
 fn open(args: &LiveArgs, common: &Common) -> anyhow::Result<Box<dyn Source>> {
     match &args.source {
-        Some(name) if name == Path::new("synthetic") => {
-            Ok(Box::new(Synthetic::new(Scene::new(&SceneSettings::default())?, None)))
-        }
-        Some(file) => Ok(Box::new(Playback::open(file, common.threads)?)),
+        Some(name) => super::played(name, common.threads),
         None => camera(args.camera),
     }
 }

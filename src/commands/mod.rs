@@ -1,7 +1,10 @@
 //! One file a command: it joins the rooms and prints. Nothing else prints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use facecascade::source::Source;
+use facecascade::source::playback::Playback;
+use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
 use facecascade::{Cascade, Options};
 
 pub(crate) mod bench;
@@ -10,6 +13,7 @@ pub(crate) mod detect;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod live;
+mod screen;
 #[cfg(feature = "train")]
 pub(crate) mod train;
 pub(crate) mod video;
@@ -76,6 +80,20 @@ fn share(text: &str) -> Result<f32, String> {
 pub(crate) fn face_side(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (8.0..=100_000.0).contains(&value) { Ok(value) } else { Err("must be 8 pixels or more".into()) }
+}
+
+/// Seconds, over 0.
+fn seconds(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if value > 0.0 && value < 1e9 { Ok(value) } else { Err("must be over 0".into()) }
+}
+
+/// `--source NAME`: `synthetic`, or a video or picture that is played, decoded with `threads` threads.
+fn played(name: &Path, threads: usize) -> anyhow::Result<Box<dyn Source>> {
+    if name == Path::new("synthetic") {
+        return Ok(Box::new(Synthetic::new(Scene::new(&SceneSettings::default())?, None)));
+    }
+    Ok(Box::new(Playback::open(name, threads)?))
 }
 
 /// `--threads N` as a number of threads: 0 is one for each core.

@@ -1,30 +1,14 @@
 //! Pictures of the curves, drawn with plotters in DejaVu Sans, so that no font is looked for on the system.
 
-use std::sync::Once;
-
 use image::RgbImage;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
-use plotters::style::{FontFamily, register_font};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::plotting::{COLOURS, FINER, GRID, INK, failed, reduced, text};
 
 /// Width and height of the pictures, pixels.
 pub const SIZE: (u32, u32) = (960, 720);
-/// They are drawn so many times as large and reduced, for the drawing library's thick lines have ragged edges.
-const FINER: u32 = 2;
-
-/// Colour-blind-safe (Okabe & Ito).
-const COLOURS: [RGBColor; 5] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-];
-const FONT: &str = "dejavu";
-const INK: RGBColor = RGBColor(40, 40, 40);
-const GRID: RGBColor = RGBColor(222, 222, 222);
 
 /// A line with its name in the legend.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,14 +72,12 @@ where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
 {
-    register();
     let large = (SIZE.0 * FINER, SIZE.1 * FINER);
     let mut picture = RgbImage::new(large.0, large.1);
     let px = |n: u32| n * FINER;
     {
         let root = BitMapBackend::with_buffer(&mut picture, large).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
-        let text = |size: u32| (FontFamily::Name(FONT), px(size)).into_font().color(&INK);
         let mut chart = ChartBuilder::on(&root)
             .caption(axes.title, text(26))
             .margin(px(20))
@@ -140,19 +122,7 @@ where
             .map_err(failed)?;
         root.present().map_err(failed)?;
     }
-    Ok(image::imageops::resize(&picture, SIZE.0, SIZE.1, image::imageops::FilterType::Triangle))
-}
-
-fn register() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // A font that is built in and was read by the tests can't fail; if it did, drawing would say that there is none.
-        let _ = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
-    });
-}
-
-fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Backend(format!("drawing a curve: {error}"))
+    Ok(reduced(&picture))
 }
 
 #[cfg(test)]

@@ -34,6 +34,16 @@ impl std::fmt::Debug for Canvas {
     }
 }
 
+/// Largest window that is opened, pixels: larger pictures are shown smaller.
+const LARGEST: (f32, f32) = (1280.0, 960.0);
+
+/// The size at which pictures of `width` × `height` pixels are shown.
+pub fn fitting((width, height): (u32, u32)) -> (u32, u32) {
+    let shrink = (LARGEST.0 / width.max(1) as f32).min(LARGEST.1 / height.max(1) as f32).min(1.0);
+    let side = |v: u32| ((v as f32 * shrink) as u32).max(64);
+    (side(width), side(height))
+}
+
 /// Where a picture lies within another: scaled by `scale`, then moved.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Fit {

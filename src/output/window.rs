@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use image::RgbImage;
 use minifb::{InputCallback, ScaleMode, WindowOptions};
 
+use super::overlay;
 use crate::error::{Error, Result};
 
 /// What a key asks for.
@@ -30,9 +31,6 @@ pub struct Window {
     pixels: Vec<u32>,
     keys: Receiver<Key>,
 }
-
-/// Largest window that is opened, pixels: larger pictures are shown smaller.
-const LARGEST: (f32, f32) = (1280.0, 960.0);
 
 /// Takes keys as they are pressed, so that none is missed between two frames.
 struct Keys {
@@ -67,11 +65,10 @@ impl Window {
     /// # Errors
     /// If there is no display.
     pub fn open(title: &str, width: u32, height: u32) -> Result<Self> {
-        let shrink = (LARGEST.0 / width.max(1) as f32).min(LARGEST.1 / height.max(1) as f32).min(1.0);
-        let side = |v: u32| ((v as f32 * shrink) as usize).max(64);
+        let (width, height) = overlay::fitting((width, height));
         // Pictures come at the window's size: nothing is to be scaled.
         let options = WindowOptions { resize: true, scale_mode: ScaleMode::UpperLeft, ..WindowOptions::default() };
-        let mut window = minifb::Window::new(title, side(width), side(height), options).map_err(|e| {
+        let mut window = minifb::Window::new(title, width as usize, height as usize, options).map_err(|e| {
             let e = e.to_string();
             let reason = e.strip_prefix("Failed to create window: ").unwrap_or(&e);
             Error::Window(format!(

@@ -53,6 +53,7 @@ impl Default for Settings {
             search: None,
             stop: Arc::default(),
             windows: Arc::default(),
+            slow: None,
         }
     }
 }
@@ -107,6 +108,9 @@ pub struct Settings {
     pub stop: Arc<AtomicBool>,
     /// Set from outside while the windows after each stage are wanted in [`Outcome::windows`].
     pub windows: Arc<AtomicBool>,
+    /// For measurements: level 1 sleeps for so long, after its work, with each frame that is searched. It takes time then, but
+    /// no core.
+    pub slow: Option<Duration>,
 }
 
 /// What one stage took for one frame.

@@ -102,6 +102,9 @@ impl<'a> Stages<'a> {
                 together.push(&mut job.work);
             }
         }
+        if let Some(time) = self.settings.slow.filter(|_| level == 1) {
+            std::thread::sleep(time * together.len() as u32);
+        }
         self.cascade.level(level, &mut together);
         if level == self.cascade.levels() {
             for job in jobs.iter_mut().filter(|job| job.outcome.searched) {

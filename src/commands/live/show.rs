@@ -16,7 +16,7 @@ use facecascade::track::Tracked;
 use facecascade::{Error, Result};
 use image::RgbImage;
 
-use super::screen::{Key, Screen};
+use super::super::screen::{Key, Screen};
 
 /// How long a notice stays.
 const NOTICE: Duration = Duration::from_secs(2);

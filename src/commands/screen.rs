@@ -1,9 +1,9 @@
-//! Where `live` shows its pictures: a window, or none at all. Built without windows, only the latter.
+//! Where `live` and `bench` show their pictures: a window, or none at all. Built without windows, only the latter.
 
 #[cfg(feature = "window")]
-pub(super) use within::{Key, Screen, on_display_lost};
+pub(crate) use within::{Key, Screen, on_display_lost};
 #[cfg(not(feature = "window"))]
-pub(super) use without::{Key, Screen, on_display_lost};
+pub(crate) use without::{Key, Screen, on_display_lost};
 
 #[cfg(feature = "window")]
 mod within {

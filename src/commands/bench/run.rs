@@ -1,0 +1,112 @@
+//! What `bench` does with each frame: draws and shows it as `live` does, and measures.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use facecascade::output::figures::Figures;
+use facecascade::output::latency::{Meter, Report, Shown};
+use facecascade::output::overlay::{self, Canvas};
+use facecascade::pipeline::{self, Outcome, Output, STAGES, Settings, StageTime};
+use facecascade::source::Source;
+use facecascade::{Cascade, Result};
+
+use super::super::screen::{Key, Screen};
+
+/// A source that gives no more frames is given up so long after the end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs measurements, one after the other in the same window.
+pub(super) struct Bench<'a> {
+    cascade: &'a Cascade,
+    screen: Screen,
+    /// What is drawn without a window, pixels.
+    size: (u32, u32),
+    canvas: Canvas,
+    quit: bool,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(cascade: &'a Cascade, screen: Screen, size: (u32, u32)) -> Self {
+        Self { cascade, screen, size, canvas: Canvas::default(), quit: false }
+    }
+
+    /// Whether the user wants an end.
+    pub(super) fn is_stopped(&self, settings: &Settings) -> bool {
+        self.quit || settings.stop.load(Ordering::Relaxed)
+    }
+
+    /// Measures `source` for `length`, after `warm_up` frames.
+    pub(super) fn measure(
+        &mut self,
+        source: Box<dyn Source>,
+        settings: &Settings,
+        warm_up: u64,
+        length: Duration,
+    ) -> anyhow::Result<(Report, Vec<Shown>)> {
+        let about = source.describe();
+        let meter = Meter::new(warm_up, length);
+        let mut run = Run { bench: self, meter, figures: Figures::default(), length, counted: None };
+        let summary = pipeline::run(source, run.bench.cascade, settings, &mut run)?;
+        let Some(report) = run.meter.report() else {
+            anyhow::bail!(
+                "{about}: ended after {} frames; the first {warm_up} are not measured, so there is nothing to tell",
+                summary.frames
+            );
+        };
+        Ok((report, run.meter.into_shown()))
+    }
+}
+
+/// One measurement.
+struct Run<'b, 'a> {
+    bench: &'b mut Bench<'a>,
+    meter: Meter,
+    figures: Figures,
+    length: Duration,
+    /// When the first frame that counts was shown.
+    counted: Option<Instant>,
+}
+
+impl Run<'_, '_> {
+    fn obey(&mut self) -> ControlFlow<()> {
+        if self.bench.screen.keys().contains(&Key::Quit) {
+            self.bench.quit = true;
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Output for Run<'_, '_> {
+    fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>> {
+        if !self.meter.frame(outcome) {
+            return Ok(ControlFlow::Break(()));
+        }
+        let begin = Instant::now();
+        let Bench { screen, canvas, size, .. } = &mut *self.bench;
+        canvas.faces(&outcome.frame.picture, &outcome.tracked, screen.size().unwrap_or(*size));
+        let age = outcome.frame.captured.elapsed();
+        overlay::readout(canvas.picture_mut(), &self.figures.snapshot(), age, true);
+        screen.show(canvas.picture())?;
+        let now = Instant::now();
+        self.figures.shown(outcome, now, now - begin);
+        Ok(self.obey())
+    }
+
+    fn presented(&mut self, stages: &[StageTime; STAGES], latency: Duration) {
+        self.meter.presented(stages, latency);
+        if self.meter.is_measuring() {
+            self.counted.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn idle(&mut self) -> Result<ControlFlow<()>> {
+        self.bench.screen.idle();
+        let is_late = |since: Instant| since.elapsed() > self.length + PATIENCE;
+        if self.counted.is_some_and(is_late) {
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(self.obey())
+    }
+}
