@@ -84,6 +84,10 @@ pub(crate) fn run() -> ExitCode {
         Ok(Outcome::PartlyFailed) => ExitCode::FAILURE,
         Err(error) if commands::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(usage) = error.downcast_ref::<clap::Error>() {
+                let _ = usage.print();
+                return ExitCode::from(2);
+            }
             commands::complain(&error);
             ExitCode::FAILURE
         }
