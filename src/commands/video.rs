@@ -115,9 +115,8 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
         threads: common.threads(),
         // Followed with a look ahead, which frames on their way can't have.
         track: false,
-        search: None,
         stop: stop_on_signal()?,
-        windows: Arc::default(),
+        ..Settings::default()
     };
     let mut failed = 0;
     for (i, job) in jobs.iter().enumerate() {

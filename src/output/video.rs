@@ -10,7 +10,7 @@ use image::RgbImage;
 use super::matroska;
 use super::planes::{Planes, even};
 use crate::error::{Error, Result};
-use crate::source::process::{Process, command, every_frame_option, file_argument};
+use crate::source::process::{Process, command, every_frame_option, file_argument, widen};
 use crate::source::video::{VideoInfo, probe};
 
 /// Writes one video file: under a temporary name beside it, renamed when whole. Dropped unfinished, it leaves nothing.
@@ -124,7 +124,7 @@ impl VideoWriter {
         command.stdin(Stdio::piped());
         let started = Process::start("ffmpeg", &mut command, |_| false);
         let mut process = started.inspect_err(|_| drop(std::fs::remove_file(&partial)))?;
-        let pipe = process.child.stdin.take();
+        let pipe = process.child.stdin.take().inspect(widen);
         let (target, info) = (target.to_owned(), info.clone());
         let (planes, last_time) = (Planes::new(info.colour[0].as_deref()), info.start);
         Ok(Self {

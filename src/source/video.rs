@@ -13,7 +13,7 @@ use std::time::Duration;
 use image::RgbImage;
 use serde::Deserialize;
 
-use super::process::{Process, command, every_frame_option, file_argument, output};
+use super::process::{Process, command, every_frame_option, file_argument, output, widen};
 use crate::error::{Error, Result};
 
 /// Frames a second, as a fraction: 30000/1001 is not 29.97.
@@ -239,6 +239,7 @@ impl Frames {
             }
             !line.contains("[error]") && !line.contains("[fatal]")
         })?;
+        process.child.stdout.iter().for_each(widen);
         Ok(Self { path: path.into(), info: info.clone(), process, times, count: 0, last_time: 0.0 })
     }
 
