@@ -15,7 +15,7 @@ use facecascade::output::records;
 use facecascade::output::redact::{MARGIN, Redactor, Style};
 use facecascade::output::video::VideoWriter;
 use facecascade::output::writer::Writer;
-use facecascade::pipeline::{self, Policy, Settings};
+use facecascade::pipeline::{self, Settings};
 use facecascade::source::video::{Frames, VideoInfo, probe};
 use facecascade::{Cascade, Error};
 
@@ -111,11 +111,11 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
     )?;
     let cascade = args.detector.build(args.min_face)?;
     let settings = Settings {
-        policy: Policy::File,
         threads: common.threads(),
         // Followed with a look ahead, which frames on their way can't have.
         track: false,
         stop: stop_on_signal()?,
+        // Otherwise a file's: nothing is dropped.
         ..Settings::default()
     };
     let mut failed = 0;

@@ -1,8 +1,8 @@
 //! Faces made unrecognisable. An ellipse round each is covered, in every frame in which the face is followed: also in those
 //! where it was not found but must be, or may be. Rather too much than too little.
 //!
-//! What is left of a face is at most [`CELLS`] × [`CELLS`] mean colours, however large it is, so that nothing can be
-//! reckoned back from one frame: a blur is these, smoothed, and no filter over the pixels themselves.
+//! What is left of a face is a grid of [`CELLS`] × [`CELLS`] mean colours (one more where the face lies across), however large
+//! it is, so that nothing can be reckoned back from a frame: a blur is these, smoothed, and no filter over the pixels.
 
 use std::ops::Range;
 
