@@ -138,7 +138,8 @@ fn all_sound_and_subtitles_are_kept_with_their_languages() {
     std::fs::write(clips.path("words.srt"), "1\n00:00:01,000 --> 00:00:02,000\nHello\n").unwrap();
     let inputs = format!("-i {} -f lavfi -i sine=d=9 -f lavfi -i sine=440:d=9 -i words.srt", ours(CLIP).display());
     let streams = "-map 0:v -map 1 -map 2 -map 3 -c:v copy -c:a:0 aac -c:a:1 ac3 -c:s srt";
-    let tags = "-metadata title=Two -metadata:s:a:0 language=ger -metadata:s:a:1 language=fre -metadata:s:s:0 language=eng";
+    let tags =
+        "-metadata title=Two -metadata:s:a:0 language=ger -metadata:s:a:1 language=fre -metadata:s:s:0 language=eng";
     clips.make("in.mkv", &format!("{inputs} {streams} {tags}"));
     for out in ["out.mkv", "out.mp4"] {
         clips.run(&["in.mkv", "-o", out, "--redact", "blur"]).exits(0);
@@ -147,7 +148,11 @@ fn all_sound_and_subtitles_are_kept_with_their_languages() {
         assert_eq!(ffprobe(&out, languages), "aac,ger\nac3,fre");
         assert!(ffprobe(&out, "-select_streams s -show_entries stream_tags=language").contains("eng"));
         assert_eq!(ffprobe(&out, "-show_entries format_tags=title"), "Two");
-        assert_eq!(times(&out), times(&clips.path("in.mkv")), "frames keep their times");
+        // The sound's first packet moves the picture by a part of a frame.
+        let (before, after) = (times(&clips.path("in.mkv")), times(&out));
+        assert!(before[0] > 0.01 && before.len() == after.len());
+        let moved = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(moved < 2e-3, "{before:?} {after:?}");
     }
 }
 
@@ -282,7 +287,7 @@ fn a_disk_that_is_full_is_one_error_and_what_was_recorded_is_whole_lines() {
     assert_eq!(ran.err.trim().lines().count(), 1, "{}", ran.err);
     assert!(std::fs::read_dir(&disk.0).unwrap().next().is_none(), "nothing is left that does not play");
     // The records have no place, the video has.
-    std::fs::write(disk.0.join("filler"), vec![0; 100 << 10]).unwrap();
+    std::fs::write(disk.0.join("filler"), vec![0; 116 << 10]).unwrap();
     clips.run(&[clip.to_str().unwrap(), "-o", "out.mp4", "--json", "small/out.jsonl"]).exits(1).complains("out.jsonl");
     assert!(frames(&clips.path("out.mp4")) > 50);
 }

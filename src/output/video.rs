@@ -286,8 +286,8 @@ fn picture_arguments(command: &mut Command, info: &VideoInfo) -> Result<()> {
         }
     }
     command.args([every_frame_option()?, "passthrough"]);
-    if info.variable {
-        // Else times are rounded to the mean rate.
+    if info.variable || info.start > 0.0 {
+        // Else times are rounded to whole frames of the mean rate, and the picture moves against the sound.
         command.args(["-enc_time_base", "1/90000"]);
     }
     Ok(())
