@@ -145,7 +145,9 @@ fn all_sound_and_subtitles_are_kept_with_their_languages() {
         clips.run(&["in.mkv", "-o", out, "--redact", "blur"]).exits(0);
         let out = clips.path(out);
         let languages = "-select_streams a -show_entries stream=codec_name:stream_tags=language";
-        assert_eq!(ffprobe(&out, languages), "aac,ger\nac3,fre");
+        let sound = ffprobe(&out, languages);
+        let sound: Vec<_> = sound.lines().map(|line| line.trim_end_matches(',')).collect();
+        assert_eq!(sound, ["aac,ger", "ac3,fre"]);
         assert!(ffprobe(&out, "-select_streams s -show_entries stream_tags=language").contains("eng"));
         assert_eq!(ffprobe(&out, "-show_entries format_tags=title"), "Two");
         // The sound's first packet moves the picture by a part of a frame.

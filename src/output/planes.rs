@@ -5,6 +5,7 @@ use image::RgbImage;
 use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImageMut, YuvRange, YuvStandardMatrix, rgb_to_yuv420};
 
 use crate::error::{Error, Result};
+use crate::source::planes;
 
 /// Turns frames into planes; buffers are used again.
 #[derive(Debug)]
@@ -19,13 +20,7 @@ impl Planes {
     /// For frames that came through the colour matrix that ffmpeg calls `matrix`, so that they go back through the same
     /// one. ffmpeg takes BT.601 where it knows none.
     pub(super) fn new(matrix: Option<&str>) -> Self {
-        let matrix = match matrix {
-            Some("bt709") => YuvStandardMatrix::Bt709,
-            Some("bt2020nc") => YuvStandardMatrix::Bt2020,
-            Some("smpte240m") => YuvStandardMatrix::Smpte240,
-            Some("fcc") => YuvStandardMatrix::Fcc,
-            _ => YuvStandardMatrix::Bt601,
-        };
+        let matrix = planes::matrix(matrix);
         Self { matrix, bytes: Vec::new(), padded: Vec::new() }
     }
 

@@ -38,6 +38,7 @@ impl Recorder {
             subtitles: Vec::new(),
             pixel_shape: None,
             colour: [None, None, None],
+            full_range: false,
         };
         let video = VideoWriter::create(target, None, &info, 0)?;
         let fit = move |frame: &mut RgbImage, ()| {

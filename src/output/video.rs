@@ -100,6 +100,9 @@ impl VideoWriter {
             return Err(Error::Setting(format!("{}: would overwrite the video that is read", target.display())));
         }
         let container = Container::of(target)?;
+        let mut info = info.clone();
+        // A start is no whole number of frames, so it needs times that are finer: those of variable rates.
+        info.variable |= info.start > 0.0;
         let mut partial = target.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
@@ -108,15 +111,15 @@ impl VideoWriter {
 
         let mut command = command("ffmpeg", "error");
         command.args(["-nostdin", "-nostats", "-y"]);
-        input_arguments(&mut command, info);
+        input_arguments(&mut command, &info);
         if let Some(source) = source {
             command.arg("-i").arg(file_argument(source));
             command.args(["-map_metadata", "1", "-map_chapters", "1"]);
         }
         command.args(["-map", "0:v:0"]);
-        picture_arguments(&mut command, info)?;
+        picture_arguments(&mut command, &info)?;
         command.args(["-threads", &threads.to_string()]);
-        sound_arguments(&mut command, info, container);
+        sound_arguments(&mut command, &info, container);
         if container != Container::Matroska {
             command.args(["-movflags", "+faststart"]);
         }
@@ -125,7 +128,7 @@ impl VideoWriter {
         let started = Process::start("ffmpeg", &mut command, |_| false);
         let mut process = started.inspect_err(|_| drop(std::fs::remove_file(&partial)))?;
         let pipe = process.child.stdin.take().inspect(widen);
-        let (target, info) = (target.to_owned(), info.clone());
+        let target = target.to_owned();
         let (planes, last_time) = (Planes::new(info.colour[0].as_deref()), info.start);
         Ok(Self {
             process,
@@ -286,8 +289,8 @@ fn picture_arguments(command: &mut Command, info: &VideoInfo) -> Result<()> {
         }
     }
     command.args([every_frame_option()?, "passthrough"]);
-    if info.variable || info.start > 0.0 {
-        // Else times are rounded to whole frames of the mean rate, and the picture moves against the sound.
+    if info.variable {
+        // Else times are rounded to the mean rate.
         command.args(["-enc_time_base", "1/90000"]);
     }
     Ok(())

@@ -128,3 +128,43 @@ impl<T> Drop for Writer<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::video::{Rate, VideoInfo};
+
+    #[test]
+    fn a_panic_while_drawing_becomes_one_error_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a.mp4");
+        let info = VideoInfo {
+            width: 64,
+            height: 48,
+            rate: Rate { frames: 25, seconds: 1 },
+            variable: false,
+            frames: None,
+            duration: None,
+            start: 0.0,
+            audio: Vec::new(),
+            subtitles: Vec::new(),
+            pixel_shape: None,
+            colour: [None, None, None],
+            full_range: false,
+        };
+        let Ok(video) = VideoWriter::create(&target, None, &info, 1) else {
+            let mut err = std::io::stderr();
+            let _ = std::io::Write::write_all(&mut err, b"skipped: ffmpeg is not installed\n");
+            return;
+        };
+        let draw = |_: &mut RgbImage, number: u64| assert!(number < 3, "a fault");
+        let mut writer = Writer::start(&target, video, 2, draw).unwrap();
+        let errors: Vec<_> = (0..50)
+            .filter_map(|i| writer.send(RgbImage::new(64, 48), i as f64 / 25.0, i).err())
+            .map(|error| error.to_string())
+            .collect();
+        assert!(errors.len() == 1 && errors[0].contains("a.mp4"), "{errors:?}");
+        assert_eq!(writer.finish(true).unwrap().0, 0);
+        assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+    }
+}
