@@ -48,6 +48,8 @@ pub(super) fn header(width: u32, height: u32) -> Vec<u8> {
         unsigned(&[0xD7], 1),
         unsigned(&[0x73, 0xC5], 1),
         unsigned(&[0x83], 1),
+        // Without this it would be English.
+        element(&[0x22, 0xB5, 0x9C], b"und"),
         element(&[0x86], b"V_UNCOMPRESSED"),
         element(&[0xE0], &video.concat()),
     ];

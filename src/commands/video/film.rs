@@ -79,7 +79,7 @@ impl Film {
     /// Ends the files: `early` if the video would have gone on. Frames that wait still get into them.
     pub(super) fn finish(mut self, early: bool) -> (Tally, Result<()>) {
         let mut result = Ok(());
-        while let Some(tracked) = self.ahead.as_mut().and_then(Lookahead::next) {
+        while let Some(tracked) = self.ahead.as_mut().and_then(Lookahead::flush) {
             result = result.and(self.next(Marks::Followed(tracked)));
         }
         if let Some(writer) = self.writer.take() {
