@@ -38,6 +38,7 @@ demo: rust
 	@mkdir -p $(OUT)
 	$(PROGRAM) video $(CLIP) -o $(OUT)/faces.mp4 --json $(OUT)/faces.jsonl $(OPTIONS) > $(OUT)/video.txt
 	@cat $(OUT)/video.txt
+	$(PROGRAM) video $(CLIP) -o $(OUT)/redacted.mp4 --redact blur $(OPTIONS) > /dev/null
 	$(PROGRAM) detect $(PICTURES) --out $(OUT) $(OPTIONS)
 	$(PROGRAM) inspect $(STAGES_OF) -o $(OUT)/stages.png $(OPTIONS)
 	$(PROGRAM) live --source synthetic --headless --seconds 5 --record $(OUT)/live.mp4 $(OPTIONS) > $(OUT)/live.txt
@@ -48,7 +49,8 @@ demo: rust
 	@echo "Look at:"
 	@say() { printf '  %-22s %s\n' "$$1" "$$2"; }; \
 	say $(OUT)/faces.mp4 "the clip with boxes round its faces"; \
-	say $(OUT)/faces.jsonl "the same as records, a line a frame"; \
+	say $(OUT)/redacted.mp4 "the same clip, faces covered"; \
+	say $(OUT)/faces.jsonl "its faces as records, a line a frame"; \
 	say $(OUT)/video.txt "how long each of its frames took"; \
 	for picture in $(PICTURES); do say $(OUT)/$${picture##*/} "a picture with boxes"; done; \
 	say $(OUT)/stages.png "what each stage of the cascade let through"; \

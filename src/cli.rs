@@ -14,6 +14,7 @@ Examples:
   facecascade detect group.jpg
   facecascade detect --json holiday/ > faces.jsonl
   facecascade video clip.mp4 -o faces.mp4
+  facecascade video clip.mp4 --redact mosaic -o safe.mp4
   facecascade inspect group.jpg -o stages.png
 
 `facecascade COMMAND --help` says more and has examples of its own. Results go to stdout, everything else to stderr. \
@@ -86,6 +87,10 @@ pub(crate) fn run() -> ExitCode {
         Ok(Outcome::PartlyFailed) => ExitCode::FAILURE,
         Err(error) if commands::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(usage) = error.downcast_ref::<clap::Error>() {
+                let _ = usage.print();
+                return ExitCode::from(2);
+            }
             commands::complain(&error);
             ExitCode::FAILURE
         }

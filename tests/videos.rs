@@ -56,7 +56,7 @@ fn every_frame_and_the_sound_come_out() {
     let sound = clips.make("with sound ü.mp4".replace(' ', "_").as_str(), &arguments);
     let name = sound.file_name().unwrap().to_str().unwrap();
     let ran = clips.run(&[name, "--json", "faces.jsonl", "-o", "out.mp4"]).exits(0);
-    for word in ["112 frames", "p50", "p99", "decode", "detect", "draw", "encode"] {
+    for word in ["112 frames", "2 faces", "p50", "p99", "decode", "level1", "detect", "track", "draw", "encode"] {
         assert!(ran.out.contains(word), "no {word} in {}", ran.out);
     }
     assert_eq!(frames(&clips.path("out.mp4")), CLIP_FRAMES);
@@ -85,6 +85,77 @@ fn without_names_the_clip_goes_beside_the_input_and_records_alone_write_no_clip(
     assert!(!clips.path("sub/a-faces.mp4").exists());
     clips.run(&["sub/a.mp4"]).exits(0);
     assert_eq!(frames(&clips.path("sub/a-faces.mp4")), CLIP_FRAMES);
+}
+
+#[test]
+fn faces_have_ids_that_stay_unless_they_are_not_followed() {
+    let Some(clips) = Clips::new() else { return };
+    let clip = ours(CLIP);
+    let ids = |arguments: &[&str]| -> Vec<Vec<Option<u64>>> {
+        clips.run(&[&[clip.to_str().unwrap(), "--json", "a.jsonl"], arguments].concat()).exits(0);
+        let text = std::fs::read_to_string(clips.path("a.jsonl")).unwrap();
+        let lines = text.lines().skip(1).map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        lines.map(|l| l["faces"].as_array().unwrap().iter().map(|f| f["id"].as_u64()).collect()).collect()
+    };
+    let followed = ids(&[]);
+    assert!(followed.iter().all(|frame| {
+        let mut ids: Vec<_> = frame.iter().map(|id| id.unwrap()).collect();
+        ids.sort_unstable();
+        ids == [1, 2]
+    }));
+    let found = ids(&["--no-track"]);
+    assert!(found.len() as u64 == CLIP_FRAMES && found.iter().flatten().count() > 200);
+    assert!(found.iter().flatten().all(Option::is_none));
+    clips.run(&["a.mp4", "--no-track", "--redact", "blur"]).exits(2);
+    clips.run(&["a.mp4", "--boxes"]).exits(2);
+}
+
+#[test]
+fn of_many_videos_each_is_done_and_one_that_fails_is_named() {
+    let Some(clips) = Clips::new() else { return };
+    for name in ["a.mp4", "c.mp4"] {
+        clips.make(name, &format!("-i {} -t 1 -c:v libx264", ours(CLIP).display()));
+    }
+    std::fs::create_dir(clips.path("out")).unwrap();
+    clips.run(&["a.mp4", "c.mp4", "-o", "both.mp4"]).exits(2).complains("folder");
+    clips.run(&["a.mp4", "c.mp4", "--json", "none/"]).exits(2).complains("folder");
+    let all = ["a.mp4", "gone.mp4", "c.mp4"];
+    let ran = clips.run(&[&all[..], &["-o", "out", "--json", "out"]].concat()).exits(1);
+    let ran = ran.complains("gone.mp4").complains("1 of 3 videos");
+    assert!(ran.out.contains("a-faces.mp4") && ran.out.contains("c-faces.jsonl"), "{}", ran.out);
+    for name in ["a", "c"] {
+        assert_eq!(frames(&clips.path(&format!("out/{name}-faces.mp4"))), 12);
+        let records = std::fs::read_to_string(clips.path(&format!("out/{name}-faces.jsonl"))).unwrap();
+        assert_eq!(records.lines().count(), 13);
+    }
+    clips.run(&["a.mp4", "c.mp4", "--redact", "solid"]).exits(0);
+    assert!(clips.path("a-redacted.mp4").exists() && clips.path("c-redacted.mp4").exists());
+}
+
+#[test]
+fn all_sound_and_subtitles_are_kept_with_their_languages() {
+    let Some(clips) = Clips::new() else { return };
+    std::fs::write(clips.path("words.srt"), "1\n00:00:01,000 --> 00:00:02,000\nHello\n").unwrap();
+    let inputs = format!("-i {} -f lavfi -i sine=d=9 -f lavfi -i sine=440:d=9 -i words.srt", ours(CLIP).display());
+    let streams = "-map 0:v -map 1 -map 2 -map 3 -c:v copy -c:a:0 aac -c:a:1 ac3 -c:s srt";
+    let tags =
+        "-metadata title=Two -metadata:s:a:0 language=ger -metadata:s:a:1 language=fre -metadata:s:s:0 language=eng";
+    clips.make("in.mkv", &format!("{inputs} {streams} {tags}"));
+    for out in ["out.mkv", "out.mp4"] {
+        clips.run(&["in.mkv", "-o", out, "--redact", "blur"]).exits(0);
+        let out = clips.path(out);
+        let languages = "-select_streams a -show_entries stream=codec_name:stream_tags=language";
+        let sound = ffprobe(&out, languages);
+        let sound: Vec<_> = sound.lines().map(|line| line.trim_end_matches(',')).collect();
+        assert_eq!(sound, ["aac,ger", "ac3,fre"]);
+        assert!(ffprobe(&out, "-select_streams s -show_entries stream_tags=language").contains("eng"));
+        assert_eq!(ffprobe(&out, "-show_entries format_tags=title"), "Two");
+        // The sound's first packet moves the picture by a part of a frame.
+        let (before, after) = (times(&clips.path("in.mkv")), times(&out));
+        assert!(before[0] > 0.01 && before.len() == after.len());
+        let moved = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(moved < 2e-3, "{before:?} {after:?}");
+    }
 }
 
 #[test]
@@ -190,6 +261,77 @@ fn a_full_disk_is_an_error_and_leaves_no_half_video() {
     let ran: Ran = Command::new("sh").args(["-c", &script]).current_dir(clips.0.path()).output().unwrap().into();
     ran.exits(1).complains("out.mp4");
     assert!(!clips.path("out.mp4").exists() && clips.is_empty_of_partials());
+}
+
+/// A small file system of its own, ended when dropped.
+#[cfg(target_os = "linux")]
+struct Disk(PathBuf);
+
+#[cfg(target_os = "linux")]
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_is_one_error_and_what_was_recorded_is_whole_lines() {
+    let Some(clips) = Clips::new() else { return };
+    let disk = Disk(clips.path("small"));
+    std::fs::create_dir(&disk.0).unwrap();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=120k", "tmpfs"]).arg(&disk.0).output();
+    if !mount.is_ok_and(|mount| mount.status.success()) {
+        return eprintln!("skipped: mounting a small disk is not permitted");
+    }
+    let clip = ours(CLIP);
+    let ran = clips.run(&[clip.to_str().unwrap(), "-o", "small/out.mp4"]).exits(1).complains("small/out.mp4");
+    assert_eq!(ran.err.trim().lines().count(), 1, "{}", ran.err);
+    assert!(std::fs::read_dir(&disk.0).unwrap().next().is_none(), "nothing is left that does not play");
+    // The records have no place, the video has.
+    std::fs::write(disk.0.join("filler"), vec![0; 116 << 10]).unwrap();
+    clips.run(&[clip.to_str().unwrap(), "-o", "out.mp4", "--json", "small/out.jsonl"]).exits(1).complains("out.jsonl");
+    assert!(frames(&clips.path("out.mp4")) > 50);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_video_that_is_removed_or_cut_meanwhile_ends_in_a_clip_that_plays() {
+    let Some(clips) = Clips::new() else { return };
+    let clip = ours("assets/signing-hands-near-face.mp4");
+    for cut in [false, true] {
+        clips.make("in.mp4", &format!("-stream_loop 8 -i {} -c copy -movflags +faststart", clip.display()));
+        let child = program()
+            .args(["video", "in.mp4", "-o", "out.mp4", "--json", "out.jsonl"])
+            .current_dir(clips.0.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while std::fs::metadata(clips.path("out.jsonl")).map_or(0, |m| m.len()) < 8000
+            && start.elapsed() < Duration::from_secs(120)
+        {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if cut {
+            let half = std::fs::metadata(clips.path("in.mp4")).unwrap().len() / 2;
+            std::fs::File::options().write(true).open(clips.path("in.mp4")).unwrap().set_len(half).unwrap();
+        } else {
+            std::fs::remove_file(clips.path("in.mp4")).unwrap();
+        }
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        let written = frames(&clips.path("out.mp4"));
+        if cut {
+            let ran = ran.exits(1).complains("in.mp4").complains("cut");
+            assert_eq!(ran.err.trim().lines().count(), 1, "{}", ran.err);
+            assert!((50..2150).contains(&written), "{written}");
+        } else {
+            // Who has a file open keeps it.
+            ran.exits(0);
+            assert_eq!(written, 9 * 239);
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -224,7 +224,7 @@ impl Cascade {
         let mut begin = Instant::now();
         self.advance(level, &mut [work], Until::Faces, |name, works| {
             let elapsed = begin.elapsed();
-            stages.push(Stage { name, windows: windows(&works[0]), elapsed });
+            stages.push(Stage { name, windows: windows(works[0]), elapsed });
             begin = Instant::now();
         });
     }

@@ -33,6 +33,11 @@ pub(crate) fn explain(error: &anyhow::Error) -> String {
     }
 }
 
+/// An error of the command line that only shows when files are looked at; exit status 2.
+pub(crate) fn usage(message: &str) -> anyhow::Error {
+    clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{message}\n")).into()
+}
+
 /// Whether the reader of our output went away (`| head`): no failure, and nothing to say.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)

@@ -1,135 +1,227 @@
-//! `facecascade video`: faces in every frame of a video file.
+//! `facecascade video`: faces in every frame of video files.
+
+mod film;
+mod summary;
+mod targets;
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use facecascade::output::video::{VideoWriter, same_file};
-use facecascade::output::{draw, records};
+use facecascade::output::records;
+use facecascade::output::redact::{MARGIN, Redactor, Style};
+use facecascade::output::video::VideoWriter;
+use facecascade::output::writer::Writer;
+use facecascade::pipeline::{self, Settings};
 use facecascade::source::video::{Frames, VideoInfo, probe};
 use facecascade::{Cascade, Error};
-use image::RgbImage;
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
+use self::film::{Film, Marks, Records, painter};
+use self::targets::{Job, Target, Wanted, plan};
 use super::DetectorArgs;
 use crate::cli::{Common, Outcome};
 
-/// Find faces in every frame of a video, and draw them
+/// Frames that may wait for the encoder.
+const WAITING: usize = 4;
+
+/// Find faces in every frame of videos; draw boxes round them, or make them unrecognisable
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   facecascade video clip.mp4
   facecascade video clip.mov -o faces.mp4 --json faces.jsonl
-  facecascade video clip.mp4 --json faces.jsonl      (records only)
+  facecascade video clip.mp4 --json faces.jsonl          (records only)
+  facecascade video clip.mp4 --redact mosaic -o safe.mp4
+  facecascade video holiday/*.mp4 -o done/ --json done/  (many; the folder exists)
 
-Every frame is kept, in order and at its time; sound is kept. Reads all that ffmpeg reads; writes H.264 in .mp4, .mov \
-or .mkv. Ctrl-C ends the files after the current frame, so that they play.")]
+Every frame is kept, in order and at its time; sound and subtitles are kept. Reads all that ffmpeg reads; writes H.264 \
+in .mp4, .mov or .mkv. Ctrl-C ends the files after the frames under way, so that they play.
+
+Faces are followed, in both directions: a box shows from the first frame on in which a face was seen, gaps of up to 5 \
+frames are bridged, and what flashes for a single frame is not shown. --redact covers that too, and two frames \
+before a face was first seen and the frames after it was last seen. What is never found is never covered: look at \
+the result, and lower --threshold or --min-face where a face is missed.")]
 pub(crate) struct VideoArgs {
-    /// The video
-    #[arg(value_name = "IN")]
-    input: PathBuf,
-    /// The video to write [default: IN-faces.mp4 beside IN, or here if that folder is read-only; none if only --json is given]
-    #[arg(short, long, value_name = "OUT.mp4")]
+    /// Videos; one that can't be done is named, and the rest go on
+    #[arg(value_name = "IN", required = true)]
+    inputs: Vec<PathBuf>,
+    /// The video to write, or an existing folder for IN-faces.mp4 [default: IN-faces.mp4 (redacted: IN-redacted.mp4)
+    /// beside IN, or here if that folder is read-only; none if only --json is given]
+    #[arg(short, long, value_name = "OUT.mp4|DIR")]
     output: Option<PathBuf>,
-    /// Write one JSON object a frame
-    #[arg(long, value_name = "OUT.jsonl")]
+    /// Write one JSON object a frame; into an existing folder: IN-faces.jsonl
+    #[arg(long, value_name = "OUT.jsonl|DIR")]
     json: Option<PathBuf>,
+    /// Cover faces, instead of drawing boxes
+    #[arg(long, value_name = "STYLE", conflicts_with = "no_track")]
+    redact: Option<RedactStyle>,
+    /// Cover so much more on each side, in sides of the face
+    #[arg(long, value_name = "SHARE", default_value_t = MARGIN, value_parser = margin, requires = "redact")]
+    redact_margin: f32,
+    /// Draw boxes too
+    #[arg(long, requires = "redact")]
+    boxes: bool,
     /// Side of the smallest face looked for, pixels
     #[arg(long, value_name = "PX", default_value_t = 40.0, value_parser = super::face_side)]
     min_face: f32,
     #[command(flatten)]
     detector: DetectorArgs,
-    /// Boxes frame by frame, without ids. Faces are not followed yet, so this is how it is anyway
+    /// Boxes frame by frame, as they are found, without ids
     #[arg(long)]
     no_track: bool,
 }
 
-/// Where results go: a video, records, or both.
-struct Outputs {
-    video: Option<VideoWriter>,
-    records: Option<(PathBuf, BufWriter<File>)>,
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum RedactStyle {
+    /// A few colours that run into each other
+    Blur,
+    /// A few squares
+    Mosaic,
+    /// Dark ellipses
+    Solid,
 }
 
-/// What was done, and how long each part took for each frame.
-#[derive(Default)]
-struct Tally {
-    frames: u64,
-    faces: u64,
-    decode: Vec<Duration>,
-    detect: Vec<Duration>,
-    draw: Vec<Duration>,
-    encode: Vec<Duration>,
+impl RedactStyle {
+    fn style(self) -> Style {
+        match self {
+            Self::Blur => Style::Blur,
+            Self::Mosaic => Style::Mosaic,
+            Self::Solid => Style::Solid,
+        }
+    }
+}
+
+fn margin(text: &str) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=3.0).contains(&value) { Ok(value) } else { Err("must be between 0 and 3".into()) }
 }
 
 pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
-    let info = probe(&args.input)?;
+    let jobs = plan(
+        &args.inputs,
+        &Wanted {
+            video: args.output.is_some() || args.json.is_none() || args.redact.is_some(),
+            output: args.output.as_deref(),
+            json: args.json.as_deref(),
+            suffix: if args.redact.is_some() { "-redacted" } else { "-faces" },
+        },
+    )?;
     let cascade = args.detector.build(args.min_face)?;
-    let (mut outputs, target) = open(&args, &info, common.threads)?;
-    let mut frames = Frames::open(&args.input, &info, common.threads)?;
-    let stop = stop_on_signal()?;
-    let bar = progress(&info, common.quiet);
-
-    let start = Instant::now();
-    let mut tally = Tally::default();
-    let ended = each_frame(&cascade, &mut frames, &mut outputs, &mut tally, &stop, &bar);
-    let stopped = stop.load(Ordering::Relaxed);
-    // Whatever happened: frames that were read are kept.
-    let finished = finish(outputs, tally.frames, stopped || ended.is_err());
-    let elapsed = start.elapsed();
-    bar.finish_and_clear();
-    let kept = tally.frames > 0 && finished.is_ok();
-    let printed = if kept { summary(&args, target.as_deref(), &info, &tally, elapsed) } else { Ok(()) };
-    ended?;
-    finished?;
-    printed?;
-    if stopped {
-        super::complain(&anyhow::anyhow!("stopped after {} frames; what was written is whole", tally.frames));
+    let settings = Settings {
+        threads: common.threads(),
+        // Followed with a look ahead, which frames on their way can't have.
+        track: false,
+        stop: stop_on_signal()?,
+        // Otherwise a file's: nothing is dropped.
+        ..Settings::default()
+    };
+    let mut failed = 0;
+    for (i, job) in jobs.iter().enumerate() {
+        let name = if jobs.len() > 1 {
+            let name = job.input.file_name().unwrap_or_default().to_string_lossy();
+            format!("{}/{} {name} ", i + 1, jobs.len())
+        } else {
+            String::new()
+        };
+        let done = one(job, &args, &cascade, &settings, common, name);
+        let stopped = settings.stop.load(Ordering::Relaxed);
+        match done {
+            Err(error) if jobs.len() == 1 => return Err(error),
+            Err(error) => {
+                super::complain(&error);
+                failed += 1;
+            }
+            Ok(frames) if stopped => {
+                super::complain(&anyhow::anyhow!("stopped after {frames} frames; what was written is whole"));
+            }
+            Ok(_) => {}
+        }
+        if stopped {
+            return Ok(Outcome::PartlyFailed);
+        }
+    }
+    if failed > 0 {
+        super::complain(&anyhow::anyhow!("{failed} of {} videos could not be done", jobs.len()));
         return Ok(Outcome::PartlyFailed);
     }
     Ok(Outcome::Done)
 }
 
-fn open(args: &VideoArgs, info: &VideoInfo, threads: usize) -> anyhow::Result<(Outputs, Option<PathBuf>)> {
-    if let Some(json) = &args.json {
-        anyhow::ensure!(!same_file(json, &args.input), "{}: would overwrite the video that is read", json.display());
-        anyhow::ensure!(Some(json) != args.output.as_ref(), "{}: is named for video and records", json.display());
-    }
-    let (video, target) = match (&args.output, &args.json) {
-        (None, Some(_)) => (None, None),
-        (Some(target), _) => {
-            (Some(VideoWriter::create(target, Some(&args.input), info, threads)?), Some(target.clone()))
+/// Does one video; how many frames it had.
+fn one(
+    job: &Job,
+    args: &VideoArgs,
+    cascade: &Cascade,
+    settings: &Settings,
+    common: &Common,
+    name: String,
+) -> anyhow::Result<u64> {
+    let info = probe(&job.input)?;
+    let (writer, target) = match &job.video {
+        Some(target) => {
+            let (writer, path) = start_writer(job, target, args, &info, settings.threads)?;
+            (Some(writer), Some(path))
         }
-        (None, None) => {
-            let (writer, target) = beside(&args.input, info, threads)?;
-            (Some(writer), Some(target))
-        }
+        None => (None, None),
     };
-    let mut records = None;
-    if let Some(path) = &args.json {
-        let mut file = BufWriter::new(File::create(path).map_err(Error::io(path))?);
-        writeln!(file, "{}", records::video(&args.input.to_string_lossy(), info)).map_err(Error::io(path))?;
-        records = Some((path.clone(), file));
+    let records = job.json.as_deref().map(|path| start_records(path, &job.input, &info)).transpose()?;
+    let frames = Frames::open(&job.input, &info, common.threads)?;
+    let bar = summary::progress(&info, name, common.quiet);
+
+    let start = Instant::now();
+    let mut film = Film::new(!args.no_track, writer, records, bar.clone());
+    let ended = pipeline::run(Box::new(frames), cascade, settings, &mut film);
+    // Whatever happened: frames that were read are kept.
+    let early = ended.is_err() || settings.stop.load(Ordering::Relaxed);
+    let (tally, finished) = film.finish(early);
+    let elapsed = start.elapsed();
+    bar.finish_and_clear();
+    let printed = if tally.frames > 0 && finished.is_ok() {
+        let to: Vec<String> = target.iter().chain(&job.json).map(|path| path.display().to_string()).collect();
+        summary::print(&job.input.display().to_string(), &to, &info, &tally, elapsed)
+    } else {
+        Ok(())
+    };
+    ended?;
+    finished?;
+    match printed {
+        // Nobody reads the table: no reason not to do the next video.
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(tally.frames),
     }
-    Ok((Outputs { video, records }, target))
 }
 
-/// `IN-faces.mp4` beside IN, or in the current folder where that one can't be written to.
-fn beside(input: &Path, info: &VideoInfo, threads: usize) -> anyhow::Result<(VideoWriter, PathBuf)> {
-    let mut name = input.file_stem().unwrap_or_default().to_owned();
-    name.push("-faces.mp4");
-    let target = input.with_file_name(&name);
-    match VideoWriter::create(&target, Some(input), info, threads) {
-        Err(Error::Io { source, .. })
+fn start_writer(
+    job: &Job,
+    target: &Target,
+    args: &VideoArgs,
+    info: &VideoInfo,
+    threads: usize,
+) -> anyhow::Result<(Writer<Marks>, PathBuf)> {
+    // Reading, searching and drawing need a core as well: with all of them, the encoder only gets in their way.
+    let threads = (threads - 1).max(1);
+    let create = |path: &Path| VideoWriter::create(path, Some(&job.input), info, threads);
+    let (video, path) = match (create(&target.path), &target.otherwise) {
+        (Err(Error::Io { source, .. }), Some(here))
             if matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
         {
-            let target = PathBuf::from(name);
-            Ok((VideoWriter::create(&target, Some(input), info, threads)?, target))
+            (create(here)?, here)
         }
-        other => Ok((other?, target)),
-    }
+        (video, _) => (video?, &target.path),
+    };
+    let redactor = args.redact.map(|style| Redactor::new(style.style(), args.redact_margin));
+    let paint = painter(redactor, args.redact.is_none() || args.boxes);
+    Ok((Writer::start(path, video, WAITING, paint)?, path.clone()))
+}
+
+fn start_records(path: &Path, input: &Path, info: &VideoInfo) -> facecascade::Result<Records> {
+    let file = File::create(path).map_err(Error::io(path))?;
+    let mut records = Records { path: path.to_owned(), file: BufWriter::new(file) };
+    records.line(&records::video(&input.to_string_lossy(), info))?;
+    Ok(records)
 }
 
 /// A flag that Ctrl-C sets; a second Ctrl-C ends the program at once.
@@ -142,113 +234,4 @@ pub(super) fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
         }
     })?;
     Ok(stop)
-}
-
-fn each_frame(
-    cascade: &Cascade,
-    frames: &mut Frames,
-    outputs: &mut Outputs,
-    tally: &mut Tally,
-    stop: &AtomicBool,
-    bar: &ProgressBar,
-) -> facecascade::Result<()> {
-    let mut frame = RgbImage::new(0, 0);
-    while !stop.load(Ordering::Relaxed) {
-        let started = Instant::now();
-        let Some(seconds) = frames.next_into(&mut frame)? else { break };
-        let decoded = Instant::now();
-        let faces = cascade.detect(&frame)?;
-        let detected = Instant::now();
-        tally.decode.push(decoded - started);
-        tally.detect.push(detected - decoded);
-        if let Some((path, file)) = &mut outputs.records {
-            writeln!(file, "{}", records::frame(tally.frames, seconds, &faces)).map_err(Error::io(&*path))?;
-        }
-        if let Some(video) = &mut outputs.video {
-            let start = Instant::now();
-            draw::faces(&mut frame, &faces);
-            let drawn = Instant::now();
-            video.write(&frame, seconds)?;
-            tally.draw.push(drawn - start);
-            tally.encode.push(drawn.elapsed());
-        }
-        tally.frames += 1;
-        tally.faces += faces.len() as u64;
-        bar.inc(1);
-    }
-    Ok(())
-}
-
-fn finish(outputs: Outputs, frames: u64, early: bool) -> facecascade::Result<()> {
-    let video = match outputs.video {
-        // Dropped, it leaves no file: a video without a frame does not play.
-        None => Ok(()),
-        Some(_) if frames == 0 => Ok(()),
-        Some(video) if early => video.finish_early(),
-        Some(video) => video.finish(),
-    };
-    if let Some((path, mut file)) = outputs.records {
-        file.flush().map_err(Error::io(path))?;
-    }
-    video
-}
-
-fn progress(info: &VideoInfo, quiet: bool) -> ProgressBar {
-    if quiet {
-        return ProgressBar::hidden();
-    }
-    let fps = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-        let _ = write!(out, "{:.1}", state.per_sec());
-    };
-    let (bar, template) = match info.frames {
-        Some(frames) => (ProgressBar::new(frames), "{bar:30} {pos}/{len} frames, {fps} a second, {eta} left"),
-        None => (ProgressBar::new_spinner(), "{spinner} {pos} frames, {fps} a second"),
-    };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.with_style(style.with_key("fps", fps))
-}
-
-fn summary(
-    args: &VideoArgs,
-    target: Option<&Path>,
-    info: &VideoInfo,
-    tally: &Tally,
-    elapsed: Duration,
-) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let names: Vec<String> =
-        target.into_iter().chain(args.json.as_deref()).map(|path| path.display().to_string()).collect();
-    let (width, height, rate) = (info.width, info.height, info.rate.per_second());
-    writeln!(out, "{} ({width}×{height}, {rate:.4} fps) -> {}", args.input.display(), names.join(", "))?;
-    let seconds = elapsed.as_secs_f64();
-    let speed = tally.frames as f64 / seconds;
-    writeln!(out, "{} frames, {} faces, {seconds:.2} s, {speed:.1} frames/s", tally.frames, tally.faces)?;
-    writeln!(out, "ms a frame       p50       p95       p99       max")?;
-    let rows = [("decode", &tally.decode), ("detect", &tally.detect), ("draw", &tally.draw), ("encode", &tally.encode)];
-    for (name, times) in rows.into_iter().filter(|(_, times)| !times.is_empty()) {
-        let mut times = times.clone();
-        times.sort();
-        let at = |share: f64| percentile(&times, share).as_secs_f64() * 1000.0;
-        writeln!(out, "{name:<10} {:>9.2} {:>9.2} {:>9.2} {:>9.2}", at(0.5), at(0.95), at(0.99), at(1.0))?;
-    }
-    Ok(())
-}
-
-/// The smallest of the sorted `times` that at least `share` of them do not exceed.
-fn percentile(times: &[Duration], share: f64) -> Duration {
-    let rank = (times.len() as f64 * share).ceil() as usize;
-    times[rank.clamp(1, times.len()) - 1]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_times_that_were_measured() {
-        let times: Vec<Duration> = (1..=200).map(Duration::from_millis).collect();
-        let at = |share| percentile(&times, share).as_millis();
-        assert_eq!([at(0.5), at(0.95), at(0.99), at(1.0)], [100, 190, 198, 200]);
-        assert_eq!(percentile(&times[..1], 0.5).as_millis(), 1);
-    }
 }

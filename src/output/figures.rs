@@ -3,19 +3,18 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-
+use super::times::{Times, ms};
 use crate::pipeline::{Outcome, STAGES, Stage, StageTime};
 
 /// How far back figures look.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Collects figures, frame by frame; takes the same memory however long the run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Figures {
     recent: VecDeque<Shown>,
-    /// Ages of all frames, microseconds.
-    ages: Histogram<u32>,
+    /// Ages of all frames.
+    ages: Times,
     frames: u64,
     dropped: u64,
     faces: usize,
@@ -52,14 +51,6 @@ pub struct Snapshot {
     pub stages: [StageTime; STAGES],
 }
 
-impl Default for Figures {
-    fn default() -> Self {
-        // Up to an hour, to a thousandth: bounds that the crate accepts, which a test runs.
-        let ages = Histogram::new_with_bounds(1, 3_600_000_000, 3).unwrap_or_else(|_| unreachable!("bounds are fine"));
-        Self { recent: VecDeque::new(), ages, frames: 0, dropped: 0, faces: 0, searched: false }
-    }
-}
-
 impl Figures {
     /// Notes a frame that was shown at `at` after `output` of work.
     pub fn shown(&mut self, outcome: &Outcome, at: Instant, output: Duration) {
@@ -70,7 +61,7 @@ impl Figures {
             self.recent.pop_front();
         }
         self.recent.push_back(Shown { at, age, stages });
-        self.ages.saturating_record(age.as_micros().min(u128::from(u64::MAX)) as u64);
+        self.ages.note(age);
         self.frames += 1;
         self.dropped = outcome.dropped;
         self.faces = outcome.tracked.iter().filter(|t| t.shown).count();
@@ -87,16 +78,16 @@ impl Figures {
         if self.frames == 0 {
             return String::new();
         }
-        let at = |percent: f64| self.ages.value_at_percentile(percent) as f64 / 1000.0;
+        let at = |share: f64| self.ages.ms(share);
         format!(
             "{} frames, {} dropped, {seconds:.1} s, {:.1} fps; age p50 {:.1}, p95 {:.1}, p99 {:.1}, max {:.1} ms",
             self.frames,
             self.dropped,
             self.frames as f64 / seconds.max(1e-9),
-            at(50.0),
-            at(95.0),
-            at(99.0),
-            at(100.0)
+            at(0.5),
+            at(0.95),
+            at(0.99),
+            at(1.0)
         )
     }
 
@@ -126,11 +117,6 @@ impl Figures {
             stages: std::array::from_fn(|i| StageTime { work: mean(|t| t.work, i), wait: mean(|t| t.wait, i) }),
         }
     }
-}
-
-/// Milliseconds.
-pub fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 impl Snapshot {

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use serde::{Serialize, Serializer};
 
-use super::figures::ms;
 use super::machine::Usage;
+pub use super::times::Percentiles;
+use super::times::{Times, ms, rounded};
 use crate::pipeline::{Outcome, STAGES, Stage, StageTime};
 
 /// How often memory, threads and files are noted.
@@ -28,8 +28,8 @@ pub struct Meter {
     now: Option<Moment>,
     /// Drops up to the last frame.
     dropped: u64,
-    latency: Spread,
-    stages: [(Spread, Spread); STAGES],
+    latency: Times,
+    stages: [(Times, Times); STAGES],
     shown: Vec<Shown>,
     searched: u64,
     /// Every minute, from the first frame that counts.
@@ -66,7 +66,7 @@ impl Meter {
             start: None,
             now: None,
             dropped: 0,
-            latency: Spread::default(),
+            latency: Times::default(),
             stages: std::array::from_fn(|_| Default::default()),
             shown: Vec::new(),
             searched: 0,
@@ -101,10 +101,10 @@ impl Meter {
     /// The frame was shown: `latency` after its capture.
     pub fn presented(&mut self, stages: &[StageTime; STAGES], latency: Duration) {
         let Some(now) = self.now.take() else { return };
-        self.latency.add(latency);
+        self.latency.note(latency);
         for (sums, time) in self.stages.iter_mut().zip(stages) {
-            sums.0.add(time.work);
-            sums.1.add(time.wait);
+            sums.0.note(time.work);
+            sums.1.note(time.wait);
         }
         self.searched += u64::from(now.searched);
         self.shown.push(Shown {
@@ -180,59 +180,6 @@ impl Meter {
             fds: list(|u| u.files),
         })
     }
-}
-
-/// Times and how they are spread.
-#[derive(Debug)]
-struct Spread {
-    /// Nanoseconds.
-    histogram: Histogram<u32>,
-    sum: Duration,
-    max: Duration,
-}
-
-impl Default for Spread {
-    fn default() -> Self {
-        // Up to an hour, to a thousandth: bounds that the crate accepts, which a test runs.
-        let bounds = Histogram::new_with_bounds(1, 3_600_000_000_000, 3);
-        let histogram = bounds.unwrap_or_else(|_| unreachable!("bounds are fine"));
-        Self { histogram, sum: Duration::ZERO, max: Duration::ZERO }
-    }
-}
-
-impl Spread {
-    fn add(&mut self, time: Duration) {
-        self.histogram.saturating_record(time.as_nanos().min(u128::from(u64::MAX)) as u64);
-        self.sum += time;
-        self.max = self.max.max(time);
-    }
-
-    fn percentiles(&self) -> Percentiles {
-        let max = ms(self.max);
-        let at = |percent: f64| rounded((self.histogram.value_at_percentile(percent) as f64 / 1e6).min(max));
-        let mean = ms(self.sum) / (self.histogram.len().max(1) as f64);
-        Percentiles { p50: at(50.0), p95: at(95.0), p99: at(99.0), max: rounded(max), mean: rounded(mean) }
-    }
-}
-
-/// To three decimals.
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
-}
-
-/// How times are spread, milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Percentiles {
-    /// Half of them are not above.
-    pub p50: f64,
-    /// 95 of 100 are not above.
-    pub p95: f64,
-    /// 99 of 100 are not above.
-    pub p99: f64,
-    /// The largest.
-    pub max: f64,
-    /// The mean.
-    pub mean: f64,
 }
 
 /// What one stage took.

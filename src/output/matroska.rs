@@ -1,4 +1,4 @@
-//! A stream of raw RGB frames with their times, as ffmpeg reads it from a pipe: Matroska (RFC 9559) is the simplest
+//! A stream of raw frames with their times, as ffmpeg reads it from a pipe: Matroska (RFC 9559) is the simplest
 //! container that carries times, and raw video alone has none.
 
 use std::io::{self, Write};
@@ -41,13 +41,15 @@ pub(super) fn header(width: u32, height: u32) -> Vec<u8> {
     let video = [
         unsigned(&[0xB0], width.into()),
         unsigned(&[0xBA], height.into()),
-        // ffmpeg's four-letter code of RGB with 24 bits.
-        element(&[0x2E, 0xB5, 0x24], b"RGB\x18"),
+        // Brightness, then colours at half the size.
+        element(&[0x2E, 0xB5, 0x24], b"I420"),
     ];
     let track = [
         unsigned(&[0xD7], 1),
         unsigned(&[0x73, 0xC5], 1),
         unsigned(&[0x83], 1),
+        // Without this it would be English.
+        element(&[0x22, 0xB5, 0x9C], b"und"),
         element(&[0x86], b"V_UNCOMPRESSED"),
         element(&[0xE0], &video.concat()),
     ];

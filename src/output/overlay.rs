@@ -6,7 +6,8 @@ use std::time::Duration;
 use image::{Rgb, RgbImage, imageops};
 
 use super::draw;
-use super::figures::{Snapshot, ms};
+use super::figures::Snapshot;
+use super::times::ms;
 use crate::cascade;
 use crate::geometry::Rect;
 use crate::pipeline::Stage;

@@ -1,13 +1,12 @@
 //! Records a live run into a video file: a thread writes, so that neither disk nor encoder ever delays what is shown.
 
-use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
+use std::path::Path;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use image::{RgbImage, imageops};
 
 use super::video::VideoWriter;
-use crate::error::{Error, Result};
+use super::writer::Writer;
+use crate::error::Result;
 use crate::source::video::{Rate, VideoInfo};
 
 /// Frames that may wait for the encoder; those that find no place are left out.
@@ -16,11 +15,7 @@ const WAITING: usize = 8;
 /// A recording under way. Frames keep the times at which they were taken.
 #[derive(Debug)]
 pub struct Recorder {
-    target: PathBuf,
-    frames: Option<Sender<(RgbImage, f64)>>,
-    /// Buffers that were written and can be used again.
-    used: Receiver<RgbImage>,
-    writer: Option<JoinHandle<Result<u64>>>,
+    writer: Option<Writer<()>>,
     last: Option<f64>,
     left_out: u64,
 }
@@ -43,35 +38,17 @@ impl Recorder {
             subtitles: Vec::new(),
             pixel_shape: None,
             colour: [None, None, None],
+            full_range: false,
         };
-        let mut video = VideoWriter::create(target, None, &info, 0)?;
-        let (frames, receive) = bounded::<(RgbImage, f64)>(WAITING);
-        let (give_back, used) = bounded(WAITING + 1);
-        let write = move || {
-            let mut count = 0;
-            for (frame, seconds) in receive {
-                if frame.dimensions() == size {
-                    video.write(&frame, seconds)?;
-                } else {
-                    // A video has one size; a camera may change its own.
-                    let frame = imageops::resize(&frame, size.0, size.1, imageops::FilterType::Triangle);
-                    video.write(&frame, seconds)?;
-                }
-                count += 1;
-                let _ = give_back.try_send(frame);
+        let video = VideoWriter::create(target, None, &info, 0)?;
+        let fit = move |frame: &mut RgbImage, ()| {
+            // A video has one size; a camera may change its own.
+            if frame.dimensions() != size {
+                *frame = imageops::resize(frame, size.0, size.1, imageops::FilterType::Triangle);
             }
-            // A video without a frame does not play; dropped, it leaves nothing.
-            if count > 0 {
-                video.finish()?;
-            }
-            Ok(count)
         };
-        let writer = std::thread::Builder::new()
-            .name("recorder".into())
-            .spawn(write)
-            .map_err(|e| Error::Process(format!("{}: the recorder can't be started: {e}", target.display())))?;
-        let target = target.to_owned();
-        Ok(Self { target, frames: Some(frames), used, writer: Some(writer), last: None, left_out: 0 })
+        let writer = Some(Writer::start(target, video, WAITING, fit)?);
+        Ok(Self { writer, last: None, left_out: 0 })
     }
 
     /// Records a frame taken at `seconds`, with what `draw` adds to it.
@@ -83,22 +60,16 @@ impl Recorder {
         if self.last.is_some_and(|last| seconds <= last) {
             return Ok(());
         }
-        let Some(frames) = &self.frames else { return Ok(()) };
-        if frames.is_full() {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        if writer.is_full() {
             self.left_out += 1;
             return Ok(());
         }
-        let mut copy = self.used.try_recv().unwrap_or_default();
+        let mut copy = writer.buffer();
         copy.clone_from(frame);
         draw(&mut copy);
-        match frames.try_send((copy, seconds)) {
-            Ok(()) => self.last = Some(seconds),
-            Err(TrySendError::Full(_)) => self.left_out += 1,
-            Err(TrySendError::Disconnected(_)) => {
-                self.end()?;
-            }
-        }
-        Ok(())
+        self.last = Some(seconds);
+        writer.send(copy, seconds, ())
     }
 
     /// Frames that the encoder had no time for.
@@ -115,10 +86,7 @@ impl Recorder {
     }
 
     fn end(&mut self) -> Result<u64> {
-        self.frames = None;
-        let Some(writer) = self.writer.take() else { return Ok(0) };
-        let gone = || Error::Process(format!("{}: the recorder gave up", self.target.display()));
-        writer.join().unwrap_or_else(|_| Err(gone()))
+        self.writer.take().map_or(Ok(0), |writer| Ok(writer.finish(false)?.0))
     }
 }
 

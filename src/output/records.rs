@@ -4,9 +4,12 @@ use serde::Serialize;
 
 use crate::geometry::Face;
 use crate::source::video::VideoInfo;
+use crate::track::Tracked;
 
 #[derive(Serialize)]
 struct FaceRecord {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
     x: f64,
     y: f64,
     w: f64,
@@ -52,18 +55,22 @@ fn round(value: f64, decimals: i32) -> f64 {
     (value * scale).round() / scale
 }
 
-fn faces(list: &[Face]) -> Vec<FaceRecord> {
+fn record(id: Option<u64>, f: &Face) -> FaceRecord {
     let pixels = |v: f32| round(v.into(), 2);
     let share = |v: f32| round(v.into(), 4);
-    let record = |f: &Face| FaceRecord {
+    FaceRecord {
+        id,
         x: pixels(f.rect.x),
         y: pixels(f.rect.y),
         w: pixels(f.rect.w),
         h: pixels(f.rect.h),
         score: share(f.score),
         smile: f.smile.map(share),
-    };
-    list.iter().map(record).collect()
+    }
+}
+
+fn faces(list: &[Face]) -> Vec<FaceRecord> {
+    list.iter().map(|f| record(None, f)).collect()
 }
 
 fn line(record: &impl Serialize) -> String {
@@ -92,10 +99,19 @@ pub fn frame(number: u64, t: f64, found: &[Face]) -> String {
     line(&FrameRecord { frame: number, t: round(t, 6), faces: faces(found) })
 }
 
+/// A frame's line with the faces that are shown and their ids, best first.
+pub fn tracked(number: u64, t: f64, followed: &[Tracked]) -> String {
+    let mut shown: Vec<&Tracked> = followed.iter().filter(|tracked| tracked.shown).collect();
+    shown.sort_by(|a, b| b.face.score.total_cmp(&a.face.score));
+    let faces = shown.into_iter().map(|tracked| record(Some(tracked.id), &tracked.face)).collect();
+    line(&FrameRecord { frame: number, t: round(t, 6), faces })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::geometry::Rect;
+    use crate::track::Basis;
 
     #[test]
     fn lines_are_as_the_contract_says() {
@@ -110,5 +126,14 @@ mod tests {
         );
         assert_eq!(unreadable("a\"b", "no"), r#"{"image":"a\"b","error":"no"}"#);
         assert_eq!(frame(3, 0.1, &[]), r#"{"frame":3,"t":0.1,"faces":[]}"#);
+        let of = |id, score, shown| Tracked { id, face: Face { score, ..face }, basis: Basis::Between, shown };
+        assert_eq!(
+            tracked(3, 0.1, &[of(4, 0.5, true), of(6, 0.8, false), of(7, 0.9, true)]),
+            concat!(
+                r#"{"frame":3,"t":0.1,"faces":["#,
+                r#"{"id":7,"x":-1.0,"y":30.46,"w":48.2,"h":48.0,"score":0.9},"#,
+                r#"{"id":4,"x":-1.0,"y":30.46,"w":48.2,"h":48.0,"score":0.5}]}"#
+            )
+        );
     }
 }

@@ -8,8 +8,9 @@ use std::process::{ChildStdin, Command, Stdio};
 use image::RgbImage;
 
 use super::matroska;
+use super::planes::{Planes, even};
 use crate::error::{Error, Result};
-use crate::source::process::{Process, command, every_frame_option, file_argument};
+use crate::source::process::{Process, command, every_frame_option, file_argument, widen};
 use crate::source::video::{VideoInfo, probe};
 
 /// Writes one video file: under a temporary name beside it, renamed when whole. Dropped unfinished, it leaves nothing.
@@ -21,8 +22,7 @@ pub struct VideoWriter {
     partial: PathBuf,
     container: Container,
     info: VideoInfo,
-    /// A frame with even sides, where the video's own are odd.
-    padded: Vec<u8>,
+    planes: Planes,
     first_time: Option<f64>,
     last_time: f64,
     count: u64,
@@ -100,6 +100,9 @@ impl VideoWriter {
             return Err(Error::Setting(format!("{}: would overwrite the video that is read", target.display())));
         }
         let container = Container::of(target)?;
+        let mut info = info.clone();
+        // A start is no whole number of frames, so it needs times that are finer: those of variable rates.
+        info.variable |= info.start > 0.0;
         let mut partial = target.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
@@ -108,15 +111,15 @@ impl VideoWriter {
 
         let mut command = command("ffmpeg", "error");
         command.args(["-nostdin", "-nostats", "-y"]);
-        input_arguments(&mut command, info);
+        input_arguments(&mut command, &info);
         if let Some(source) = source {
             command.arg("-i").arg(file_argument(source));
             command.args(["-map_metadata", "1", "-map_chapters", "1"]);
         }
         command.args(["-map", "0:v:0"]);
-        picture_arguments(&mut command, info)?;
+        picture_arguments(&mut command, &info)?;
         command.args(["-threads", &threads.to_string()]);
-        sound_arguments(&mut command, info, container);
+        sound_arguments(&mut command, &info, container);
         if container != Container::Matroska {
             command.args(["-movflags", "+faststart"]);
         }
@@ -124,9 +127,9 @@ impl VideoWriter {
         command.stdin(Stdio::piped());
         let started = Process::start("ffmpeg", &mut command, |_| false);
         let mut process = started.inspect_err(|_| drop(std::fs::remove_file(&partial)))?;
-        let pipe = process.child.stdin.take();
-        let (target, info) = (target.to_owned(), info.clone());
-        let (padded, last_time) = (Vec::new(), info.start);
+        let pipe = process.child.stdin.take().inspect(widen);
+        let target = target.to_owned();
+        let (planes, last_time) = (Planes::new(info.colour[0].as_deref()), info.start);
         Ok(Self {
             process,
             pipe,
@@ -134,7 +137,7 @@ impl VideoWriter {
             partial,
             container,
             info,
-            padded,
+            planes,
             first_time: None,
             last_time,
             count: 0,
@@ -159,24 +162,27 @@ impl VideoWriter {
         Ok(())
     }
 
-    fn send(&mut self, frame: &RgbImage, seconds: f64) -> std::io::Result<()> {
-        let Some(pipe) = self.pipe.as_mut() else { return Err(std::io::ErrorKind::BrokenPipe.into()) };
-        let (width, height) = frame.dimensions();
-        let even = (even(width), even(height));
-        let bytes: &[u8] = if even == (width, height) {
-            frame
-        } else {
-            pad(frame, &mut self.padded);
-            &self.padded
-        };
-        if self.info.variable {
-            if self.first_time.is_none() {
-                pipe.write_all(&matroska::header(even.0, even.1))?;
+    fn send(&mut self, frame: &RgbImage, seconds: f64) -> Result<()> {
+        let size = (even(frame.width()), even(frame.height()));
+        let bytes = self.planes.of(frame)?;
+        let write = |pipe: &mut ChildStdin| {
+            if self.info.variable {
+                if self.first_time.is_none() {
+                    pipe.write_all(&matroska::header(size.0, size.1))?;
+                }
+                matroska::before_frame(pipe, seconds - self.first_time.unwrap_or(seconds), bytes.len())?;
             }
-            matroska::before_frame(pipe, seconds - self.first_time.unwrap_or(seconds), bytes.len())?;
-        }
+            pipe.write_all(bytes)
+        };
+        let closed = || Err(std::io::ErrorKind::BrokenPipe.into());
+        self.pipe.as_mut().map_or_else(closed, write).map_err(Error::io(&self.target))?;
         self.first_time.get_or_insert(seconds);
-        pipe.write_all(bytes)
+        Ok(())
+    }
+
+    /// Frames written so far.
+    pub fn count(&self) -> u64 {
+        self.count
     }
 
     /// Ends the file and gives it its name.
@@ -260,24 +266,17 @@ fn input_arguments(command: &mut Command, info: &VideoInfo) {
     } else {
         let size = format!("{}x{}", even(info.width), even(info.height));
         let rate = format!("{}/{}", info.rate.frames, info.rate.seconds);
-        command.args(["-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", &size, "-framerate", &rate]);
+        command.args(["-f", "rawvideo", "-pixel_format", "yuv420p", "-video_size", &size, "-framerate", &rate]);
     }
     command.args(["-i", "pipe:0"]);
 }
 
 fn picture_arguments(command: &mut Command, info: &VideoInfo) -> Result<()> {
-    // Back through the matrix that the frames came from, and said so in the file; else colours shift.
+    // Frames went back through the matrix that they came from; the file says so, else colours shift.
     let [matrix, primaries, transfer] = &info.colour;
-    let known = matrix.as_deref().and_then(|m| match m {
-        "bt709" | "smpte170m" | "smpte240m" | "fcc" => Some(m),
-        "bt470bg" => Some("bt470"),
-        "bt2020nc" => Some("bt2020"),
-        _ => None,
-    });
-    let mut filters = match known {
-        Some(matrix) => format!("scale=out_color_matrix={matrix}:out_range=tv,format=yuv420p"),
-        None => "format=yuv420p".to_owned(),
-    };
+    let names = ["bt709", "smpte170m", "bt470bg", "smpte240m", "fcc", "bt2020nc"];
+    let known = matrix.as_deref().filter(|m| names.contains(m));
+    let mut filters = format!("setparams=range=tv{}", known.map_or(String::new(), |m| format!(":colorspace={m}")));
     if let Some((w, h)) = info.pixel_shape {
         filters.push_str(&format!(",setsar={w}/{h}"));
     }
@@ -314,41 +313,9 @@ fn sound_arguments(command: &mut Command, info: &VideoInfo, container: Container
     }
 }
 
-/// H.264 halves its colours, so sides must be even.
-fn even(side: u32) -> u32 {
-    side.next_multiple_of(2)
-}
-
-/// Repeats the last column and row where a side is odd.
-fn pad(frame: &RgbImage, out: &mut Vec<u8>) {
-    out.clear();
-    let (width, height) = frame.dimensions();
-    let row = |y: u32, out: &mut Vec<u8>| {
-        let start = y as usize * width as usize * 3;
-        let row = &frame.as_raw()[start..start + width as usize * 3];
-        out.extend_from_slice(row);
-        if width % 2 == 1 {
-            out.extend_from_slice(&row[row.len() - 3..]);
-        }
-    };
-    (0..height).for_each(|y| row(y, out));
-    if height % 2 == 1 {
-        row(height - 1, out);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn odd_sides_repeat_their_last_pixels() {
-        let frame = RgbImage::from_fn(3, 1, |x, _| image::Rgb([x as u8; 3]));
-        let mut out = vec![9];
-        pad(&frame, &mut out);
-        let row = [0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 2];
-        assert_eq!(out, [row, row].concat());
-    }
 
     #[test]
     fn sound_is_kept_where_the_container_takes_it() {

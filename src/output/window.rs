@@ -140,11 +140,9 @@ mod x11 {
         // Without the library no window opens either, which says so.
         let Ok(xlib) = Xlib::open() else { return };
         *RESCUE.lock().unwrap_or_else(PoisonError::into_inner) = Some(rescue);
-        // SAFETY: the function is Xlib's, of this signature; the handler lives as long as the program, and the library is
-        // not unloaded, since minifb keeps it open while there is a window, and without a window nothing is lost.
+        // SAFETY: the function is Xlib's, of this signature; the handler lives as long as the program, and x11-dl never
+        // unloads the library.
         unsafe { (xlib.XSetIOErrorHandler)(Some(lost)) };
-        // Dropping it would close the library that now knows our handler.
-        std::mem::forget(xlib);
     }
 
     /// May not unwind into C.

@@ -249,7 +249,7 @@ fn threads_of_different_speed_keep_the_order_and_times_add_up() {
     }
     let step = |stage: Stage| -> Step<'static> {
         Box::new(move |jobs: &mut [Box<Job>]| {
-            let slow = stage == Stage::Level1 && jobs[0].outcome.frame.number % 3 == 0;
+            let slow = stage == Stage::Level1 && jobs[0].outcome.frame.number.is_multiple_of(3);
             std::thread::sleep(Duration::from_millis(if slow { 5 } else { 0 }));
             Ok(())
         })

@@ -12,6 +12,7 @@ use crate::error::Result;
 #[cfg(feature = "camera")]
 pub mod camera;
 pub mod picture;
+pub(crate) mod planes;
 pub mod playback;
 pub(crate) mod process;
 pub mod synthetic;

@@ -129,6 +129,19 @@ pub(crate) fn command(program: &str, log_level: &str) -> Command {
     command
 }
 
+/// Makes a pipe that frames go through as large as may be. With the 64 KiB that it has, reader and writer wake each other dozens of
+/// times for one frame. Where that can't be, it stays as it is.
+#[cfg(target_os = "linux")]
+pub(crate) fn widen(pipe: &impl std::os::fd::AsRawFd) {
+    // What everyone may have; more is for the administrator.
+    const SIZE: libc::c_int = 1 << 20;
+    // SAFETY: this request takes a number and no memory of ours, and the descriptor is open while `pipe` is borrowed.
+    unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, SIZE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn widen<T>(_: &T) {}
+
 /// What `program` prints with `arguments`.
 pub(crate) fn output(program: &'static str, arguments: &[&OsStr]) -> Result<(Vec<u8>, Ended)> {
     let mut command = command(program, "error");

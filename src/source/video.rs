@@ -13,7 +13,8 @@ use std::time::Duration;
 use image::RgbImage;
 use serde::Deserialize;
 
-use super::process::{Process, command, every_frame_option, file_argument, output};
+use super::planes;
+use super::process::{Process, command, every_frame_option, file_argument, output, widen};
 use crate::error::{Error, Result};
 
 /// Frames a second, as a fraction: 30000/1001 is not 29.97.
@@ -64,6 +65,8 @@ pub struct VideoInfo {
     pub pixel_shape: Option<(u32, u32)>,
     /// Colour matrix, primaries and transfer as ffmpeg names them, where the file says.
     pub colour: [Option<String>; 3],
+    /// Whether brightness reaches over 0 to 255, as in pictures, and not over 16 to 235.
+    pub full_range: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -94,6 +97,8 @@ struct Stream {
     duration: Option<String>,
     start_time: Option<String>,
     sample_aspect_ratio: Option<String>,
+    pix_fmt: String,
+    color_range: Option<String>,
     color_space: Option<String>,
     color_primaries: Option<String>,
     color_transfer: Option<String>,
@@ -197,6 +202,7 @@ fn describe(video: &Stream, probed: &Probed) -> VideoInfo {
         subtitles: codecs("subtitle"),
         pixel_shape: shape,
         colour: [&video.color_space, &video.color_primaries, &video.color_transfer].map(Clone::clone),
+        full_range: video.pix_fmt.starts_with("yuvj") || video.color_range.as_deref() == Some("pc"),
     }
 }
 
@@ -206,6 +212,8 @@ pub struct Frames {
     path: PathBuf,
     info: VideoInfo,
     process: Process,
+    /// A frame as it comes.
+    bytes: Vec<u8>,
     /// Times of frames whose rate varies, as ffmpeg names them on stderr.
     times: Receiver<f64>,
     count: u64,
@@ -223,9 +231,10 @@ impl Frames {
         let mut command = command("ffmpeg", level);
         command.args(["-nostdin", "-nostats", "-threads", &threads.to_string(), "-i"]).arg(file_argument(path));
         // The scale filter does nothing unless frames change their size midway.
-        let filters = format!("{show}scale={}:{}", info.width, info.height);
+        let range = if info.full_range { ":out_range=tv" } else { "" };
+        let filters = format!("{show}scale={}:{}{range}", info.width, info.height);
         command.args(["-map", "0:V:0", "-vf", &filters, every_frame_option()?, "passthrough"]);
-        command.args(["-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]).stdout(Stdio::piped());
+        command.args(["-f", "rawvideo", "-pix_fmt", "yuv420p", "pipe:1"]).stdout(Stdio::piped());
 
         let (send, times) = channel();
         let variable = info.variable;
@@ -239,7 +248,8 @@ impl Frames {
             }
             !line.contains("[error]") && !line.contains("[fatal]")
         })?;
-        Ok(Self { path: path.into(), info: info.clone(), process, times, count: 0, last_time: 0.0 })
+        process.child.stdout.iter().for_each(widen);
+        Ok(Self { path: path.into(), info: info.clone(), process, bytes: Vec::new(), times, count: 0, last_time: 0.0 })
     }
 
     /// The file.
@@ -263,7 +273,8 @@ impl Frames {
             *frame = RgbImage::new(width, height);
         }
         let Some(stdout) = self.process.child.stdout.as_mut() else { return Ok(None) };
-        let buffer: &mut [u8] = frame;
+        self.bytes.resize(planes::size((width, height)), 0);
+        let buffer = &mut self.bytes[..];
         let mut filled = 0;
         while filled < buffer.len() {
             match stdout.read(&mut buffer[filled..]) {
@@ -276,6 +287,7 @@ impl Frames {
         if filled < buffer.len() {
             return self.end(filled > 0).map(|()| None);
         }
+        planes::to_rgb(&self.bytes, planes::matrix(self.info.colour[0].as_deref()), frame)?;
         let time = self.time();
         self.count += 1;
         self.last_time = time;

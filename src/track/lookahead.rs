@@ -27,11 +27,11 @@ impl Lookahead {
             self.tell(tracked);
         }
         self.held.push_back(now);
-        if self.held.len() > AHEAD { self.next() } else { None }
+        if self.held.len() > AHEAD { self.flush() } else { None }
     }
 
     /// After the last frame: what is followed in the frames held back, oldest first, one a call.
-    pub fn next(&mut self) -> Option<Vec<Tracked>> {
+    pub fn flush(&mut self) -> Option<Vec<Tracked>> {
         let mut oldest = self.held.pop_front()?;
         for tracked in &mut oldest {
             tracked.shown &= tracked.basis != Basis::Guess;
@@ -91,7 +91,7 @@ mod tests {
             all.extend(ahead.push(&faces, i as f64 / 30.0));
             assert_eq!(all.len(), (i + 1).saturating_sub(AHEAD), "frames are held back by no more than needed");
         }
-        all.extend(std::iter::from_fn(|| ahead.next()));
+        all.extend(std::iter::from_fn(|| ahead.flush()));
         all
     }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use facecascade::output::figures::ms;
+use facecascade::output::times::ms;
 use facecascade::pipeline::{self, Outcome, Policy, Settings, search};
 use facecascade::source::Source;
 use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};

@@ -1,0 +1,69 @@
+//! What is said of a video: a progress bar while it runs, a table of times at its end.
+
+use std::io::Write;
+use std::time::Duration;
+
+use facecascade::output::times::Times;
+use facecascade::pipeline::Stage;
+use facecascade::source::video::VideoInfo;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+use super::film::Tally;
+
+/// `name`: which video of how many.
+pub(super) fn progress(info: &VideoInfo, name: String, quiet: bool) -> ProgressBar {
+    if quiet {
+        return ProgressBar::hidden();
+    }
+    let fps = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let _ = write!(out, "{:.1}", state.per_sec());
+    };
+    let (bar, template) = match info.frames {
+        Some(frames) => (ProgressBar::new(frames), "{prefix}{bar:30} {pos}/{len} frames, {fps} a second, {eta} left"),
+        None => (ProgressBar::new_spinner(), "{prefix}{spinner} {pos} frames, {fps} a second"),
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.with_style(style.with_key("fps", fps)).with_prefix(name)
+}
+
+/// `from`, `to`: what was read and what was written.
+pub(super) fn print(
+    from: &str,
+    to: &[String],
+    info: &VideoInfo,
+    tally: &Tally,
+    elapsed: Duration,
+) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let (width, height, rate) = (info.width, info.height, info.rate.per_second());
+    writeln!(out, "{from} ({width}×{height}, {rate:.4} fps) -> {}", to.join(", "))?;
+    let seconds = elapsed.as_secs_f64();
+    let speed = tally.frames as f64 / seconds.max(1e-9);
+    let faces = match &tally.ids {
+        Some(ids) => format!("{} boxes round {}", tally.boxes, count(ids.len() as u64, "face")),
+        None => format!("{} boxes", tally.boxes),
+    };
+    writeln!(out, "{}, {faces}, {seconds:.2} s, {speed:.1} frames/s", count(tally.frames, "frame"))?;
+    writeln!(out, "ms a frame       p50       p95       p99       max")?;
+    let of = |stage: Stage| &tally.stages[stage as usize];
+    let rows: [(&str, &Times); 9] = [
+        ("decode", of(Stage::Capture)),
+        ("pyramid", of(Stage::Pyramid)),
+        ("level1", of(Stage::Level1)),
+        ("level2", of(Stage::Level2)),
+        ("level3", of(Stage::Level3)),
+        ("detect", &tally.search),
+        ("track", &tally.track),
+        ("draw", &tally.write.draw),
+        ("encode", &tally.write.encode),
+    ];
+    for (name, times) in rows.into_iter().filter(|(_, times)| !times.is_empty()) {
+        let [a, b, c, d] = [0.5, 0.95, 0.99, 1.0].map(|share| times.ms(share));
+        writeln!(out, "{name:<10} {a:>9.2} {b:>9.2} {c:>9.2} {d:>9.2}")?;
+    }
+    Ok(())
+}
+
+fn count(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,127 @@
+//! Which files are written for which videos.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use facecascade::output::video::same_file;
+
+/// A video to do, and where its results go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Job {
+    pub(super) input: PathBuf,
+    pub(super) video: Option<Target>,
+    pub(super) json: Option<PathBuf>,
+}
+
+/// A file to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) path: PathBuf,
+    /// Where nobody asked for this place: the one to take if its folder is read-only.
+    pub(super) otherwise: Option<PathBuf>,
+}
+
+/// What the command line says of results: files for one input, folders for any number; nothing: beside the inputs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) video: bool,
+    pub(super) output: Option<&'a Path>,
+    pub(super) json: Option<&'a Path>,
+    /// `-faces`: what is added to an input's name.
+    pub(super) suffix: &'a str,
+}
+
+/// Where the results of all `inputs` go. No two go to one place, none where an input lies.
+///
+/// # Errors
+/// If that can't be; if several inputs are to become one file, it is one of the command line (`clap::Error`).
+pub(super) fn plan(inputs: &[PathBuf], wanted: &Wanted) -> anyhow::Result<Vec<Job>> {
+    for (option, file) in [("-o", wanted.output), ("--json", wanted.json)] {
+        let Some(file) = file else { continue };
+        if inputs.len() > 1 && !file.is_dir() {
+            return Err(super::super::usage(&format!(
+                "{option} {}: several videos need a folder that exists, not a file",
+                file.display()
+            )));
+        }
+        let overwritten = inputs.iter().any(|input| same_file(file, input));
+        anyhow::ensure!(!overwritten, "{}: would overwrite the video that is read", file.display());
+    }
+    if let (Some(output), Some(json)) = (wanted.output, wanted.json) {
+        let same = !output.is_dir() && (output == json || same_file(output, json));
+        anyhow::ensure!(!same, "{}: is named for video and records", json.display());
+    }
+    let mut taken: HashSet<String> = inputs.iter().map(|input| key(input)).collect();
+    let jobs = inputs.iter().map(|input| {
+        let mut place = |named: Option<&Path>, suffix: &str, extension: &str| match named {
+            Some(file) if !file.is_dir() => file.to_owned(),
+            Some(folder) => free(folder, input, suffix, extension, &mut taken),
+            None => free(input.parent().unwrap_or(Path::new("")), input, suffix, extension, &mut taken),
+        };
+        let video = wanted.video.then(|| {
+            let path = place(wanted.output, wanted.suffix, "mp4");
+            let here = path.file_name().map(PathBuf::from).filter(|here| *here != path);
+            Target { otherwise: here.filter(|_| wanted.output.is_none()), path }
+        });
+        Job { input: input.clone(), video, json: wanted.json.map(|json| place(Some(json), "-faces", "jsonl")) }
+    });
+    Ok(jobs.collect())
+}
+
+/// The first free one of `IN-faces.mp4`, `IN-faces-2.mp4`, … in `folder`.
+fn free(folder: &Path, input: &Path, suffix: &str, extension: &str, taken: &mut HashSet<String>) -> PathBuf {
+    let stem = input.file_stem().unwrap_or(input.as_os_str());
+    let mut number = 1;
+    loop {
+        let mut name = stem.to_owned();
+        name.push(suffix);
+        if number > 1 {
+            name.push(format!("-{number}"));
+        }
+        name.push(format!(".{extension}"));
+        let path = folder.join(name);
+        if taken.insert(key(&path)) {
+            return path;
+        }
+        number += 1;
+    }
+}
+
+/// What tells files apart, also where one of them is not there yet. Some file systems do not tell cases apart.
+fn key(path: &Path) -> String {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    folder.join(path.file_name().unwrap_or_default()).to_string_lossy().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_videos_go_to_one_place_and_none_where_an_input_lies() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        std::fs::create_dir(&out).unwrap();
+        let inputs = ["a.mp4", "b/A.mov", "a-faces.mp4"].map(|name| dir.path().join(name));
+        let names = |output: Option<&Path>| -> Vec<PathBuf> {
+            let wanted = Wanted { video: true, output, json: None, suffix: "-faces" };
+            let jobs = plan(&inputs, &wanted).unwrap();
+            jobs.into_iter().map(|job| job.video.unwrap().path).collect()
+        };
+        assert_eq!(
+            names(None),
+            ["a-faces-2.mp4", "b/A-faces.mp4", "a-faces-faces.mp4"].map(|name| dir.path().join(name))
+        );
+        assert_eq!(names(Some(&out)), ["a-faces.mp4", "A-faces-2.mp4", "a-faces-faces.mp4"].map(|name| out.join(name)));
+    }
+
+    #[test]
+    fn several_videos_in_one_file_are_an_error_of_the_command_line() {
+        let inputs = ["a.mp4", "b.mp4"].map(PathBuf::from);
+        let wanted = Wanted { video: true, output: Some(Path::new("no.mp4")), json: None, suffix: "-faces" };
+        assert!(plan(&inputs, &wanted).unwrap_err().downcast_ref::<clap::Error>().is_some());
+        let one = plan(&inputs[..1], &wanted).unwrap();
+        assert_eq!(one[0].video, Some(Target { path: "no.mp4".into(), otherwise: None }));
+    }
+}

@@ -1,0 +1,90 @@
+//! How long something took, over a whole run: in constant memory, however long the run.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// Times of one kind of work, to a thousandth.
+#[derive(Debug, Clone)]
+pub struct Times {
+    /// Nanoseconds.
+    histogram: Histogram<u32>,
+    sum: Duration,
+    max: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        // Up to an hour: bounds that the crate accepts, which a test runs.
+        let bounds = Histogram::new_with_bounds(1, 3_600_000_000_000, 3);
+        let histogram = bounds.unwrap_or_else(|_| unreachable!("bounds are fine"));
+        Self { histogram, sum: Duration::ZERO, max: Duration::ZERO }
+    }
+}
+
+impl Times {
+    /// Notes one.
+    pub fn note(&mut self, time: Duration) {
+        self.histogram.saturating_record(time.as_nanos().min(u128::from(u64::MAX)) as u64);
+        self.sum += time;
+        self.max = self.max.max(time);
+    }
+
+    /// Whether none was noted.
+    pub fn is_empty(&self) -> bool {
+        self.histogram.is_empty()
+    }
+
+    /// The smallest time, in milliseconds, that at least `share` (0..1) of those noted do not exceed; 0 without any.
+    pub fn ms(&self, share: f64) -> f64 {
+        (self.histogram.value_at_quantile(share) as f64 / 1e6).min(ms(self.max))
+    }
+
+    /// How they are spread.
+    pub fn percentiles(&self) -> Percentiles {
+        let mean = ms(self.sum) / (self.histogram.len().max(1) as f64);
+        let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| rounded(self.ms(share)));
+        Percentiles { p50, p95, p99, max: rounded(ms(self.max)), mean: rounded(mean) }
+    }
+}
+
+/// How times are spread, milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// Half of them are not above.
+    pub p50: f64,
+    /// 95 of 100 are not above.
+    pub p95: f64,
+    /// 99 of 100 are not above.
+    pub p99: f64,
+    /// The largest.
+    pub max: f64,
+    /// The mean.
+    pub mean: f64,
+}
+
+/// To three decimals.
+pub(super) fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+/// Milliseconds.
+pub fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_times_that_were_measured() {
+        let mut times = Times::default();
+        assert!(times.is_empty());
+        (1..=200).for_each(|ms| times.note(Duration::from_millis(ms)));
+        for (share, ms) in [(0.5, 100.0), (0.95, 190.0), (0.99, 198.0), (1.0, 200.0)] {
+            assert!((times.ms(share) / ms - 1.0).abs() < 1e-3, "{share}: {}", times.ms(share));
+        }
+    }
+}
