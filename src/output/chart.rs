@@ -181,7 +181,8 @@ mod tests {
         let picture = latency("a source", &report, &shown).unwrap();
         assert_eq!(picture.dimensions(), SIZE);
         let half = |top: u32| image::imageops::crop_imm(&picture, 0, top, SIZE.0, SIZE.1 / 2).to_image();
-        assert!(coloured(&half(0), COLOURS[0]) > 500 && coloured(&half(SIZE.1 / 2), COLOURS[0]) > 150);
+        let [bars, line] = [half(0), half(SIZE.1 / 2)].map(|half| coloured(&half, COLOURS[0]));
+        assert!(bars > 500 && line > 150, "{bars} pixels of bars, {line} of the line");
         for colour in [1, 2, 3] {
             assert!(coloured(&half(0), COLOURS[colour]) > 100, "{colour}");
         }

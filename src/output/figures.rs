@@ -181,7 +181,7 @@ mod tests {
         // To a thousandth.
         assert_eq!(
             figures.summary(2.0),
-            "41 frames, 3 dropped, 2.0 s, 20.5 fps; age p50 20.0, p95 500.2, p99 500.2, max 500.2 ms"
+            "41 frames, 3 dropped, 2.0 s, 20.5 fps; age p50 20.0, p95 500.0, p99 500.0, max 500.0 ms"
         );
         let line = snapshot.line(2.0);
         for word in ["20.0 fps", "age 10.0 ms", "3 dropped", "0 faces", "level1 4.0"] {
