@@ -1,6 +1,6 @@
 #!/bin/bash
 # How fast `facecascade video` is beside its parts: decoding, encoding and detecting alone, with the same settings and
-# threads, in turns within the same minutes; the best of three rounds counts for each. Wants ffmpeg and a built program.
+# threads, in turns within the same minutes; the best of three rounds (ROUNDS) counts for each. Wants ffmpeg and a built program.
 #   tools/video_speed.sh [CLIP]     CLIP: by default one of the shipped clips, at 1280×720 for 20 seconds
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -43,7 +43,7 @@ part() {
         redact) video "$clip" -o "$work/faces.mp4" --redact blur ;;
     esac
 }
-for round in 1 2 3; do
+for round in $(seq "${ROUNDS:-3}"); do
     for part in $parts; do
         begin=$(date +%s.%N)
         part "$part"
