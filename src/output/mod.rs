@@ -5,6 +5,7 @@
 //! they are shown is measured by [`latency`], drawn by [`chart`], on what [`machine`] says. Nothing is printed here.
 
 pub mod chart;
+mod disk;
 pub mod draw;
 pub mod figures;
 pub mod latency;

@@ -7,11 +7,14 @@ use std::process::{ChildStdin, Command, Stdio};
 
 use image::RgbImage;
 
-use super::matroska;
 use super::planes::{Planes, even};
+use super::{disk, matroska};
 use crate::error::{Error, Result};
 use crate::source::process::{Process, command, every_frame_option, file_argument, widen};
 use crate::source::video::{VideoInfo, probe};
+
+/// Every so many frames, room on the disk is looked at.
+const LOOK: u64 = 4;
 
 /// Writes one video file: under a temporary name beside it, renamed when whole. Dropped unfinished, it leaves nothing.
 #[derive(Debug)]
@@ -148,8 +151,13 @@ impl VideoWriter {
     /// Writes the next frame, shown `seconds` after the start.
     ///
     /// # Errors
-    /// If ffmpeg ended (a full disk, for one); nothing is left of the file then.
+    /// If the disk is nearly full: the file ends with the frames before, and plays. If ffmpeg ended; nothing is left of the
+    /// file then.
     pub fn write(&mut self, frame: &RgbImage, seconds: f64) -> Result<()> {
+        let pixels = u64::from(frame.width()) * u64::from(frame.height());
+        if self.count.is_multiple_of(LOOK) && disk::is_nearly_full(&self.partial, self.count + LOOK, pixels) {
+            return Err(self.end_while_there_is_room()?);
+        }
         let written = self.send(frame, seconds);
         if let Err(e) = written {
             self.pipe = None;
@@ -160,6 +168,16 @@ impl VideoWriter {
         self.last_time = seconds;
         self.count += 1;
         Ok(())
+    }
+
+    /// Ends the file, and gives the error that says so.
+    fn end_while_there_is_room(&mut self) -> Result<Error> {
+        let target = self.target.display().to_string();
+        if self.count == 0 {
+            return Ok(Error::Process(format!("{target}: the disk is full")));
+        }
+        self.end_early()?;
+        Ok(Error::Process(format!("{target}: the disk is full; the first {} frames are in it", self.count)))
     }
 
     fn send(&mut self, frame: &RgbImage, seconds: f64) -> Result<()> {
@@ -199,6 +217,10 @@ impl VideoWriter {
     /// # Errors
     /// As [`Self::finish`].
     pub fn finish_early(mut self) -> Result<()> {
+        self.end_early()
+    }
+
+    fn end_early(&mut self) -> Result<()> {
         self.close()?;
         if !self.info.audio.is_empty() || !self.info.subtitles.is_empty() {
             let mut shorter = self.partial.as_os_str().to_owned();
