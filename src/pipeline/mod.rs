@@ -40,6 +40,10 @@ pub enum Stage {
     Output,
 }
 
+/// Frames of a file whose windows go onto a GPU together, at most, and those that all threads together may have.
+const BATCH_FOR_GPU: usize = 8;
+const FRAMES_FOR_GPU: usize = 32;
+
 /// How many stages there are.
 pub const STAGES: usize = 7;
 
@@ -87,7 +91,7 @@ pub enum Policy {
     /// Every frame, in order: the source waits.
     File {
         /// Frames whose windows go through the nets together, at least 1. Two are almost as good as many: a net's weights
-        /// stay in the cache as well.
+        /// stay in the cache as well. Where the cascade is on a GPU, up to 8 go together.
         batch: usize,
     },
 }
@@ -97,7 +101,7 @@ pub enum Policy {
 pub struct Settings {
     /// See [`Policy`].
     pub policy: Policy,
-    /// Cores to fit the threads to; at least 1.
+    /// Cores to fit the threads to; at least 1. Where the cascade is on a GPU there are two threads more, which wait for it.
     pub threads: usize,
     /// Follow faces; without, [`Outcome::tracked`] stays empty.
     pub track: bool,
@@ -188,8 +192,24 @@ pub fn run(
     settings: &Settings,
     output: &mut dyn Output,
 ) -> Result<Summary> {
+    let settings = &suited(settings, cascade);
     let stages = Stages::new(cascade, settings);
     threads::run(source, &|stage| stages.step(stage), settings, output)
+}
+
+/// Settings that keep cores and GPU busy at once. A thread whose windows are on a GPU waits there and needs no core, so
+/// there are as many threads more as may be there at once: while one waits for its batch, the GPU already has the next
+/// one, and every core still makes pyramids and runs level 1. And a GPU wants more windows at once than a file's few
+/// frames have; but with many threads the frames on their way would fill the memory.
+fn suited(settings: &Settings, cascade: &Cascade) -> Settings {
+    let mut settings = settings.clone();
+    if cascade.device() == cascade::Device::Cuda {
+        settings.threads += cascade::LANES;
+        if let Policy::File { batch } = &mut settings.policy {
+            *batch = (*batch).max((FRAMES_FOR_GPU / settings.threads).min(BATCH_FOR_GPU));
+        }
+    }
+    settings
 }
 
 #[cfg(test)]
