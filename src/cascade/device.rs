@@ -18,8 +18,7 @@ pub enum Device {
 
 /// Batches that are on their way to, on and from a GPU at once, each in a stream of its own: while one is computed, the
 /// next one is uploaded. More only wait for the same GPU.
-#[cfg(feature = "cli")]
-pub(crate) const LANES: usize = 2;
+const LANES: usize = 2;
 
 impl Cascade {
     /// Puts the nets of levels 2 and 3, and those that only calibrate, onto `device`. Boxes and scores are those of the
@@ -38,6 +37,12 @@ impl Cascade {
     /// [`Device::Cpu`].
     pub fn device(&self) -> Device {
         if self.refiners.iter().any(Refiner::is_on_device) { Device::Cuda } else { Device::Cpu }
+    }
+
+    /// How many threads more than cores keep all cores busy: a thread whose windows are on a GPU waits for it, and needs no
+    /// core meanwhile. As many as the GPU works for at once; 0 on the CPU.
+    pub fn waiting_threads(&self) -> usize {
+        if self.device() == Device::Cuda { LANES } else { 0 }
     }
 
     /// As [`Self::on`], on candle devices that the caller opened: as many batches as `lanes` are under way at once, and

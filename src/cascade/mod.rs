@@ -28,8 +28,6 @@ use crate::nets::weights::Weights;
 use crate::nets::windows::WindowNet;
 use crate::nets::zoo;
 pub use device::Device;
-#[cfg(feature = "cli")]
-pub(crate) use device::LANES;
 use proposer::Proposer;
 use refiner::Refiner;
 pub use settings::Settings;

@@ -197,14 +197,15 @@ pub fn run(
     threads::run(source, &|stage| stages.step(stage), settings, output)
 }
 
-/// Settings that keep cores and GPU busy at once. A thread whose windows are on a GPU waits there and needs no core, so
-/// there are as many threads more as may be there at once: while one waits for its batch, the GPU already has the next
-/// one, and every core still makes pyramids and runs level 1. And a GPU wants more windows at once than a file's few
-/// frames have; but with many threads the frames on their way would fill the memory.
+/// Settings that keep cores and GPU busy at once. Threads that wait for the GPU need no core, so there are as many more:
+/// while one waits for its batch, the GPU already has the next one, and every core still makes pyramids and runs level 1.
+/// And a GPU wants more windows at once than a few frames of a file have; but with many threads, the frames on their way
+/// would fill the memory.
 fn suited(settings: &Settings, cascade: &Cascade) -> Settings {
     let mut settings = settings.clone();
-    if cascade.device() == cascade::Device::Cuda {
-        settings.threads += cascade::LANES;
+    let more = cascade.waiting_threads();
+    if more > 0 {
+        settings.threads += more;
         if let Policy::File { batch } = &mut settings.policy {
             *batch = (*batch).max((FRAMES_FOR_GPU / settings.threads).min(BATCH_FOR_GPU));
         }
