@@ -65,6 +65,7 @@ done
 ln -sf libcudart.so.13 "$CUDA_HOME/lib/libcudart.so"
 
 export CUDA_HOME PATH="$CUDA_HOME/bin:$PATH"
+export CUDAFORGE_THREADS="${CUDAFORGE_THREADS:-$(nproc)}"
 export CUDA_COMPUTE_CAP="${CUDA_COMPUTE_CAP:-86}" CARGO_TARGET_DIR="${CUDA_TARGET_DIR:-target/cuda}"
 tools/packages.sh libclang:libclang-dev
 step "building with --features cuda into $CARGO_TARGET_DIR; candle's kernels alone take ten minutes the first time"
