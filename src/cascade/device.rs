@@ -33,10 +33,11 @@ impl Cascade {
         Ok(self)
     }
 
-    /// Where levels 2 and 3 run now: [`Device::Cuda`] if nets of theirs were put there and did not come back, else
+    /// Where levels 2 and 3 run now: [`Device::Cuda`] if their nets were put there and none came back, else
     /// [`Device::Cpu`].
     pub fn device(&self) -> Device {
-        if self.refiners.iter().any(Refiner::is_on_device) { Device::Cuda } else { Device::Cpu }
+        let all = !self.refiners.is_empty() && self.refiners.iter().all(Refiner::is_on_device);
+        if all { Device::Cuda } else { Device::Cpu }
     }
 
     /// How many threads more than cores keep all cores busy: a thread whose windows are on a GPU waits for it, and needs no
@@ -97,7 +98,16 @@ impl Cascade {
 /// two threads must not share these.
 #[cfg(feature = "cuda")]
 fn open() -> Result<Vec<candle_core::Device>> {
-    let lanes: candle_core::Result<_> = (0..LANES).map(|_| candle_core::Device::new_cuda_with_stream(0)).collect();
+    let lane = |_| {
+        let device = candle_core::Device::new_cuda_with_stream(0)?;
+        let stream = device.as_cuda_device()?.cuda_stream();
+        // Else a thread that waits for the GPU keeps asking, and takes the core that it should leave to others.
+        if let Err(e) = stream.context().set_blocking_synchronize() {
+            tracing::debug!("threads that wait for the GPU keep their cores busy: {e}");
+        }
+        Ok(device)
+    };
+    let lanes: candle_core::Result<_> = (0..LANES).map(lane).collect();
     lanes.map_err(|e| Error::Backend(format!("no CUDA device opens ({e})")))
 }
 
