@@ -165,7 +165,7 @@ mod tests {
         // Two cascades whose nets say nothing sensible but let much through; one of them has nets that only calibrate.
         for settings in [lenient(shipped()), lenient(article())] {
             let (cpu, candle) = (cascade(settings.clone(), 0.3), moved(cascade(settings, 0.3)));
-            let pictures = [picture(200, 150, 5), picture(30, 30, 1), RgbImage::new(0, 0), picture(90, 120, 3)];
+            let pictures = [picture(90, 70, 5), picture(30, 30, 1), RgbImage::new(0, 0), picture(50, 60, 3)];
             let mut works: Vec<_> = pictures.iter().map(|_| Work::default()).collect();
             pictures.iter().zip(&mut works).for_each(|(picture, work)| candle.start(picture, work));
             for level in 1..=candle.levels() {
