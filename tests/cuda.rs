@@ -39,7 +39,7 @@ fn gpu() -> Option<[Candle; 2]> {
     match open().and_then(|first| Ok([first, open()?])) {
         Ok(lanes) => Some(lanes),
         Err(e) => {
-            eprintln!("skipped: no CUDA device opens ({e})");
+            eprintln!("skipped: no CUDA device opens ({})", facecascade::Error::from(e));
             None
         }
     }
@@ -86,7 +86,8 @@ fn without_a_gpu_cuda_is_an_error_and_auto_goes_on_on_the_cpu_with_a_warning() {
     }
     let face = ours(PICTURES[0]);
     let detect = |device: &str| run(["detect", "--json", "--device", device, face.to_str().unwrap()]);
-    detect("cuda").exits(1).complains("no CUDA device opens");
+    let refused = detect("cuda").exits(1).complains("no CUDA device opens");
+    assert_eq!(refused.err.lines().count(), 1, "{}", refused.err);
     let (auto, cpu) = (detect("auto").exits(0).complains("run on the CPU"), detect("cpu").exits(0));
     assert!(cpu.err.is_empty(), "{}", cpu.err);
     assert_eq!(auto.lines()[0]["faces"], cpu.lines()[0]["faces"]);

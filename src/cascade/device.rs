@@ -108,7 +108,7 @@ fn open() -> Result<Vec<candle_core::Device>> {
         Ok(device)
     };
     let lanes: candle_core::Result<_> = (0..LANES).map(lane).collect();
-    lanes.map_err(|e| Error::Backend(format!("no CUDA device opens ({e})")))
+    lanes.map_err(|e| Error::Backend(format!("no CUDA device opens ({})", Error::from(e))))
 }
 
 #[cfg(all(test, feature = "train"))]
