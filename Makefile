@@ -20,13 +20,14 @@ WINDOW := libX11.so.6:libx11-6 libXcursor.so.1:libxcursor1
 PEERS := ../shared/peers
 PEERS_PYTHON ?= $(firstword $(wildcard ../peers-venv/bin/python) python3)
 
-.PHONY: help demo test check fmt live bench soak rust
+.PHONY: help demo test check check-cuda fmt live bench soak rust
 .NOTPARALLEL:
 
 help:
 	@echo "make demo    build, and find faces in a clip and in pictures: results in $(OUT)/"
 	@echo "make test    formatting, lints, documentation, the library alone, all tests"
 	@echo "make check   the same without the tests"
+	@echo "make check-cuda  build with --features cuda, without a GPU or a CUDA toolkit (Linux on x86-64; long)"
 	@echo "make fmt     put the sources into shape"
 	@echo "make bench   how fast the nets and the whole cascade are, on one thread"
 	@echo "make soak    ten minutes live: memory, threads and open files stay as they are"
@@ -73,6 +74,9 @@ check: rust
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps
 	$(CARGO) check --release --locked --no-default-features
+
+check-cuda: rust
+	@CARGO="$(CARGO)" tools/check_cuda.sh
 
 fmt: rust
 	$(CARGO) fmt

@@ -88,7 +88,11 @@ impl Error {
 
 #[cfg(feature = "train")]
 impl From<candle_core::Error> for Error {
-    fn from(e: candle_core::Error) -> Self {
+    fn from(mut e: candle_core::Error) -> Self {
+        // Where RUST_BACKTRACE is set, the text would hold a hundred lines.
+        while let candle_core::Error::WithBacktrace { inner, .. } = e {
+            e = *inner;
+        }
         Self::Backend(format!("candle: {e}"))
     }
 }

@@ -6,8 +6,8 @@ use super::settings::Correction;
 use super::work::{Work, crop_and_run, head_cost, trunk_cost};
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
-use crate::nets::cpu::Engine;
-use crate::nets::spec::Output;
+use crate::nets::spec::{Net, Output};
+use crate::nets::windows::WindowNet;
 
 /// What the numbers of a calibration head mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,43 +58,49 @@ pub(super) enum Calibrator {
     /// A head of the net that found them; its numbers are in [`Work::codes`].
     Own(Code),
     /// A net of its own, run on crops of the windows.
-    Net(Box<Engine>, Code),
+    Net(Box<WindowNet>, Code),
 }
 
 impl Calibrator {
-    /// The calibration that the settings ask for, of the level whose net is `engine`; `load` makes an engine by name.
+    /// The calibration that the settings ask for, of the level whose net is `finder`; `load` makes a net by name.
     pub(super) fn new(
-        engine: &Engine,
+        finder: &Net,
         correction: Correction,
         net: Option<&str>,
-        load: impl Fn(&str) -> Result<Engine>,
+        load: impl Fn(&str) -> Result<WindowNet>,
     ) -> Result<Self> {
         let code = match correction {
             Correction::None => return Ok(Self::None),
             Correction::Classes => Code::Classes,
-            Correction::Box if engine.net().head(Output::Octave).is_some() && net.is_none() => Code::Octave,
+            Correction::Box if finder.head(Output::Octave).is_some() && net.is_none() => Code::Octave,
             Correction::Box => Code::Box,
         };
-        let has = |e: &Engine| match e.net().head(code.output()) {
+        let has = |net: &Net| match net.head(code.output()) {
             Some(_) => Ok(()),
             None => Err(Error::Setting(format!(
                 "the net {} has no {:?} head: set calibration to one that it has, or calibration_net",
-                e.net().name,
+                net.name,
                 code.output()
             ))),
         };
         let Some(net) = net else {
-            has(engine)?;
+            has(finder)?;
             return Ok(Self::Own(code));
         };
         let own = load(net)?;
-        has(&own)?;
+        has(own.net())?;
         Ok(Self::Net(Box::new(own), code))
     }
 
     /// The code that the level's own net must leave in [`Work::codes`].
     pub(super) fn own(&self) -> Option<Code> {
         if let Self::Own(code) = self { Some(*code) } else { None }
+    }
+
+    /// The net that only calibrates, if there is one.
+    #[cfg(feature = "train")]
+    pub(super) fn net_of_its_own(&mut self) -> Option<&mut WindowNet> {
+        if let Self::Net(net, _) = self { Some(net) } else { None }
     }
 
     /// Moves all windows of all pictures.
@@ -108,13 +114,13 @@ impl Calibrator {
                     }
                 }
             }
-            Self::Net(engine, code) => {
-                let cost = trunk_cost(engine) + head_cost(engine, code.output());
+            Self::Net(net, code) => {
+                let cost = trunk_cost(net.net()) + head_cost(net.net(), code.output());
                 for work in works.iter_mut() {
                     work.count(work.candidates.len() as u64 * cost);
                 }
-                crop_and_run(works, engine, |works, rows, scratch| {
-                    let numbers = engine.head(code.output(), None, scratch);
+                crop_and_run(works, net, |works, rows, scratch| {
+                    let numbers = net.head(code.output(), None, scratch);
                     for (row, numbers) in rows.iter().zip(numbers.chunks_exact(code.len())) {
                         let c = &mut works[row.picture].candidates[row.window];
                         c.rect = code.apply(&c.rect, numbers);

@@ -4,6 +4,7 @@
 pub mod calibration;
 mod calibrator;
 pub mod crops;
+mod device;
 mod faces;
 mod lanes;
 pub mod proposer;
@@ -23,9 +24,10 @@ use image::RgbImage;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Face, Rect, Window};
-use crate::nets::cpu::Engine;
 use crate::nets::weights::Weights;
+use crate::nets::windows::WindowNet;
 use crate::nets::zoo;
+pub use device::Device;
 use proposer::Proposer;
 use refiner::Refiner;
 pub use settings::Settings;
@@ -159,7 +161,7 @@ impl Cascade {
             let net = zoo::by_name(name).ok_or_else(|| {
                 Error::Setting(format!("there is no net named {name:?}; there are {}", zoo::NAMES.join(", ")))
             })?;
-            Engine::new(&net, &weights(name)?)
+            WindowNet::new(&net, weights(name)?)
         };
         let proposer = Proposer::new(&settings.proposer, options.min_face, load)?;
         let refiners = settings.refiners.iter().enumerate().map(|(i, r)| Refiner::new(r, i + 1, load));

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Rect;
 use crate::nets::cpu::Engine;
 use crate::nets::spec::Output;
+use crate::nets::windows::WindowNet;
 use crate::pyramid::{Level, sizes};
 
 /// The octave net finds faces of this side to twice this side, pixels of its level.
@@ -38,13 +39,13 @@ pub(super) struct Proposer {
 }
 
 impl Proposer {
-    /// `load` makes an engine by name.
+    /// `load` makes a net by name.
     pub(super) fn new(
         settings: &ProposerSettings,
         min_face: f32,
-        load: impl Fn(&str) -> Result<Engine>,
+        load: impl Fn(&str) -> Result<WindowNet>,
     ) -> Result<Self> {
-        let engine = load(&settings.net)?;
+        let engine = load(&settings.net)?.into_cpu();
         let net = engine.net();
         let octave = net.head(Output::Octave).is_some();
         if !octave && net.head(Output::Face).is_none() {
@@ -52,7 +53,7 @@ impl Proposer {
             return Err(Error::Net { net: settings.net.clone(), reason });
         }
         let (face, shortest) = if octave { (OCTAVE_FACE, OCTAVE_SHORTEST) } else { (net.side as f32, net.side) };
-        let calibrator = Calibrator::new(&engine, settings.calibration, settings.calibration_net.as_deref(), load)?;
+        let calibrator = Calibrator::new(net, settings.calibration, settings.calibration_net.as_deref(), load)?;
         Ok(Self { engine, calibrator, settings: settings.clone(), octave, first_scale: face / min_face, shortest })
     }
 
@@ -92,11 +93,11 @@ impl Proposer {
     fn find_in(&self, level: &Level, part: Part, work: &mut Work) {
         let Part { x: left, y: top, w, h } = part;
         let pixels = part.pixels(level, &mut work.part);
-        let Some(cells) = self.engine.trunk_rgb(pixels, 1, h, w, &mut work.scratch) else { return };
+        let Some(cells) = self.engine.trunk_rgb(pixels, 1, h, w, &mut work.scratch.cpu) else { return };
         let (left, top) = (left as f32, top as f32);
         work.count(self.engine.multiply_adds(h, w));
         let head = if self.octave { Output::Octave } else { Output::Face };
-        let outputs = self.engine.head(head, None, &mut work.scratch);
+        let outputs = self.engine.head(head, None, &mut work.scratch.cpu);
         let numbers = outputs.len() / (cells.h * cells.w).max(1);
         work.rows.clear();
         let mut looked_at = 0;
@@ -128,11 +129,17 @@ impl Proposer {
         }
         // The cells' own calibration, where a net of one size has a head for it.
         if let Some(code) = self.calibrator.own().filter(|c| *c != Code::Octave && !work.rows.is_empty()) {
-            let all = self.engine.head(code.output(), None, &mut work.scratch);
+            let all = self.engine.head(code.output(), None, &mut work.scratch.cpu);
             for cell in &work.rows {
                 work.codes.extend(&all[cell * code.len()..(cell + 1) * code.len()]);
             }
         }
+    }
+
+    /// The nets that run on windows.
+    #[cfg(feature = "train")]
+    pub(super) fn window_nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
+        self.calibrator.net_of_its_own().into_iter()
     }
 
     /// Moves windows by what the net, or the calibration net, says of them.

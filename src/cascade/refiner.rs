@@ -5,13 +5,13 @@ use super::calibrator::Calibrator;
 use super::settings::RefinerSettings;
 use super::work::{Work, crop_and_run, face_logit, head_cost, trunk_cost};
 use crate::error::{Error, Result};
-use crate::nets::cpu::Engine;
 use crate::nets::spec::Output;
+use crate::nets::windows::WindowNet;
 
 /// A level on windows.
 #[derive(Debug)]
 pub(super) struct Refiner {
-    engine: Engine,
+    net: WindowNet,
     calibrator: Calibrator,
     settings: RefinerSettings,
     /// Which level this is, counted from 0: where its logit is kept.
@@ -19,15 +19,30 @@ pub(super) struct Refiner {
 }
 
 impl Refiner {
-    /// Level `level` (from 0) of a cascade; `load` makes an engine by name.
-    pub(super) fn new(settings: &RefinerSettings, level: usize, load: impl Fn(&str) -> Result<Engine>) -> Result<Self> {
-        let engine = load(&settings.net)?;
-        if engine.net().head(Output::Face).is_none() {
+    /// Level `level` (from 0) of a cascade; `load` makes a net by name.
+    pub(super) fn new(
+        settings: &RefinerSettings,
+        level: usize,
+        load: impl Fn(&str) -> Result<WindowNet>,
+    ) -> Result<Self> {
+        let net = load(&settings.net)?;
+        if net.net().head(Output::Face).is_none() {
             let reason = "it has no face head, and so can't be a refiner".to_string();
             return Err(Error::Net { net: settings.net.clone(), reason });
         }
-        let calibrator = Calibrator::new(&engine, settings.calibration, settings.calibration_net.as_deref(), load)?;
-        Ok(Self { engine, calibrator, settings: settings.clone(), level })
+        let calibrator = Calibrator::new(net.net(), settings.calibration, settings.calibration_net.as_deref(), load)?;
+        Ok(Self { net, calibrator, settings: settings.clone(), level })
+    }
+
+    /// The nets that run on windows.
+    #[cfg(feature = "train")]
+    pub(super) fn window_nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
+        std::iter::once(&mut self.net).chain(self.calibrator.net_of_its_own())
+    }
+
+    /// Whether its net is on a device, not on the CPU.
+    pub(super) fn is_on_device(&self) -> bool {
+        self.net.is_on_device()
     }
 
     /// Looks at every window of all pictures and drops those under the threshold. Calibration is computed for the others
@@ -35,8 +50,8 @@ impl Refiner {
     pub(super) fn find(&self, works: &mut [&mut Work]) {
         let own = self.calibrator.own();
         let (face, code) = (
-            trunk_cost(&self.engine) + head_cost(&self.engine, Output::Face),
-            own.map_or(0, |code| head_cost(&self.engine, code.output())),
+            trunk_cost(self.net.net()) + head_cost(self.net.net(), Output::Face),
+            own.map_or(0, |code| head_cost(self.net.net(), code.output())),
         );
         for work in works.iter_mut() {
             work.counts.push(LevelCount { windows: work.candidates.len(), ..Default::default() });
@@ -44,8 +59,8 @@ impl Refiner {
             work.kept = 0;
         }
         let mut chosen = std::mem::take(&mut works[0].rows);
-        crop_and_run(works, &self.engine, |works, rows, scratch| {
-            let outputs = self.engine.head(Output::Face, None, scratch);
+        crop_and_run(works, &self.net, |works, rows, scratch| {
+            let outputs = self.net.head(Output::Face, None, scratch);
             chosen.clear();
             for (i, (row, outputs)) in rows.iter().zip(outputs.chunks_exact(outputs.len() / rows.len())).enumerate() {
                 let work = &mut works[row.picture];
@@ -62,7 +77,7 @@ impl Refiner {
                 }
             }
             if let Some(code) = own.filter(|_| !chosen.is_empty()) {
-                let codes = self.engine.head(code.output(), Some(&chosen), scratch);
+                let codes = self.net.head(code.output(), Some(&chosen), scratch);
                 for (i, numbers) in chosen.iter().zip(codes.chunks_exact(code.len())) {
                     works[rows[*i].picture].codes.extend(numbers);
                 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cascade::crops::{Placement, sample};
-use crate::nets::cpu::Scratch;
+use crate::nets::cpu::{Engine, Scratch};
 use crate::nets::spec::Output;
 use crate::pyramid::Pyramid;
 use proposer::{OCTAVE_SIZES, octave_center};
@@ -16,7 +16,7 @@ fn weights(net: &str, seed: u64) -> Weights {
     Weights::initial(&net, move || (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0)
 }
 
-fn picture(width: u32, height: u32, seed: u64) -> RgbImage {
+pub(super) fn picture(width: u32, height: u32, seed: u64) -> RgbImage {
     // Coarse noise: every level of the pyramid has something to see.
     let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
     let (w, h) = (width / 7 + 1, height / 7 + 1);
@@ -27,16 +27,16 @@ fn picture(width: u32, height: u32, seed: u64) -> RgbImage {
     })
 }
 
-fn cascade(settings: Settings, threshold: f32) -> Cascade {
+pub(super) fn cascade(settings: Settings, threshold: f32) -> Cascade {
     let options = Options { min_face: 20.0, threshold };
     Cascade::from_parts(settings, &|net| Ok(weights(net, net.len() as u64)), options).unwrap()
 }
 
-fn shipped() -> Settings {
+pub(super) fn shipped() -> Settings {
     Settings::shipped().unwrap()
 }
 
-fn article() -> Settings {
+pub(super) fn article() -> Settings {
     Settings::article().unwrap()
 }
 
@@ -131,7 +131,7 @@ fn an_octave_window_is_moved_by_its_cells_numbers() {
 }
 
 /// Thresholds that let about a third of the windows of random nets through, so that every level has work.
-fn lenient(mut settings: Settings) -> Settings {
+pub(super) fn lenient(mut settings: Settings) -> Settings {
     settings.proposer.threshold = 0.3;
     for refiner in &mut settings.refiners {
         refiner.threshold = -0.2;

@@ -4,12 +4,9 @@ use super::crops::{self, Placement};
 use super::suppress::Suppressor;
 use super::{Candidate, LevelCount};
 use crate::geometry::Rect;
-use crate::nets::cpu::{Engine, Scratch};
-use crate::nets::spec::{Output, multiply_adds_of};
+use crate::nets::spec::{Net, Output, multiply_adds_of};
+use crate::nets::windows::{Scratch, WindowNet};
 use crate::pyramid::Pyramid;
-
-/// Windows that go through a net at once: enough to fill the vectors, few enough to stay in the cache.
-const BATCH: usize = 32;
 
 /// Buffers of one picture on its way through the levels. Everything grows to what the largest picture needed and is then
 /// used again.
@@ -79,11 +76,11 @@ pub(super) struct Row {
     pub(super) window: usize,
 }
 
-/// Runs `engine` on crops of all windows of all pictures, and hands `each` batch over: its windows, and the scratch that
-/// holds their features. A picture's list of windows may be changed up to its last one in the batch.
+/// Runs `net` on crops of all windows of all pictures, and hands `each` batch over: its windows, and the scratch that
+/// holds what came out. A picture's list of windows may be changed up to its last one in the batch.
 pub(super) fn crop_and_run(
     works: &mut [&mut Work],
-    engine: &Engine,
+    net: &WindowNet,
     mut each: impl FnMut(&mut [&mut Work], &[Row], &mut Scratch),
 ) {
     let Some(first) = works.first_mut() else { return };
@@ -94,17 +91,15 @@ pub(super) fn crop_and_run(
     for (picture, work) in works.iter().enumerate() {
         all.extend((0..work.candidates.len()).map(|window| Row { picture, window }));
     }
-    let side = engine.net().side;
-    for rows in all.chunks(BATCH) {
+    let side = net.net().side;
+    for rows in all.chunks(net.batch()) {
         input.resize(rows.len() * side * side * 3, 0.0);
         for (row, out) in rows.iter().zip(input.chunks_exact_mut(side * side * 3)) {
             let work = &works[row.picture];
             crops::sample(&work.picture, 0, &placement(&work.candidates[row.window].rect), side, out);
         }
-        // A net's own side is never too small for it.
-        if engine.trunk(&input, rows.len(), side, side, &mut scratch).is_some() {
-            each(works, rows, &mut scratch);
-        }
+        net.run(&input, rows.len(), &mut scratch);
+        each(works, rows, &mut scratch);
     }
     let first = &mut works[0];
     (first.input, first.scratch, first.windows) = (input, scratch, all);
@@ -117,14 +112,13 @@ pub(super) fn placement(rect: &Rect) -> Placement {
     Placement::upright(cx, cy, square.w)
 }
 
-/// Multiply-adds of `engine` on one window: the trunk.
-pub(super) fn trunk_cost(engine: &Engine) -> u64 {
-    multiply_adds_of(&engine.net().trunk, engine.net().window())
+/// Multiply-adds of `net` on one window: the trunk.
+pub(super) fn trunk_cost(net: &Net) -> u64 {
+    multiply_adds_of(&net.trunk, net.window())
 }
 
-/// Multiply-adds of one of `engine`'s heads on one window.
-pub(super) fn head_cost(engine: &Engine, output: Output) -> u64 {
-    let net = engine.net();
+/// Multiply-adds of one of `net`'s heads on one window.
+pub(super) fn head_cost(net: &Net, output: Output) -> u64 {
     let features = net.trunk_dims(net.side, net.side);
     net.head(output).zip(features).map_or(0, |(head, d)| multiply_adds_of(&head.layers, d))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use facecascade::source::Source;
 use facecascade::source::playback::Playback;
 use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
-use facecascade::{Cascade, Options};
+use facecascade::{Cascade, Device, Options};
 
 pub(crate) mod bench;
 pub(crate) mod detect;
@@ -52,26 +52,55 @@ pub(crate) struct DetectorArgs {
     /// Another cascade than the built-in one; its nets lie beside the file as NAME.safetensors
     #[arg(long, value_name = "SETTINGS.toml")]
     pub(crate) cascade: Option<PathBuf>,
+    /// Where levels 2 and 3 run: an NVIDIA GPU where this program was built for one, or the CPU
+    #[arg(long, value_name = "DEVICE", value_enum, default_value_t)]
+    pub(crate) device: DeviceArg,
+}
+
+/// [`Device`] on the command line.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub(crate) enum DeviceArg {
+    /// The GPU if there is one that can be used, else the CPU
+    #[default]
+    Auto,
+    /// The CPU
+    Cpu,
+    /// The first NVIDIA GPU (cargo feature `cuda`)
+    Cuda,
+}
+
+impl From<DeviceArg> for Device {
+    fn from(device: DeviceArg) -> Self {
+        match device {
+            DeviceArg::Auto => Self::Auto,
+            DeviceArg::Cpu => Self::Cpu,
+            DeviceArg::Cuda => Self::Cuda,
+        }
+    }
 }
 
 impl DetectorArgs {
-    /// The cascade that was asked for: `--cascade FILE`, or the one that ships.
+    /// The cascade that was asked for: `--cascade FILE`, or the one that ships; on the device that was asked for.
     pub(crate) fn build(&self, min_face: f32) -> facecascade::Result<Cascade> {
         let options = Options { min_face, threshold: self.threshold };
-        match &self.cascade {
+        let cascade = match &self.cascade {
             Some(file) => {
                 tracing::info!(
                     "cascade {}, smallest face {min_face} pixels, threshold {}",
                     file.display(),
                     self.threshold
                 );
-                Cascade::load(file, options)
+                Cascade::load(file, options)?
             }
             None => {
                 tracing::info!("built-in cascade, smallest face {min_face} pixels, threshold {}", self.threshold);
-                Cascade::shipped(options)
+                Cascade::shipped(options)?
             }
-        }
+        };
+        let cascade = cascade.on(self.device.into())?;
+        let place = if cascade.device() == Device::Cuda { "the GPU" } else { "the CPU" };
+        tracing::info!("levels 2 and 3 on {place}");
+        Ok(cascade)
     }
 }
 

@@ -40,6 +40,10 @@ pub enum Stage {
     Output,
 }
 
+/// Frames of a file whose windows go onto a GPU together, at most, and those that all threads together may have.
+const BATCH_FOR_GPU: usize = 8;
+const FRAMES_FOR_GPU: usize = 32;
+
 /// How many stages there are.
 pub const STAGES: usize = 7;
 
@@ -88,7 +92,7 @@ pub enum Policy {
     /// Every frame, in order: the source waits.
     File {
         /// Frames whose windows go through the nets together, at least 1. Two are almost as good as many: a net's weights
-        /// stay in the cache as well.
+        /// stay in the cache as well. Where the cascade is on a GPU, up to 8 go together.
         batch: usize,
     },
 }
@@ -98,7 +102,7 @@ pub enum Policy {
 pub struct Settings {
     /// See [`Policy`].
     pub policy: Policy,
-    /// Cores to fit the threads to; at least 1.
+    /// Cores to fit the threads to; at least 1. Where the cascade is on a GPU there are two threads more, which wait for it.
     pub threads: usize,
     /// Follow faces; without, [`Outcome::tracked`] stays empty.
     pub track: bool,
@@ -192,8 +196,25 @@ pub fn run(
     settings: &Settings,
     output: &mut dyn Output,
 ) -> Result<Summary> {
+    let settings = &suited(settings, cascade);
     let stages = Stages::new(cascade, settings);
     threads::run(source, &|stage| stages.step(stage), settings, output)
+}
+
+/// Settings that keep cores and GPU busy at once. Threads that wait for the GPU need no core, so there are as many more:
+/// while one waits for its batch, the GPU already has the next one, and every core still makes pyramids and runs level 1.
+/// And a GPU wants more windows at once than a few frames of a file have; but with many threads, the frames on their way
+/// would fill the memory.
+fn suited(settings: &Settings, cascade: &Cascade) -> Settings {
+    let mut settings = settings.clone();
+    let more = cascade.waiting_threads();
+    if more > 0 {
+        settings.threads += more;
+        if let Policy::File { batch } = &mut settings.policy {
+            *batch = (*batch).max((FRAMES_FOR_GPU / settings.threads).min(BATCH_FOR_GPU));
+        }
+    }
+    settings
 }
 
 #[cfg(test)]

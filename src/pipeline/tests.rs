@@ -230,6 +230,39 @@ fn a_source_that_never_answers_keeps_nobody_from_ending() {
     }
 }
 
+#[cfg(feature = "train")]
+#[test]
+fn on_a_device_frames_in_larger_batches_on_more_threads_have_the_faces_of_the_cpu() {
+    let Some(clip) = clip(24) else { return };
+    let shipped = || Cascade::shipped(Options { min_face: 30.0, ..Options::default() }).unwrap();
+    // Candle's CPU device stands for a GPU.
+    let (cpu, device) =
+        (shipped(), shipped().on_candle(&[candle_core::Device::Cpu, candle_core::Device::Cpu]).unwrap());
+    for (policy, threads, suits) in [
+        (FILE, 2, (Policy::File { batch: 8 }, 4)),
+        (FILE, 30, (FILE, 32)),
+        (Policy::File { batch: 16 }, 2, (Policy::File { batch: 16 }, 4)),
+        (LIVE, 2, (LIVE, 4)),
+    ] {
+        let (asked, on_cpu) = (settings(policy, threads), suited(&settings(policy, threads), &cpu));
+        let suited = suited(&asked, &device);
+        assert_eq!((suited.policy, suited.threads), suits);
+        assert_eq!((on_cpu.policy, on_cpu.threads), (policy, threads));
+    }
+    let mut frames = 0;
+    run(Box::new(Pictures::new(&clip)), &device, &settings(FILE, 2), &mut |outcome: &mut Outcome| {
+        let expected = cpu.detect(&clip[outcome.frame.number as usize]).unwrap();
+        assert_eq!((outcome.frame.number, outcome.faces.len()), (frames, expected.len()));
+        for (a, b) in outcome.faces.iter().zip(&expected) {
+            assert!((a.score - b.score).abs() < 1e-3 && a.rect.iou(&b.rect) > 0.99, "{a:?} and {b:?}");
+        }
+        frames += 1;
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
+    assert_eq!((frames, device.device()), (24, cascade::Device::Cuda));
+}
+
 #[test]
 fn threads_of_different_speed_keep_the_order_and_times_add_up() {
     struct Check {

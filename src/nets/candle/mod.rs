@@ -1,8 +1,9 @@
-//! The training engine: a net's list of layers as candle tensors. On the CPU it runs on our own ops (`chain`), elsewhere
-//! (CUDA), or when asked to, on candle's.
+//! A net's list of layers as candle tensors: [`Model`] to train, [`Engine`] to run batches of windows on a GPU. On the
+//! CPU training runs on our own ops (`chain`), elsewhere (CUDA), or when asked to, on candle's.
 
 mod buffers;
 mod chain;
+mod engine;
 mod step;
 mod stock;
 
@@ -14,6 +15,7 @@ use rand::rngs::StdRng;
 
 use self::buffers::Buffers;
 use self::chain::{Chain, Tape};
+pub use self::engine::{Engine, Scratch};
 use self::step::{Kind, Step};
 use super::kernels::{NormStats, Shape};
 use super::spec::{Dims, Layer, Net, Output};
@@ -25,7 +27,7 @@ use crate::error::{Error, Result};
 pub enum Ops {
     /// Our own, on the CPU.
     Own,
-    /// Candle's. Gradients of max pooling are wrong there: for inference only.
+    /// Candle's, on any device.
     Stock,
 }
 
@@ -264,9 +266,9 @@ impl Model {
     ) -> Result<Tensor> {
         let weight = self.array(here, "weight")?;
         let product = match layer {
-            Layer::Conv { stride, pad, .. } => stock::linear(x, weight, false, *stride, *pad)?,
-            Layer::Depthwise { stride, pad, .. } => stock::linear(x, weight, true, *stride, *pad)?,
-            _ => stock::linear(&flatten(x)?, &weight.unsqueeze(0)?.unsqueeze(0)?, false, 1, 0)?,
+            Layer::Conv { stride, pad, .. } => stock::conv(x, weight, *stride, *pad)?,
+            Layer::Depthwise { stride, pad, .. } => stock::depthwise(x, weight, *stride, *pad)?,
+            _ => stock::conv(&flatten(x)?, &weight.unsqueeze(0)?.unsqueeze(0)?, 1, 0)?,
         };
         let y = match norm {
             Some(at) => {

@@ -38,8 +38,14 @@ fn loss(model: &Model, x: &Tensor, target: &Tensor) -> Tensor {
 /// Checks d loss / d every trained array at some places, against (loss(+h) − loss(−h)) / 2h.
 fn check_gradients(trunk: Vec<Layer>) {
     let net = net(trunk);
+    for ops in [Ops::Own, Ops::Stock] {
+        check_gradients_on(&net, ops);
+    }
+}
+
+fn check_gradients_on(net: &Net, ops: Ops) {
     let mut rng = StdRng::seed_from_u64(7);
-    let model = Model::new(&net, &weights(&net, &mut rng), Ops::Own, &Device::Cpu).unwrap();
+    let model = Model::new(net, &weights(net, &mut rng), ops, &Device::Cpu).unwrap();
     let x = Tensor::from_vec(random(&mut rng, 3 * 81 * 3), (3, 9, 9, 3), &Device::Cpu).unwrap();
     let target = Tensor::from_vec(random(&mut rng, 12), 12, &Device::Cpu).unwrap();
     let gradients = loss(&model, &x, &target).backward().unwrap();
@@ -65,7 +71,7 @@ fn check_gradients(trunk: Vec<Layer>) {
             off += usize::from((numeric - gradient[at]).abs() > 0.04 * scale);
             checked += 1;
         }
-        assert!(off <= places / 4, "{}: {off} of {places} places differ", slot.name);
+        assert!(off <= places / 4, "{ops:?}, {}: {off} of {places} places differ", slot.name);
         model.set(&slot.name, &whole).unwrap();
     }
     assert!(checked > 0);

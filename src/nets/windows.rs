@@ -1,0 +1,291 @@
+//! A net on batches of windows, on the engine that it was put on: what the cascade's levels 2 and 3, and nets that
+//! calibrate, run on. On the CPU that is the engine itself; from a GPU that fails, the net comes back to the CPU.
+
+use super::cpu;
+use super::spec::{Net, Output};
+use super::weights::Weights;
+use crate::error::Result;
+
+/// Windows that go through a net at once on the CPU: enough to fill the vectors, few enough to stay in the cache.
+const BATCH: usize = 32;
+/// The same on a GPU: enough to fill it; the paper's largest net takes 1 GB for so many, ours a tenth.
+const DEVICE_BATCH: usize = 512;
+
+/// A net with its weights.
+#[derive(Debug)]
+pub struct WindowNet {
+    cpu: cpu::Engine,
+    #[cfg(feature = "train")]
+    device: device::Place,
+}
+
+/// Buffers, for one thread at a time.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Those of the CPU's engine, which has others to run as well.
+    pub cpu: cpu::Scratch,
+    #[cfg(feature = "train")]
+    device: super::candle::Scratch,
+    /// Whether the last batch ran on the device.
+    #[cfg(feature = "train")]
+    on_device: bool,
+}
+
+impl WindowNet {
+    /// A net on the CPU.
+    ///
+    /// # Errors
+    /// As [`cpu::Engine::new`].
+    pub fn new(net: &Net, weights: Weights) -> Result<Self> {
+        let cpu = cpu::Engine::new(net, &weights)?;
+        #[cfg(feature = "train")]
+        return Ok(Self { cpu, device: device::Place::new(weights) });
+        #[cfg(not(feature = "train"))]
+        Ok(Self { cpu })
+    }
+
+    /// The net.
+    pub fn net(&self) -> &Net {
+        self.cpu.net()
+    }
+
+    /// The CPU's engine, which can do more than windows.
+    pub fn into_cpu(self) -> cpu::Engine {
+        self.cpu
+    }
+
+    /// Whether it runs on the device that it was put on, and has not come back.
+    pub fn is_on_device(&self) -> bool {
+        #[cfg(feature = "train")]
+        return self.device.engine().is_some();
+        #[cfg(not(feature = "train"))]
+        false
+    }
+
+    /// How many windows to give it at once.
+    pub fn batch(&self) -> usize {
+        if self.is_on_device() { DEVICE_BATCH } else { BATCH }
+    }
+
+    /// Runs the net over `n` windows `[n, side, side, 3]` of normalised pixels, (v − 127.5) / 128; [`Self::head`] has what
+    /// comes out.
+    ///
+    /// # Panics
+    /// If `input` is not `n · side · side · 3` long.
+    pub fn run(&self, input: &[f32], n: usize, scratch: &mut Scratch) {
+        #[cfg(feature = "train")]
+        {
+            scratch.on_device = self.device.run(input, n, &mut scratch.device);
+            if scratch.on_device {
+                return;
+            }
+        }
+        let side = self.net().side;
+        // A net's own side is never too small for it.
+        let _ = self.cpu.trunk(input, n, side, side, &mut scratch.cpu);
+    }
+
+    /// What a head says of the windows that this net ran over last: of all of them, or only of `rows`, in that order.
+    /// Returns `[rows, numbers of the head]`.
+    ///
+    /// # Panics
+    /// If the net has no such head, if it was not this net that ran, or if a row is out of range.
+    pub fn head<'s>(&self, output: Output, rows: Option<&[usize]>, scratch: &'s mut Scratch) -> &'s [f32] {
+        #[cfg(feature = "train")]
+        if let Some(engine) = self.device.engine_of_last(scratch.on_device) {
+            return engine.head(output, rows, &mut scratch.device);
+        }
+        self.cpu.head(output, rows, &mut scratch.cpu)
+    }
+
+    /// Puts the net on each of `lanes`, as [`super::candle::Engine::new`] does; on none: back on the CPU.
+    ///
+    /// # Errors
+    /// If a device fails. The net is on the CPU then.
+    #[cfg(feature = "train")]
+    pub fn put_on(&mut self, lanes: &[candle_core::Device]) -> Result<()> {
+        let net = self.cpu.net().clone();
+        self.device.put_on(&net, lanes)
+    }
+}
+
+#[cfg(feature = "train")]
+mod device {
+    //! Where else than on the CPU the net is.
+
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::candle::{Engine, Scratch};
+    use super::{Net, Result, Weights};
+
+    #[derive(Debug)]
+    pub(super) struct Place {
+        weights: Weights,
+        engine: Option<Engine>,
+        failed: AtomicBool,
+    }
+
+    impl Place {
+        pub(super) fn new(weights: Weights) -> Self {
+            Self { weights, engine: None, failed: AtomicBool::new(false) }
+        }
+
+        pub(super) fn put_on(&mut self, net: &Net, lanes: &[candle_core::Device]) -> Result<()> {
+            self.engine = None;
+            self.failed = AtomicBool::new(false);
+            if !lanes.is_empty() {
+                self.engine = Some(Engine::new(net, &self.weights, lanes)?);
+            }
+            Ok(())
+        }
+
+        /// The engine, if there is one and it works.
+        pub(super) fn engine(&self) -> Option<&Engine> {
+            self.engine.as_ref().filter(|_| !self.failed.load(Ordering::Relaxed))
+        }
+
+        /// The engine that ran last, which another thread may have seen fail since.
+        pub(super) fn engine_of_last(&self, on_device: bool) -> Option<&Engine> {
+            self.engine.as_ref().filter(|_| on_device)
+        }
+
+        /// Whether the batch ran there.
+        pub(super) fn run(&self, input: &[f32], n: usize, scratch: &mut Scratch) -> bool {
+            let Some(engine) = self.engine() else { return false };
+            match engine.run(input, n, scratch) {
+                Ok(()) => true,
+                Err(e) => {
+                    if !self.failed.swap(true, Ordering::Relaxed) {
+                        tracing::warn!("{e}: from here on {} runs on the CPU", engine.net().name);
+                    }
+                    false
+                }
+            }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "train"))]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use candle_core::Device;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::nets::zoo;
+
+    /// Between what two engines say of a window: a share of the greatest number, at least of 1.
+    const TOLERANCE: f32 = 1e-4;
+
+    /// A net with norms that do something, on the CPU.
+    fn net(name: &str) -> WindowNet {
+        let net = zoo::by_name(name).unwrap();
+        let mut rng = StdRng::seed_from_u64(11);
+        let mut weights = Weights::initial(&net, || rng.random_range(-1.5..1.5));
+        for (name, array) in &mut weights.arrays {
+            let range = if name.ends_with("variance") || name.ends_with("scale") { 0.5..1.5 } else { -0.3..0.3 };
+            if !name.ends_with("weight") {
+                array.data.iter_mut().for_each(|v| *v = rng.random_range(range.clone()));
+            }
+        }
+        WindowNet::new(&net, weights).unwrap()
+    }
+
+    fn on_candle(name: &str) -> WindowNet {
+        let mut net = net(name);
+        net.put_on(&[Device::Cpu, Device::Cpu]).unwrap();
+        net
+    }
+
+    fn input(net: &WindowNet, n: usize) -> Vec<f32> {
+        let mut rng = StdRng::seed_from_u64(n as u64);
+        (0..n * net.net().window().len()).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    /// Every head's numbers, of all windows or of some.
+    fn outputs(net: &WindowNet, input: &[f32], n: usize, rows: Option<&[usize]>, scratch: &mut Scratch) -> Vec<f32> {
+        net.run(input, n, scratch);
+        let heads: Vec<Output> = net.net().heads.iter().map(|h| h.output).collect();
+        heads.iter().flat_map(|head| net.head(*head, rows, scratch).to_vec()).collect()
+    }
+
+    #[track_caller]
+    fn assert_close(a: &[f32], b: &[f32], what: &str) {
+        assert_eq!(a.len(), b.len(), "{what}");
+        let size = a.iter().fold(1f32, |m, v| m.max(v.abs()));
+        let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= TOLERANCE * size, "{what}: {worst} of {size}");
+    }
+
+    #[test]
+    fn batches_of_any_size_give_the_same_on_candle_as_on_the_cpu() {
+        let mut scratch = Scratch::default();
+        for name in ["refine24", "refine48"] {
+            let (cpu, candle) = (net(name), on_candle(name));
+            assert!(candle.is_on_device() && !cpu.is_on_device() && candle.batch() > cpu.batch());
+            for n in [500, 0, 1, 33] {
+                let input = input(&cpu, n);
+                let expected = outputs(&cpu, &input, n, None, &mut Scratch::default());
+                let got = outputs(&candle, &input, n, None, &mut scratch);
+                assert_eq!(got.len(), n * 50, "face, 45 classes, box");
+                assert_close(&expected, &got, &format!("{name}, {n} windows"));
+            }
+        }
+    }
+
+    #[test]
+    fn every_net_gives_the_same_on_candle_as_on_the_cpu() {
+        for name in zoo::NAMES {
+            let (cpu, candle) = (net(name), on_candle(name));
+            let input = input(&cpu, 3);
+            let (mut a, mut b) = (Scratch::default(), Scratch::default());
+            for rows in [None, Some(&[2, 0][..]), Some(&[])] {
+                let expected = outputs(&cpu, &input, 3, rows, &mut a);
+                assert_close(&expected, &outputs(&candle, &input, 3, rows, &mut b), name);
+            }
+        }
+    }
+
+    #[test]
+    fn more_threads_than_lanes_each_get_what_is_theirs() {
+        let net = on_candle("refine24");
+        let inputs: Vec<_> = (1..7).map(|n| input(&net, n)).collect();
+        let alone: Vec<_> = (1..7).map(|n| outputs(&net, &inputs[n - 1], n, None, &mut Scratch::default())).collect();
+        std::thread::scope(|scope| {
+            for (input, expected) in inputs.iter().zip(&alone) {
+                let (net, n) = (&net, expected.len() / 50);
+                scope.spawn(move || {
+                    let mut scratch = Scratch::default();
+                    for _ in 0..10 {
+                        assert_close(expected, &outputs(net, input, n, None, &mut scratch), "shared");
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_batch_whose_device_is_lost_is_done_on_the_cpu_and_all_later_ones_too() {
+        let (cpu, candle) = (net("refine24"), on_candle("refine24"));
+        let input = input(&cpu, 5);
+        let mut scratch = Scratch::default();
+        let expected = outputs(&cpu, &input, 5, None, &mut Scratch::default());
+        outputs(&candle, &input, 5, None, &mut scratch);
+        candle.device.engine().unwrap().lost.store(true, Ordering::Relaxed);
+        for _ in 0..2 {
+            assert_eq!(outputs(&candle, &input, 5, None, &mut scratch), expected);
+            assert!(!candle.is_on_device());
+        }
+        assert_eq!(candle.batch(), cpu.batch());
+    }
+
+    #[test]
+    fn a_net_put_back_on_the_cpu_gives_what_it_gave_there() {
+        let (cpu, mut moved) = (net("refine24"), on_candle("refine24"));
+        moved.put_on(&[]).unwrap();
+        let input = input(&cpu, 2);
+        let run = |net| outputs(net, &input, 2, None, &mut Scratch::default());
+        assert_eq!(run(&moved), run(&cpu));
+    }
+}

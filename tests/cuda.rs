@@ -1,0 +1,234 @@
+//! Levels 2 and 3 on an NVIDIA GPU: the faces of the CPU, in pictures and videos, from several threads. Where no GPU opens,
+//! these say that they are skipped, and the rest holds what the program does then.
+//!
+//! `cargo test --release --features cuda --test cuda -- --nocapture`
+
+#![cfg(feature = "cuda")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+
+mod common;
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use candle_core::{Device as Candle, Tensor};
+use common::{ffmpeg_is_here, ours, picture, run};
+use facecascade::cascade::Work;
+use facecascade::nets::candle::{Mode, Model, Ops};
+use facecascade::nets::spec::Output;
+use facecascade::nets::weights::Weights;
+use facecascade::nets::windows::{Scratch, WindowNet};
+use facecascade::nets::zoo;
+use facecascade::pipeline::{self, Outcome, Policy, Settings};
+use facecascade::source::video::{Frames, probe};
+use facecascade::{Cascade, Device, Face, Options};
+use image::RgbImage;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+/// Numbers of a net: difference, as a share of the greatest one, at least of 1.
+const NUMBERS: f32 = 1e-3;
+/// Faces: difference of scores, and overlap of boxes.
+const SCORE: f32 = 5e-3;
+const OVERLAP: f32 = 0.98;
+
+const PICTURES: [&str; 3] = ["assets/astronaut.jpg", "assets/grace_hopper.jpg", "assets/stages.jpg"];
+
+/// The GPU, once for each lane; says so if there is none.
+fn gpu() -> Option<[Candle; 2]> {
+    let open = || Candle::new_cuda_with_stream(0);
+    match open().and_then(|first| Ok([first, open()?])) {
+        Ok(lanes) => Some(lanes),
+        Err(e) => {
+            eprintln!("skipped: no CUDA device opens ({})", facecascade::Error::from(e));
+            None
+        }
+    }
+}
+
+fn shipped(min_face: f32, device: Device) -> Cascade {
+    Cascade::shipped(Options { min_face, threshold: 0.1 }).unwrap().on(device).unwrap()
+}
+
+#[track_caller]
+fn assert_same(expected: &[Face], got: &[Face], what: &str) {
+    assert_eq!(expected.len(), got.len(), "{what}: {expected:?} and {got:?}");
+    // Two faces of almost one score may change places.
+    for a in expected {
+        let same = |b: &&Face| (a.score - b.score).abs() < SCORE && a.rect.iou(&b.rect) > OVERLAP;
+        assert!(got.iter().any(|b| same(&b)), "{what}: {a:?} is not among {got:?}");
+    }
+}
+
+fn random(net: &str) -> (WindowNet, Weights) {
+    let net = zoo::by_name(net).unwrap();
+    let mut rng = StdRng::seed_from_u64(5);
+    let weights = Weights::initial(&net, || rng.random_range(-1.5..1.5));
+    (WindowNet::new(&net, weights.clone()).unwrap(), weights)
+}
+
+fn noise(n: usize, seed: u64) -> Vec<f32> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..n).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+#[track_caller]
+fn assert_close(a: &[f32], b: &[f32], what: &str) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    let size = a.iter().fold(1f32, |m, v| m.max(v.abs()));
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= NUMBERS * size, "{what}: {worst} of {size}");
+}
+
+#[test]
+fn without_a_gpu_cuda_is_an_error_and_auto_goes_on_on_the_cpu_with_a_warning() {
+    if gpu().is_some() {
+        return;
+    }
+    let face = ours(PICTURES[0]);
+    let detect = |device: &str| run(["detect", "--json", "--device", device, face.to_str().unwrap()]);
+    let refused = detect("cuda").exits(1).complains("no CUDA device opens");
+    assert_eq!(refused.err.lines().count(), 1, "{}", refused.err);
+    let (auto, cpu) = (detect("auto").exits(0).complains("run on the CPU"), detect("cpu").exits(0));
+    assert!(cpu.err.is_empty(), "{}", cpu.err);
+    assert_eq!(auto.lines()[0]["faces"], cpu.lines()[0]["faces"]);
+    assert!(!cpu.lines()[0]["faces"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn every_net_says_the_same_of_batches_of_any_size() {
+    let Some(lanes) = gpu() else { return };
+    for name in zoo::NAMES {
+        let (cpu, mut moved) = (random(name).0, random(name).0);
+        moved.put_on(&lanes).unwrap();
+        let heads: Vec<Output> = cpu.net().heads.iter().map(|h| h.output).collect();
+        let sizes: &[usize] = if name.starts_with("refine") { &[500, 0, 1, 33] } else { &[3] };
+        let (mut a, mut b) = (Scratch::default(), Scratch::default());
+        for &n in sizes {
+            let input = noise(n * cpu.net().window().len(), n as u64);
+            cpu.run(&input, n, &mut a);
+            moved.run(&input, n, &mut b);
+            for head in &heads {
+                assert_close(cpu.head(*head, None, &mut a), moved.head(*head, None, &mut b), name);
+            }
+        }
+        assert!(moved.is_on_device(), "{name} came back to the CPU");
+    }
+}
+
+#[test]
+fn faces_in_pictures_are_those_of_the_cpu() {
+    if gpu().is_none() {
+        return;
+    }
+    for min_face in [12.0, 20.0, 60.0] {
+        let (cpu, cuda) = (shipped(min_face, Device::Cpu), shipped(min_face, Device::Cuda));
+        assert_eq!(shipped(min_face, Device::Auto).device(), Device::Cuda);
+        for name in PICTURES {
+            let picture = picture(name);
+            assert_same(&cpu.detect(&picture).unwrap(), &cuda.detect(&picture).unwrap(), name);
+        }
+        assert_eq!(cuda.device(), Device::Cuda, "it came back to the CPU");
+    }
+}
+
+#[test]
+fn windows_of_many_pictures_go_through_in_common_batches() {
+    if gpu().is_none() {
+        return;
+    }
+    let (cpu, cuda) = (shipped(12.0, Device::Cpu), shipped(12.0, Device::Cuda));
+    // More windows than fit one batch, and a picture that has none.
+    let mut pictures: Vec<RgbImage> = PICTURES.iter().cycle().take(12).map(|name| picture(name)).collect();
+    pictures.push(RgbImage::new(0, 0));
+    let mut works: Vec<_> = pictures.iter().map(|_| Work::default()).collect();
+    pictures.iter().zip(&mut works).for_each(|(picture, work)| cuda.start(picture, work));
+    for level in 1..=cuda.levels() {
+        cuda.level(level, &mut works.iter_mut().collect::<Vec<_>>());
+    }
+    for (picture, work) in pictures.iter().zip(&works) {
+        assert_same(&cpu.detect(picture).unwrap(), &cuda.faces(work), "a picture of several");
+    }
+    assert_eq!(cuda.device(), Device::Cuda, "it came back to the CPU");
+}
+
+#[test]
+fn a_cascade_on_a_gpu_is_shared_by_more_threads_than_it_has_lanes() {
+    if gpu().is_none() {
+        return;
+    }
+    let cuda = shipped(20.0, Device::Cuda);
+    let expected: Vec<_> = PICTURES.map(|name| shipped(20.0, Device::Cpu).detect(&picture(name)).unwrap()).into();
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let (cuda, name, expected) = (&cuda, PICTURES[thread % 3], &expected[thread % 3]);
+            scope.spawn(move || {
+                let picture = picture(name);
+                for _ in 0..20 {
+                    assert_same(expected, &cuda.detect(&picture).unwrap(), name);
+                }
+            });
+        }
+    });
+    assert_eq!(cuda.device(), Device::Cuda, "it came back to the CPU");
+}
+
+#[test]
+fn a_video_through_the_pipeline_has_the_faces_of_the_cpu_frame_by_frame() {
+    if gpu().is_none() || !ffmpeg_is_here() {
+        return;
+    }
+    for clip in ["assets/two-faces-tilting.mp4", "assets/classroom-four-faces.mp4"] {
+        let path = ours(clip);
+        let (cpu, cuda) = (shipped(30.0, Device::Cpu), shipped(30.0, Device::Cuda));
+        let info = probe(&path).unwrap();
+        let mut frames = Frames::open(&path, &info, 1).unwrap();
+        let (mut frame, mut expected) = (RgbImage::new(0, 0), Vec::new());
+        while frames.next_into(&mut frame).unwrap().is_some() {
+            expected.push(cpu.detect(&frame).unwrap());
+        }
+        for threads in [1, 2, 4] {
+            let settings = Settings { policy: Policy::File { batch: 2 }, threads, ..Settings::default() };
+            let source = Box::new(Frames::open(&path, &info, 1).unwrap());
+            let begin = Instant::now();
+            let mut seen = 0;
+            pipeline::run(source, &cuda, &settings, &mut |outcome: &mut Outcome| {
+                let frame = outcome.frame.number as usize;
+                assert_same(&expected[frame], &outcome.faces, &format!("{clip}, frame {frame}"));
+                seen += 1;
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+            eprintln!("{clip}, {threads} threads: {seen} frames in {:.2} s", begin.elapsed().as_secs_f64());
+            assert_eq!(seen, expected.len());
+        }
+        assert_eq!(cuda.device(), Device::Cuda, "it came back to the CPU");
+    }
+}
+
+#[test]
+fn gradients_in_training_are_those_of_the_cpu() {
+    let Some([gpu, _]) = gpu() else { return };
+    for name in ["octave", "refine24", "refine48"] {
+        let (net, weights) = (zoo::by_name(name).unwrap(), random(name).1);
+        let input = noise(8 * net.window().len(), 1);
+        let gradients = |device: &Candle| {
+            let model = Model::new(&net, &weights, Ops::Own, device).unwrap();
+            let x = Tensor::from_slice(&input, (8, net.side, net.side, 3), device).unwrap();
+            let mut rng = StdRng::seed_from_u64(2);
+            let heads = model.forward(&x, &mut Mode::Training { rng: &mut rng, stats: Vec::new() }).unwrap();
+            let loss = heads.iter().map(|(_, y)| y.sqr().unwrap().mean_all().unwrap());
+            let store = loss.reduce(|a, b| (a + b).unwrap()).unwrap().backward().unwrap();
+            let names: Vec<_> = model.trained_slots().map(|slot| slot.name.clone()).collect();
+            let of = |name: &String| {
+                let gradient = store.get(model.var(name).unwrap()).unwrap();
+                (name.clone(), gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            };
+            names.iter().map(of).collect::<Vec<_>>()
+        };
+        for ((slot, a), (_, b)) in gradients(&Candle::Cpu).iter().zip(&gradients(&gpu)) {
+            let size = a.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+            let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst <= 0.02 * size, "{name} {slot}: {worst} of {size}");
+        }
+    }
+}
