@@ -1,7 +1,9 @@
-//! Nets: what they are ([`spec`], [`zoo`]), what they learned ([`weights`]), and the two engines that run one list of
-//! layers: [`cpu`] for detection, `candle` for training.
+//! Nets: what they are ([`spec`], [`zoo`]), what they learned ([`weights`]), and the engines that run one list of
+//! layers: [`cpu`] for detection, `gpu` for the first net where a GPU builds the pyramid, `candle` for training.
 
 pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod kernels;
 pub mod spec;
 pub mod weights;
