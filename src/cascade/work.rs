@@ -6,7 +6,7 @@ use super::{Candidate, LevelCount};
 use crate::geometry::Rect;
 use crate::nets::cpu::{Engine, Scratch};
 use crate::nets::spec::{Output, multiply_adds_of};
-use crate::pyramid::Pyramid;
+use crate::pyramid::{Pending, Pyramid};
 
 /// Windows that go through a net at once: enough to fill the vectors, few enough to stay in the cache.
 const BATCH: usize = 32;
@@ -19,6 +19,13 @@ pub struct Work {
     pub(super) picture: Pyramid,
     /// The proposer's pyramid.
     pub(super) levels: Pyramid,
+    /// The pyramids while a GPU builds them.
+    pub(super) pending: Option<Pending>,
+    /// The windows of level 1 as a GPU found them; empty if the CPU has to.
+    pub(super) behind: Vec<u32>,
+    /// The same as a list.
+    #[cfg(feature = "gpu")]
+    pub(super) found: Vec<crate::nets::gpu::Found>,
     /// Where the proposer looks in its first level; everywhere if `None`.
     pub(super) within: Option<Vec<Rect>>,
     /// A part of a level.

@@ -108,8 +108,8 @@ impl Capture {
 
 /// Where a thread gets frames from.
 pub(super) enum Input {
-    /// From the source, as soon as there is a credit.
-    Entry(Entry),
+    /// From the source, as soon as there is a credit; and a credit that is there already.
+    Entry(Entry, Option<Box<Job>>),
     /// From one thread.
     Channel(Receiver<Message>),
     /// From several threads, to be put into order.
@@ -130,7 +130,7 @@ impl Input {
     /// Waits for the next frame; `None` at the end.
     pub(super) fn next(&mut self) -> Option<Message> {
         match self {
-            Self::Entry(entry) => entry.next(),
+            Self::Entry(entry, credit) => entry.next(credit.take()),
             Self::Channel(input) => input.recv().ok(),
             Self::Ordered { input, next, early } => loop {
                 if let Some(message) = early.remove(next) {
@@ -148,15 +148,38 @@ impl Input {
     }
 }
 
+impl Input {
+    /// The next frame from the source, if it and a credit are there.
+    pub(super) fn next_if_there(&mut self) -> Option<Message> {
+        let Self::Entry(entry, credit) = self else { return None };
+        if entry.frames.is_empty() {
+            return None;
+        }
+        let job = credit.take().or_else(|| entry.free.try_recv().ok())?;
+        match entry.frames.try_recv() {
+            Ok(captured) => Some(entry.admit(job, captured)),
+            // Another thread was faster.
+            Err(_) => {
+                *credit = Some(job);
+                None
+            }
+        }
+    }
+}
+
 impl Entry {
-    fn next(&self) -> Option<Message> {
+    fn next(&self, credit: Option<Box<Job>>) -> Option<Message> {
         // First the credit, then the frame: it is the newest then.
-        let mut job = self.free.recv().ok()?;
+        let job = credit.or_else(|| self.free.recv().ok())?;
         let captured = select! {
             recv(self.frames) -> captured => captured.ok()?,
             recv(self.quit) -> _ => self.frames.try_recv().ok()?,
         };
-        Some(captured.map(|(frame, work)| {
+        Some(self.admit(job, captured))
+    }
+
+    fn admit(&self, mut job: Box<Job>, captured: Captured) -> Message {
+        captured.map(|(frame, work)| {
             let used = std::mem::replace(&mut job.outcome.frame, frame).picture;
             let _ = self.spare.try_send(used);
             job.outcome.stages = [StageTime::default(); STAGES];
@@ -164,6 +187,6 @@ impl Entry {
             job.outcome.tracked.clear();
             job.since = job.outcome.frame.captured.checked_add(work).unwrap_or_else(Instant::now);
             job
-        }))
+        })
     }
 }

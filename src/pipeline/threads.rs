@@ -102,16 +102,17 @@ pub(super) fn run<'a>(
 
     let ended = std::thread::scope(|scope| {
         let entry = Entry { free, frames, quit, spare: spare_send };
-        let mut inputs: Vec<_> = (0..groups[0].workers).map(|_| Input::Entry(entry.clone())).collect();
+        let mut inputs: Vec<_> = (0..groups[0].workers).map(|_| Input::Entry(entry.clone(), None)).collect();
         drop(entry);
         let mut last = None;
         for (i, group) in groups.iter().enumerate() {
             let (send, receive) = bounded(jobs);
             for input in inputs.drain(..) {
                 let steps: Vec<_> = group.stages.iter().map(|stage| (*stage, step(*stage))).collect();
+                let begin = step(Stage::Capture);
                 let send = send.clone();
                 let thread = Builder::new().name(group.stages[0].name().into());
-                spawn_failed(group.stages[0], thread.spawn_scoped(scope, move || work(steps, input, &send)))?;
+                spawn_failed(group.stages[0], thread.spawn_scoped(scope, move || work(steps, begin, input, &send)))?;
             }
             if i + 1 == groups.len() {
                 last = Some(receive);
@@ -136,15 +137,28 @@ fn spawn_failed<T>(stage: Stage, thread: std::io::Result<T>) -> Result<T> {
     guarded(stage, || thread.map_err(fail))
 }
 
-/// A thread: does its stages with frame after frame.
-fn work(mut steps: Vec<(Stage, Step<'_>)>, mut input: Input, output: &Sender<Message>) {
-    while let Some(message) = input.next() {
+/// A thread: does its stages with frame after frame. Before one that comes behind one that said so ([`Job::ahead`]), it
+/// takes the next, if that is there, and begins with it.
+fn work(mut steps: Vec<(Stage, Step<'_>)>, mut begin: Step<'_>, mut input: Input, output: &Sender<Message>) {
+    let mut ahead = false;
+    let mut begun = None;
+    while let Some(message) = begun.take().or_else(|| input.next()) {
+        if ahead && message.is_ok() {
+            begun = input.next_if_there().map(|message| message.and_then(|job| first(&mut begin, job)));
+        }
         let message = message.and_then(|job| through(&mut steps, job));
+        ahead = message.as_ref().is_ok_and(|job| job.ahead);
         let failed = message.is_err();
         if output.send(message).is_err() || failed {
             return;
         }
     }
+}
+
+fn first(begin: &mut Step<'_>, mut job: Box<Job>) -> Message {
+    let number = job.outcome.frame.number;
+    guarded(Stage::Pyramid, || begin(&mut job)).map_err(|error| Failure { number, error })?;
+    Ok(job)
 }
 
 fn through(steps: &mut [(Stage, Step<'_>)], mut job: Box<Job>) -> Message {

@@ -85,6 +85,11 @@ impl Builder {
         .filter(|gpu| gpu.fault().is_none())
     }
 
+    /// Whether [`Self::submit`] begins anything at present.
+    pub fn is_elsewhere(&self) -> bool {
+        self.gpu().is_some()
+    }
+
     /// Begins to build the pyramids of `picture` on the GPU and returns at once; `None` where the CPU does it.
     pub fn submit(&self, picture: &RgbImage, plan: &Plan) -> Option<Pending> {
         if let Place::Auto(auto) = &self.place {
@@ -146,6 +151,11 @@ impl Builder {
             Choice::Gpu => Err(Error::Setting("this was built without GPUs (cargo feature `gpu`)".into())),
             Choice::Auto | Choice::Cpu => Ok(Self::cpu()),
         }
+    }
+
+    /// No: all is done on the CPU.
+    pub fn is_elsewhere(&self) -> bool {
+        false
     }
 
     /// `None`: the CPU does it.
