@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use facecascade::{Cascade, Options};
 
+pub(crate) mod bench_pyramid;
 pub(crate) mod detect;
 #[cfg(feature = "train")]
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod live;
+mod place;
 #[cfg(feature = "train")]
 pub(crate) mod train;
 pub(crate) mod video;
@@ -42,13 +44,15 @@ pub(crate) struct DetectorArgs {
     /// Another cascade than the built-in one; its nets lie beside the file as NAME.safetensors
     #[arg(long, value_name = "SETTINGS.toml")]
     pub(crate) cascade: Option<PathBuf>,
+    #[command(flatten)]
+    place: place::PlaceArgs,
 }
 
 impl DetectorArgs {
     /// The cascade that was asked for: `--cascade FILE`, or the one that ships.
     pub(crate) fn build(&self, min_face: f32) -> facecascade::Result<Cascade> {
         let options = Options { min_face, threshold: self.threshold };
-        match &self.cascade {
+        let cascade = match &self.cascade {
             Some(file) => {
                 tracing::info!(
                     "cascade {}, smallest face {min_face} pixels, threshold {}",
@@ -61,7 +65,8 @@ impl DetectorArgs {
                 tracing::info!("built-in cascade, smallest face {min_face} pixels, threshold {}", self.threshold);
                 Cascade::shipped(options)
             }
-        }
+        };
+        self.place.apply(cascade?)
     }
 }
 

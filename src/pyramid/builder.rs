@@ -1,6 +1,9 @@
 //! Where pyramids are built: on the CPU, on a GPU, or on whichever is faster here. Whatever happens to the GPU, every
 //! picture gets its pyramids.
 
+#[cfg(feature = "gpu")]
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use image::RgbImage;
 
 #[cfg(feature = "gpu")]
@@ -28,6 +31,9 @@ pub enum Choice {
 pub struct Builder {
     #[cfg(feature = "gpu")]
     place: Place,
+    /// That the GPU failed has been said.
+    #[cfg(feature = "gpu")]
+    warned: AtomicBool,
 }
 
 #[cfg(feature = "gpu")]
@@ -55,7 +61,7 @@ impl Default for Builder {
 impl Builder {
     /// Builds on the CPU.
     pub fn cpu() -> Self {
-        Self { place: Place::Cpu }
+        Self::at(Place::Cpu)
     }
 
     /// Builds where `choice` says. Only [`Choice::Gpu`] asks the machine for its GPUs at once.
@@ -64,7 +70,7 @@ impl Builder {
     /// If a GPU is wanted and none can be used.
     pub fn new(choice: Choice) -> Result<Self> {
         Ok(match choice {
-            Choice::Auto => Self { place: Place::Auto(gpu::Auto::default()) },
+            Choice::Auto => Self::at(Place::Auto(gpu::Auto::default())),
             Choice::Cpu => Self::cpu(),
             Choice::Gpu => Self::on(Gpu::open(gpu::Adapters::All)?),
         })
@@ -72,17 +78,25 @@ impl Builder {
 
     /// Builds on `gpu`.
     pub fn on(gpu: Gpu) -> Self {
-        Self { place: Place::Gpu(gpu) }
+        Self::at(Place::Gpu(gpu))
+    }
+
+    fn at(place: Place) -> Self {
+        Self { place, warned: AtomicBool::new(false) }
     }
 
     /// The GPU that is used at present.
     pub fn gpu(&self) -> Option<&Gpu> {
-        match &self.place {
+        let gpu = match &self.place {
             Place::Cpu => None,
             Place::Gpu(gpu) => Some(gpu),
             Place::Auto(auto) => auto.gpu(),
+        }?;
+        let Some(fault) = gpu.fault() else { return Some(gpu) };
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{} failed ({fault}): what it did is done on the CPU from now on", gpu.name());
         }
-        .filter(|gpu| gpu.fault().is_none())
+        None
     }
 
     /// Whether [`Self::submit`] begins anything at present.

@@ -21,9 +21,16 @@ pub struct Auto {
 
 /// What was chosen, and why.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub struct Outcome {
     gpu: Option<Gpu>,
     reason: String,
+}
+
+impl Outcome {
+    /// What was chosen, and why.
+    pub fn describe(&self) -> &str {
+        &self.reason
+    }
 }
 
 impl Auto {
@@ -54,8 +61,7 @@ impl Auto {
             return;
         }
         if !likely() {
-            let reason = "on the CPU: this machine has no GPU".to_owned();
-            let _ = self.outcome.set(Outcome { gpu: None, reason });
+            let _ = self.outcome.set(choose(Adapters::Real, size, plan));
             return;
         }
         let (outcome, plan) = (Arc::clone(&self.outcome), *plan);
@@ -83,9 +89,12 @@ impl Drop for Auto {
     }
 }
 
-/// Opens the best GPU of those and measures both ways.
-fn choose(which: Adapters, size: (u32, u32), plan: &Plan) -> Outcome {
+/// Opens the best GPU of those and measures both ways, for pictures of `size`.
+pub fn choose(which: Adapters, size: (u32, u32), plan: &Plan) -> Outcome {
     let on_cpu = |reason: String| Outcome { gpu: None, reason: format!("on the CPU: {reason}") };
+    if which == Adapters::Real && !likely() {
+        return on_cpu("this machine has no GPU".into());
+    }
     let gpu = match Gpu::open(which) {
         Ok(gpu) => gpu,
         Err(e) => return on_cpu(e.to_string()),

@@ -4,7 +4,7 @@
 //! [`Gpu::submit`] returns at once and [`Gpu::take`] waits, so that a picture can be built while the one before is
 //! searched. Each shader has a plain function of the same name in [`twins`], and tests hold them equal.
 
-mod auto;
+pub mod auto;
 mod device;
 mod filter;
 pub mod layout;
