@@ -3,7 +3,7 @@
 
 use super::calibration;
 use super::settings::Correction;
-use super::work::{Work, head_cost, trunk_cost};
+use super::work::{Work, crop_and_run, head_cost, trunk_cost};
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
 use crate::nets::cpu::Engine;
@@ -97,23 +97,26 @@ impl Calibrator {
         if let Self::Own(code) = self { Some(*code) } else { None }
     }
 
-    /// Moves all candidates.
-    pub(super) fn calibrate(&self, work: &mut Work) {
+    /// Moves all windows of all pictures.
+    pub(super) fn calibrate(&self, works: &mut [&mut Work]) {
         match self {
             Self::None => {}
             Self::Own(code) => {
-                for (c, numbers) in work.candidates.iter_mut().zip(work.codes.chunks_exact(code.len())) {
-                    c.rect = code.apply(&c.rect, numbers);
+                for work in works {
+                    for (c, numbers) in work.candidates.iter_mut().zip(work.codes.chunks_exact(code.len())) {
+                        c.rect = code.apply(&c.rect, numbers);
+                    }
                 }
             }
             Self::Net(engine, code) => {
                 let cost = trunk_cost(engine) + head_cost(engine, code.output());
-                work.count(work.candidates.len() as u64 * cost);
-                work.crop_and_run(engine, |work, first, n| {
-                    let numbers = engine.head(code.output(), None, &mut work.scratch);
-                    for (c, numbers) in
-                        work.candidates[first..first + n].iter_mut().zip(numbers.chunks_exact(code.len()))
-                    {
+                for work in works.iter_mut() {
+                    work.count(work.candidates.len() as u64 * cost);
+                }
+                crop_and_run(works, engine, |works, rows, scratch| {
+                    let numbers = engine.head(code.output(), None, scratch);
+                    for (row, numbers) in rows.iter().zip(numbers.chunks_exact(code.len())) {
+                        let c = &mut works[row.picture].candidates[row.window];
                         c.rect = code.apply(&c.rect, numbers);
                     }
                 });

@@ -232,18 +232,19 @@ impl Cascade {
         work.within = Some(regions);
     }
 
-    /// Level `level`: find, calibrate, filter; behind the last one the global filter. A level that this cascade lacks does
-    /// nothing.
-    pub fn level(&self, level: usize, work: &mut Work) {
-        self.advance(level, work, Until::Faces, |_, _| {});
+    /// Level `level` of several pictures: find, calibrate, filter; behind the last one the global filter. Nets see the
+    /// windows of all in common batches; what comes out is the same as of one at a time. A level that this cascade lacks
+    /// does nothing.
+    pub fn level(&self, level: usize, works: &mut [&mut Work]) {
+        self.advance(level, works, Until::Faces, |_, _| {});
     }
 
     /// As [`Self::level`], with the windows after each of its stages.
     pub fn level_traced(&self, level: usize, work: &mut Work, stages: &mut Vec<Stage>) {
         let mut begin = Instant::now();
-        self.advance(level, work, Until::Faces, |name, work| {
+        self.advance(level, &mut [work], Until::Faces, |name, works| {
             let elapsed = begin.elapsed();
-            stages.push(Stage { name, windows: windows(work), elapsed });
+            stages.push(Stage { name, windows: windows(&works[0]), elapsed });
             begin = Instant::now();
         });
     }
@@ -297,29 +298,42 @@ impl Cascade {
     fn run(&self, picture: &RgbImage, work: &mut Work, until: Until) {
         self.start(picture, work);
         for level in 1..=until.level(self) {
-            self.advance(level, work, until, |_, _| {});
+            self.advance(level, &mut [work], until, |_, _| {});
         }
     }
 
     /// The article's list: find, calibrate, filter, in each level. `watch` sees what each stage leaves.
-    fn advance(&self, level: usize, work: &mut Work, until: Until, mut watch: impl FnMut(&'static str, &Work)) {
+    fn advance(
+        &self,
+        level: usize,
+        works: &mut [&mut Work],
+        until: Until,
+        mut watch: impl FnMut(&'static str, &[&mut Work]),
+    ) {
+        if works.is_empty() {
+            return;
+        }
         if level == 1 {
-            self.proposer.find(work);
-            watch("find-1", work);
-            self.proposer.calibrate(work);
-            watch("calibrate-1", work);
-            self.proposer.filter(work);
-            self.end_level(1, work, until);
-            watch("filter-1", work);
-        } else if let Some(refiner) = self.refiners.get(level - 2) {
+            works.iter_mut().for_each(|work| self.proposer.find(work));
+            watch("find-1", works);
+            self.proposer.calibrate(works);
+            watch("calibrate-1", works);
+            for work in works.iter_mut() {
+                self.proposer.filter(work);
+                self.end_level(1, work, until);
+            }
+            watch("filter-1", works);
+        } else if let Some(refiner) = level.checked_sub(2).and_then(|i| self.refiners.get(i)) {
             let [find, calibrate, filter] = REFINER_STAGES[level - 2];
-            refiner.find(work);
-            watch(find, work);
-            refiner.calibrate(work);
-            watch(calibrate, work);
-            refiner.filter(work);
-            self.end_level(level, work, until);
-            watch(filter, work);
+            refiner.find(works);
+            watch(find, works);
+            refiner.calibrate(works);
+            watch(calibrate, works);
+            for work in works.iter_mut() {
+                refiner.filter(work);
+                self.end_level(level, work, until);
+            }
+            watch(filter, works);
         }
     }
 

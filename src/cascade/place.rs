@@ -112,7 +112,7 @@ mod tests {
                     on_gpu.pyramids().gpu().unwrap().device().destroy();
                 }
                 on_gpu.start(picture, &mut work);
-                (1..=on_gpu.levels()).for_each(|level| on_gpu.level(level, &mut work));
+                (1..=on_gpu.levels()).for_each(|level| on_gpu.level(level, &mut [&mut work]));
                 assert!(same(&on_gpu.faces(&work), &on_cpu.detect(picture).unwrap()));
             }
             assert!(on_gpu.pyramids().describe().contains("failed"));

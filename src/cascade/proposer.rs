@@ -183,8 +183,8 @@ impl Proposer {
     }
 
     /// Moves windows by what the net, or the calibration net, says of them.
-    pub(super) fn calibrate(&self, work: &mut Work) {
-        self.calibrator.calibrate(work);
+    pub(super) fn calibrate(&self, works: &mut [&mut Work]) {
+        self.calibrator.calibrate(works);
     }
 
     /// Non-maximum suppression within each level, then across.

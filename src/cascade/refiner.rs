@@ -3,7 +3,7 @@
 use super::LevelCount;
 use super::calibrator::Calibrator;
 use super::settings::RefinerSettings;
-use super::work::{Work, face_logit, head_cost, trunk_cost};
+use super::work::{Work, crop_and_run, face_logit, head_cost, trunk_cost};
 use crate::error::{Error, Result};
 use crate::nets::cpu::Engine;
 use crate::nets::spec::Output;
@@ -30,41 +30,55 @@ impl Refiner {
         Ok(Self { engine, calibrator, settings: settings.clone(), level })
     }
 
-    /// Looks at every window and drops those under the threshold. Calibration is computed for the others only.
-    pub(super) fn find(&self, work: &mut Work) {
-        let seen = work.candidates.len();
-        work.counts.push(LevelCount { windows: seen, ..Default::default() });
-        work.codes.clear();
-        let mut kept = 0;
-        work.crop_and_run(&self.engine, |work, first, n| {
-            let outputs = self.engine.head(Output::Face, None, &mut work.scratch);
-            work.rows.clear();
-            for (row, outputs) in outputs.chunks_exact(outputs.len() / n).enumerate() {
-                let mut candidate = work.candidates[first + row];
+    /// Looks at every window of all pictures and drops those under the threshold. Calibration is computed for the others
+    /// only.
+    pub(super) fn find(&self, works: &mut [&mut Work]) {
+        let own = self.calibrator.own();
+        let (face, code) = (
+            trunk_cost(&self.engine) + head_cost(&self.engine, Output::Face),
+            own.map_or(0, |code| head_cost(&self.engine, code.output())),
+        );
+        for work in works.iter_mut() {
+            work.counts.push(LevelCount { windows: work.candidates.len(), ..Default::default() });
+            work.codes.clear();
+            work.kept = 0;
+        }
+        let mut chosen = std::mem::take(&mut works[0].rows);
+        crop_and_run(works, &self.engine, |works, rows, scratch| {
+            let outputs = self.engine.head(Output::Face, None, scratch);
+            chosen.clear();
+            for (i, (row, outputs)) in rows.iter().zip(outputs.chunks_exact(outputs.len() / rows.len())).enumerate() {
+                let work = &mut works[row.picture];
+                let mut candidate = work.candidates[row.window];
                 let logit = face_logit(outputs);
                 candidate.logits[self.level] = logit;
                 let carried =
                     self.settings.carry.iter().zip(candidate.logits).map(|(weight, earlier)| weight * earlier);
                 candidate.score = logit + carried.sum::<f32>();
                 if candidate.score > self.settings.threshold {
-                    work.candidates[kept] = candidate;
-                    work.rows.push(row);
-                    kept += 1;
+                    work.candidates[work.kept] = candidate;
+                    work.kept += 1;
+                    chosen.push(i);
                 }
             }
-            if let Some(code) = self.calibrator.own().filter(|_| !work.rows.is_empty()) {
-                work.codes.extend(self.engine.head(code.output(), Some(&work.rows), &mut work.scratch));
+            if let Some(code) = own.filter(|_| !chosen.is_empty()) {
+                let codes = self.engine.head(code.output(), Some(&chosen), scratch);
+                for (i, numbers) in chosen.iter().zip(codes.chunks_exact(code.len())) {
+                    works[rows[*i].picture].codes.extend(numbers);
+                }
             }
         });
-        work.candidates.truncate(kept);
-        let own = self.calibrator.own().map_or(0, |code| head_cost(&self.engine, code.output()));
-        let face = trunk_cost(&self.engine) + head_cost(&self.engine, Output::Face);
-        work.count(seen as u64 * face + kept as u64 * own);
+        works[0].rows = chosen;
+        for work in works.iter_mut() {
+            let (seen, kept) = (work.candidates.len(), work.kept);
+            work.candidates.truncate(kept);
+            work.count(seen as u64 * face + kept as u64 * code);
+        }
     }
 
     /// Moves the windows that are left.
-    pub(super) fn calibrate(&self, work: &mut Work) {
-        self.calibrator.calibrate(work);
+    pub(super) fn calibrate(&self, works: &mut [&mut Work]) {
+        self.calibrator.calibrate(works);
     }
 
     /// Non-maximum suppression.

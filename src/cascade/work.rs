@@ -38,6 +38,9 @@ pub struct Work {
     pub(super) ends: Vec<usize>,
     pub(super) filtered: Vec<Candidate>,
     pub(super) rows: Vec<usize>,
+    windows: Vec<Row>,
+    /// How many candidates the level that runs has kept so far.
+    pub(super) kept: usize,
     pub(super) input: Vec<f32>,
     pub(super) scratch: Scratch,
     pub(super) suppressor: Suppressor,
@@ -72,24 +75,46 @@ impl Work {
         self.filtered.extend(kept.iter().map(|i| self.candidates[*i as usize]));
         std::mem::swap(&mut self.candidates, &mut self.filtered);
     }
+}
 
-    /// Runs `engine` on crops of all windows and hands `each` batch over: the number of its first window, how many, and
-    /// the scratch that holds their features. The list of windows may be changed up to the batch's end.
-    pub(super) fn crop_and_run(&mut self, engine: &Engine, mut each: impl FnMut(&mut Self, usize, usize)) {
-        let side = engine.net().side;
-        let total = self.candidates.len();
-        for first in (0..total).step_by(BATCH) {
-            let n = BATCH.min(total - first);
-            self.input.resize(n * side * side * 3, 0.0);
-            for (c, out) in self.candidates[first..first + n].iter().zip(self.input.chunks_exact_mut(side * side * 3)) {
-                crops::sample(&self.picture, 0, &placement(&c.rect), side, out);
-            }
-            // A net's own side is never too small for it.
-            if engine.trunk(&self.input, n, side, side, &mut self.scratch).is_some() {
-                each(self, first, n);
-            }
+/// A window of one of several pictures.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    /// The picture's place among them.
+    pub(super) picture: usize,
+    /// The window's place among its candidates.
+    pub(super) window: usize,
+}
+
+/// Runs `engine` on crops of all windows of all pictures, and hands `each` batch over: its windows, and the scratch that
+/// holds their features. A picture's list of windows may be changed up to its last one in the batch.
+pub(super) fn crop_and_run(
+    works: &mut [&mut Work],
+    engine: &Engine,
+    mut each: impl FnMut(&mut [&mut Work], &[Row], &mut Scratch),
+) {
+    let Some(first) = works.first_mut() else { return };
+    // Buffers of the first picture serve all.
+    let (mut input, mut scratch) = (std::mem::take(&mut first.input), std::mem::take(&mut first.scratch));
+    let mut all = std::mem::take(&mut first.windows);
+    all.clear();
+    for (picture, work) in works.iter().enumerate() {
+        all.extend((0..work.candidates.len()).map(|window| Row { picture, window }));
+    }
+    let side = engine.net().side;
+    for rows in all.chunks(BATCH) {
+        input.resize(rows.len() * side * side * 3, 0.0);
+        for (row, out) in rows.iter().zip(input.chunks_exact_mut(side * side * 3)) {
+            let work = &works[row.picture];
+            crops::sample(&work.picture, 0, &placement(&work.candidates[row.window].rect), side, out);
+        }
+        // A net's own side is never too small for it.
+        if engine.trunk(&input, rows.len(), side, side, &mut scratch).is_some() {
+            each(works, rows, &mut scratch);
         }
     }
+    let first = &mut works[0];
+    (first.input, first.scratch, first.windows) = (input, scratch, all);
 }
 
 /// Where the window's crop lies: nets see squares.

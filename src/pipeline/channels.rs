@@ -108,8 +108,8 @@ impl Capture {
 
 /// Where a thread gets frames from.
 pub(super) enum Input {
-    /// From the source, as soon as there is a credit; and a credit that is there already.
-    Entry(Entry, Option<Box<Job>>),
+    /// From the source, as soon as there is a credit.
+    Entry(Entry),
     /// From one thread.
     Channel(Receiver<Message>),
     /// From several threads, to be put into order.
@@ -117,20 +117,30 @@ pub(super) enum Input {
 }
 
 /// Where frames get their credit.
-#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) free: Receiver<Box<Job>>,
     pub(super) frames: Receiver<Captured>,
     /// Closed when the run is to end, even if the source does not answer.
     pub(super) quit: Receiver<()>,
     pub(super) spare: Sender<RgbImage>,
+    /// One that no frame was there for.
+    pub(super) credit: Option<Box<Job>>,
 }
 
 impl Input {
+    /// The next frame, if it is there already.
+    pub(super) fn next_if_there(&mut self) -> Option<Message> {
+        match self {
+            Self::Entry(entry) => entry.next_if_there(),
+            // Only the entry's threads take several.
+            Self::Channel(_) | Self::Ordered { .. } => None,
+        }
+    }
+
     /// Waits for the next frame; `None` at the end.
     pub(super) fn next(&mut self) -> Option<Message> {
         match self {
-            Self::Entry(entry, credit) => entry.next(credit.take()),
+            Self::Entry(entry) => entry.next(),
             Self::Channel(input) => input.recv().ok(),
             Self::Ordered { input, next, early } => loop {
                 if let Some(message) = early.remove(next) {
@@ -148,37 +158,28 @@ impl Input {
     }
 }
 
-impl Input {
-    /// The next frame from the source, if it and a credit are there.
-    pub(super) fn next_if_there(&mut self) -> Option<Message> {
-        let Self::Entry(entry, credit) = self else { return None };
-        if entry.frames.is_empty() {
-            return None;
-        }
-        let job = credit.take().or_else(|| entry.free.try_recv().ok())?;
-        match entry.frames.try_recv() {
-            Ok(captured) => Some(entry.admit(job, captured)),
-            // Another thread was faster.
-            Err(_) => {
-                *credit = Some(job);
-                None
-            }
-        }
-    }
-}
-
 impl Entry {
-    fn next(&self, credit: Option<Box<Job>>) -> Option<Message> {
+    fn next(&mut self) -> Option<Message> {
         // First the credit, then the frame: it is the newest then.
-        let job = credit.or_else(|| self.free.recv().ok())?;
+        let job = self.credit.take().or_else(|| self.free.recv().ok())?;
         let captured = select! {
             recv(self.frames) -> captured => captured.ok()?,
             recv(self.quit) -> _ => self.frames.try_recv().ok()?,
         };
-        Some(self.admit(job, captured))
+        Some(self.enter(job, captured))
     }
 
-    fn admit(&self, mut job: Box<Job>, captured: Captured) -> Message {
+    fn next_if_there(&mut self) -> Option<Message> {
+        let job = self.credit.take().or_else(|| self.free.try_recv().ok())?;
+        if let Ok(captured) = self.frames.try_recv() {
+            return Some(self.enter(job, captured));
+        }
+        self.credit = Some(job);
+        None
+    }
+
+    /// The frame takes its credit.
+    fn enter(&self, mut job: Box<Job>, captured: Captured) -> Message {
         captured.map(|(frame, work)| {
             let used = std::mem::replace(&mut job.outcome.frame, frame).picture;
             let _ = self.spare.try_send(used);

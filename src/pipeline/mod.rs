@@ -47,7 +47,7 @@ impl Default for Settings {
     /// A file's, on all cores.
     fn default() -> Self {
         Self {
-            policy: Policy::File,
+            policy: Policy::File { batch: 2 },
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             track: true,
             search: None,
@@ -85,7 +85,11 @@ pub enum Policy {
         in_flight: usize,
     },
     /// Every frame, in order: the source waits.
-    File,
+    File {
+        /// Frames whose windows go through the nets together, at least 1. Two are almost as good as many: a net's weights
+        /// stay in the cache as well.
+        batch: usize,
+    },
 }
 
 /// How the pipeline runs.

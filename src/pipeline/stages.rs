@@ -18,7 +18,7 @@ pub(super) struct Job {
     pub(super) outcome: Outcome,
     /// When the stage before was done.
     pub(super) since: Instant,
-    /// The thread may take the next frame before it goes on with this one, and begin with it: a GPU then makes its
+    /// The thread may take the next frames before it goes on with those it has, and begin with them: a GPU then makes their
     /// pyramids meanwhile. Not where a plan might leave the frame out; and never live, where a frame that is taken early is
     /// an old one.
     pub(super) ahead: bool,
@@ -44,8 +44,8 @@ impl Job {
     }
 }
 
-/// What is done with a frame in one stage.
-pub(super) type Step<'a> = Box<dyn FnMut(&mut Job) -> Result<()> + Send + 'a>;
+/// What is done in one stage with frames that are worked on together: one, or of a file a few in a row.
+pub(super) type Step<'a> = Box<dyn FnMut(&mut [Box<Job>]) -> Result<()> + Send + 'a>;
 
 /// What the stages share.
 #[derive(Debug)]
@@ -62,18 +62,19 @@ impl<'a> Stages<'a> {
         Self { cascade, settings, search }
     }
 
-    /// What `stage` does; that of the capture only with frames that a thread takes ahead ([`Job::ahead`]). Those of the cascade know nothing of other frames, so several threads may each have one.
+    /// What `stage` does; that of the capture only with frames that a thread takes ahead ([`Job::ahead`]). Those of the
+    /// cascade know nothing of other frames, so several threads may each have one.
     pub(super) fn step(&'a self, stage: Stage) -> Step<'a> {
         match stage {
-            Stage::Capture => Box::new(|job| self.begin(job)),
+            Stage::Capture => Box::new(|jobs| jobs.iter_mut().try_for_each(|job| self.begin(job))),
             Stage::Output => Box::new(|_| Ok(())),
-            Stage::Pyramid => Box::new(|job| self.pyramid(job)),
-            Stage::Level1 => Box::new(|job| self.level(1, job)),
-            Stage::Level2 => Box::new(|job| self.level(2, job)),
-            Stage::Level3 => Box::new(|job| self.level(3, job)),
+            Stage::Pyramid => Box::new(|jobs| jobs.iter_mut().try_for_each(|job| self.pyramid(job))),
+            Stage::Level1 => Box::new(|jobs| self.level(1, jobs)),
+            Stage::Level2 => Box::new(|jobs| self.level(2, jobs)),
+            Stage::Level3 => Box::new(|jobs| self.level(3, jobs)),
             Stage::Track => {
                 let mut tracker = Tracker::default();
-                Box::new(move |job| self.track(&mut tracker, job))
+                Box::new(move |jobs| jobs.iter_mut().try_for_each(|job| self.track(&mut tracker, job)))
             }
         }
     }
@@ -96,7 +97,7 @@ impl<'a> Stages<'a> {
             None => Plan::Everywhere,
         };
         job.outcome.searched = plan != Plan::Skip;
-        let planned = self.settings.policy != Policy::File || self.search.is_some();
+        let planned = matches!(self.settings.policy, Policy::Live { .. }) || self.search.is_some();
         job.ahead = !planned && self.cascade.pyramids().is_elsewhere();
         match plan {
             Plan::Everywhere => self.cascade.start(picture, &mut job.work),
@@ -107,17 +108,20 @@ impl<'a> Stages<'a> {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
-    fn level(&self, level: usize, job: &mut Job) -> Result<()> {
-        if !job.outcome.searched {
-            return Ok(());
+    fn level(&self, level: usize, jobs: &mut [Box<Job>]) -> Result<()> {
+        let mut together = Vec::with_capacity(jobs.len());
+        for job in jobs.iter_mut().map(Box::as_mut).filter(|job| job.outcome.searched) {
+            if job.traced {
+                self.cascade.level_traced(level, &mut job.work, &mut job.outcome.windows);
+            } else {
+                together.push(&mut job.work);
+            }
         }
-        if job.traced {
-            self.cascade.level_traced(level, &mut job.work, &mut job.outcome.windows);
-        } else {
-            self.cascade.level(level, &mut job.work);
-        }
+        self.cascade.level(level, &mut together);
         if level == self.cascade.levels() {
-            job.outcome.faces = self.cascade.faces(&job.work);
+            for job in jobs.iter_mut().filter(|job| job.outcome.searched) {
+                job.outcome.faces = self.cascade.faces(&job.work);
+            }
         }
         Ok(())
     }

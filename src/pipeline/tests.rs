@@ -76,6 +76,7 @@ fn blank(count: usize) -> Arc<Vec<RgbImage>> {
     Arc::new(vec![RgbImage::new(8, 8); count])
 }
 
+const FILE: Policy = Policy::File { batch: 3 };
 const LIVE: Policy = Policy::Live { in_flight: 2 };
 
 fn settings(policy: Policy, threads: usize) -> Settings {
@@ -121,12 +122,12 @@ fn boxes_are_those_of_the_plain_loop_frame_by_frame() {
         })
         .collect();
     assert!(expected.iter().filter(|e| !e.1.is_empty()).count() > 30, "the clip shows faces");
-    for policy in [Policy::File, LIVE] {
+    for policy in [FILE, Policy::File { batch: 1 }, LIVE] {
         for threads in [1, 2, 3, 4, 7] {
             let shown = Arc::new(AtomicU64::new(0));
             let source = Pictures {
                 // Live, a source that does not wait loses frames.
-                shown: (policy != Policy::File).then(|| Arc::clone(&shown)),
+                shown: (policy == LIVE).then(|| Arc::clone(&shown)),
                 ..Pictures::new(&clip)
             };
             let mut got = Vec::new();
@@ -164,12 +165,12 @@ fn a_gpu_that_is_lost_on_the_way_costs_no_frame_and_changes_no_box() {
     let cascade = |builder| Cascade::shipped(Options::default()).unwrap().with_pyramids(builder);
     let on_cpu = cascade(Builder::cpu());
     let expected: Vec<_> = list.iter().map(|picture| on_cpu.detect(picture).unwrap()).collect();
-    for (policy, threads) in [(Policy::File, 1), (Policy::File, 4), (LIVE, 1), (LIVE, 6)] {
+    for (policy, threads) in [(FILE, 1), (FILE, 4), (LIVE, 1), (LIVE, 6)] {
         for lost_at in [0, 9, u64::MAX] {
             let Some(gpu) = gpu() else { return };
             let on_gpu = cascade(Builder::on(gpu));
             let shown = Arc::new(AtomicU64::new(0));
-            let shown_so_far = (policy != Policy::File).then(|| Arc::clone(&shown));
+            let shown_so_far = (policy == LIVE).then(|| Arc::clone(&shown));
             let source = Pictures { shown: shown_so_far, ..Pictures::new(&list) };
             let mut got = Vec::new();
             let settings = Settings { track: false, ..settings(policy, threads) };
@@ -188,7 +189,7 @@ fn a_gpu_that_is_lost_on_the_way_costs_no_frame_and_changes_no_box() {
 
 #[test]
 fn a_fault_in_any_stage_ends_all_with_one_error_that_names_it() {
-    for policy in [Policy::File, LIVE] {
+    for policy in [FILE, Policy::File { batch: 1 }, LIVE] {
         for threads in [1, 2, 3, 4, 6] {
             for stage in Stage::ALL {
                 for fault in [Fault::Panic, Fault::Error] {
@@ -199,8 +200,8 @@ fn a_fault_in_any_stage_ends_all_with_one_error_that_names_it() {
                             source.fails = Some((20, fault));
                         }
                         let step = |this: Stage| -> Step<'static> {
-                            Box::new(move |job: &mut Job| {
-                                let hit = this == stage && job.outcome.frame.number >= 20;
+                            Box::new(move |jobs: &mut [Box<Job>]| {
+                                let hit = this == stage && jobs.iter().any(|j| j.outcome.frame.number >= 20);
                                 if hit { fault.strike() } else { Ok(()) }
                             })
                         };
@@ -227,7 +228,7 @@ fn what_came_before_a_source_broke_still_comes_out() {
         let source = Pictures { fails: Some((30, Fault::Error)), ..Pictures::new(&blank(300)) };
         let mut frames = 0;
         let step = |_: Stage| -> Step<'static> { Box::new(|_| Ok(())) };
-        let result = threads::run(Box::new(source), &step, &settings(Policy::File, threads), &mut |_: &mut Outcome| {
+        let result = threads::run(Box::new(source), &step, &settings(FILE, threads), &mut |_: &mut Outcome| {
             frames += 1;
             Ok(ControlFlow::Continue(()))
         });
@@ -251,7 +252,7 @@ fn a_source_that_never_answers_keeps_nobody_from_ending() {
             Ok(None)
         }
     }
-    for policy in [Policy::File, LIVE] {
+    for policy in [FILE, Policy::File { batch: 1 }, LIVE] {
         let (_never, silence) = mpsc::channel();
         let settings = settings(policy, 3);
         let stop = Arc::clone(&settings.stop);
@@ -286,15 +287,15 @@ fn threads_of_different_speed_keep_the_order_and_times_add_up() {
         }
     }
     let step = |stage: Stage| -> Step<'static> {
-        Box::new(move |job: &mut Job| {
-            let slow = stage == Stage::Level1 && job.outcome.frame.number % 3 == 0;
+        Box::new(move |jobs: &mut [Box<Job>]| {
+            let slow = stage == Stage::Level1 && jobs[0].outcome.frame.number % 3 == 0;
             std::thread::sleep(Duration::from_millis(if slow { 5 } else { 0 }));
             Ok(())
         })
     };
     let mut check = Check { numbers: Vec::new(), sums: 0 };
     let source = Box::new(Pictures::new(&blank(60)));
-    threads::run(source, &step, &settings(Policy::File, 4), &mut check).unwrap();
+    threads::run(source, &step, &settings(FILE, 4), &mut check).unwrap();
     assert_eq!((check.numbers, check.sums), ((0..60).collect(), 60));
 }
 
@@ -304,7 +305,7 @@ fn live_drops_what_is_late_at_the_source_and_never_has_more_in_flight_than_credi
         let (inside, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let step = |stage: Stage| -> Step<'static> {
             let (inside, most) = (Arc::clone(&inside), Arc::clone(&most));
-            Box::new(move |_: &mut Job| {
+            Box::new(move |_: &mut [Box<Job>]| {
                 if stage == Stage::Pyramid {
                     most.fetch_max(inside.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
                 }
@@ -331,7 +332,7 @@ fn live_drops_what_is_late_at_the_source_and_never_has_more_in_flight_than_credi
 
 #[test]
 fn the_output_may_end_the_run_and_keep_frames() {
-    for policy in [Policy::File, LIVE] {
+    for policy in [FILE, Policy::File { batch: 1 }, LIVE] {
         let mut kept = Vec::new();
         let step = |_: Stage| -> Step<'static> { Box::new(|_| Ok(())) };
         let source = Pictures { pause: Duration::from_millis(1), ..Pictures::new(&blank(10_000)) };
@@ -346,7 +347,7 @@ fn the_output_may_end_the_run_and_keep_frames() {
 
 #[test]
 fn threads_fit_the_cores_and_every_stage_is_in_its_place() {
-    for policy in [Policy::File, LIVE] {
+    for policy in [FILE, Policy::File { batch: 1 }, LIVE] {
         for threads in 1..20 {
             let groups = threads::groups(policy, threads);
             let stages: Vec<Stage> = groups.iter().flat_map(|g| g.stages).copied().collect();
@@ -354,9 +355,7 @@ fn threads_fit_the_cores_and_every_stage_is_in_its_place() {
             let workers: usize = groups.iter().map(|g| g.workers).sum();
             assert!(workers <= threads + 1, "{policy:?} {threads}");
             // Following needs all frames in order, on one thread; and live, several workers would bring age.
-            assert!(
-                groups.iter().all(|g| g.workers == 1 || policy == Policy::File && !g.stages.contains(&Stage::Track))
-            );
+            assert!(groups.iter().all(|g| g.workers == 1 || policy != LIVE && !g.stages.contains(&Stage::Track)));
         }
     }
 }

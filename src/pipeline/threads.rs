@@ -1,7 +1,7 @@
 //! Which thread does what: stages are put on as many threads as there are cores for them, and the caller's thread
 //! presents what comes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::channels::{Capture, Entry, Failure, Input, Message, Shared, guarded};
 use super::stages::{Job, Step};
-use super::{Output, Policy, Settings, Stage, Summary};
+use super::{Output, Policy, Settings, Stage, StageTime, Summary};
 use crate::error::{Error, Result};
 use crate::source::Source;
 
@@ -19,7 +19,7 @@ use crate::source::Source;
 const TICK: Duration = Duration::from_millis(20);
 /// How long a source may take to end. One that does not is left behind: its thread ends with the program.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// Frames of a file that wait decoded.
+/// Frames of a file that wait decoded, at least.
 const READ_AHEAD: usize = 2;
 
 /// Stages that share a thread, and how many threads do the same, each with a frame of its own.
@@ -27,13 +27,15 @@ const READ_AHEAD: usize = 2;
 pub(super) struct Group {
     pub(super) stages: &'static [Stage],
     pub(super) workers: usize,
+    /// Frames in a row that each may work on at once.
+    pub(super) together: usize,
 }
 
 /// Which stages between capture and output share a thread. Capture, which mostly waits, always has its own, and output is
 /// the caller's.
 pub(super) fn groups(policy: Policy, threads: usize) -> Vec<Group> {
     use Stage::{Level1, Level2, Level3, Pyramid, Track};
-    let one = |stages| Group { stages, workers: 1 };
+    let one = |stages| Group { stages, workers: 1, together: 1 };
     match (policy, threads) {
         // A frame that waits between threads grows old, so there are no more than can run at once.
         (Policy::Live { .. }, ..=2) => vec![one(&[Pyramid, Level1, Level2, Level3, Track])],
@@ -43,8 +45,9 @@ pub(super) fn groups(policy: Policy, threads: usize) -> Vec<Group> {
         }
         (Policy::Live { .. }, _) => [[Pyramid], [Level1], [Level2], [Level3], [Track]].map(single).into(),
         // Level 1 takes longer than all else together: whole frames share cores better than stages do.
-        (Policy::File, n) => {
-            vec![Group { stages: &[Pyramid, Level1, Level2, Level3], workers: n.max(1) }, one(&[Track])]
+        (Policy::File { batch }, n) => {
+            let search = &[Pyramid, Level1, Level2, Level3];
+            vec![Group { stages: search, workers: n.max(1), together: batch.max(1) }, one(&[Track])]
         }
     }
 }
@@ -52,15 +55,15 @@ pub(super) fn groups(policy: Policy, threads: usize) -> Vec<Group> {
 fn single(stage: [Stage; 1]) -> Group {
     let [stage] = stage;
     let place = stage as usize;
-    Group { stages: &Stage::ALL[place..=place], workers: 1 }
+    Group { stages: &Stage::ALL[place..=place], workers: 1, together: 1 }
 }
 
 /// Frames that may be on their way.
 fn in_flight(policy: Policy, groups: &[Group]) -> usize {
     match policy {
         Policy::Live { in_flight } => in_flight.max(1),
-        // One for each thread, one at the output, and as many to wait between them.
-        Policy::File => 2 * groups.iter().map(|g| g.workers).sum::<usize>() + 1,
+        // What all threads can work on, one at the output, and as many to wait between them.
+        Policy::File { .. } => 2 * groups.iter().map(|g| g.workers * g.together).sum::<usize>() + 1,
     }
 }
 
@@ -74,20 +77,23 @@ pub(super) fn run<'a>(
     let policy = settings.policy;
     let groups = groups(policy, settings.threads);
     let jobs = in_flight(policy, &groups);
+    let live = matches!(policy, Policy::Live { .. });
     let shared = Arc::new(Shared::default());
 
     let (free_send, free) = bounded(jobs);
     for _ in 0..jobs {
         let _ = free_send.send(Box::new(Job::new()));
     }
-    let (captured, frames) = bounded(if policy == Policy::File { READ_AHEAD } else { 1 });
-    let (spare_send, spare) = bounded(jobs + READ_AHEAD + 1);
+    // Of a file, as many wait decoded as are taken at once.
+    let read_ahead = groups[0].together.max(if live { 1 } else { READ_AHEAD });
+    let (captured, frames) = bounded(read_ahead);
+    let (spare_send, spare) = bounded(jobs + read_ahead + 1);
     let (quit_send, quit) = bounded(0);
     let (farewell, has_left) = bounded::<()>(0);
 
     let capture = Capture {
         output: captured,
-        late: (policy != Policy::File).then(|| frames.clone()),
+        late: live.then(|| frames.clone()),
         spare,
         shared: Arc::clone(&shared),
         stop: Arc::clone(&settings.stop),
@@ -101,9 +107,13 @@ pub(super) fn run<'a>(
     )?;
 
     let ended = std::thread::scope(|scope| {
-        let entry = Entry { free, frames, quit, spare: spare_send };
-        let mut inputs: Vec<_> = (0..groups[0].workers).map(|_| Input::Entry(entry.clone(), None)).collect();
-        drop(entry);
+        let entry = |_| {
+            let (free, frames, quit, spare) = (free.clone(), frames.clone(), quit.clone(), spare_send.clone());
+            Input::Entry(Entry { free, frames, quit, spare, credit: None })
+        };
+        let mut inputs: Vec<_> = (0..groups[0].workers).map(entry).collect();
+        // Where all their ends are closed, threads end.
+        drop((free, frames, quit, spare_send));
         let mut last = None;
         for (i, group) in groups.iter().enumerate() {
             let (send, receive) = bounded(jobs);
@@ -112,7 +122,10 @@ pub(super) fn run<'a>(
                 let begin = step(Stage::Capture);
                 let send = send.clone();
                 let thread = Builder::new().name(group.stages[0].name().into());
-                spawn_failed(group.stages[0], thread.spawn_scoped(scope, move || work(steps, begin, input, &send)))?;
+                spawn_failed(
+                    group.stages[0],
+                    thread.spawn_scoped(scope, move || work(steps, begin, input, group.together, &send)),
+                )?;
             }
             if i + 1 == groups.len() {
                 last = Some(receive);
@@ -137,46 +150,73 @@ fn spawn_failed<T>(stage: Stage, thread: std::io::Result<T>) -> Result<T> {
     guarded(stage, || thread.map_err(fail))
 }
 
-/// A thread: does its stages with frame after frame. Before one that comes behind one that said so ([`Job::ahead`]), it
-/// takes the next, if that is there, and begins with it.
-fn work(mut steps: Vec<(Stage, Step<'_>)>, mut begin: Step<'_>, mut input: Input, output: &Sender<Message>) {
+/// A thread: does its stages with frame after frame, of those that are there already up to `together` at once. Where the
+/// frames before said so ([`Job::ahead`]), it first takes the next ones, if they are there, and begins with them.
+fn work(
+    mut steps: Vec<(Stage, Step<'_>)>,
+    mut begin: Step<'_>,
+    mut input: Input,
+    together: usize,
+    output: &Sender<Message>,
+) {
+    let mut jobs = Vec::with_capacity(together);
+    let mut begun = VecDeque::new();
     let mut ahead = false;
-    let mut begun = None;
-    while let Some(message) = begun.take().or_else(|| input.next()) {
-        if ahead && message.is_ok() {
-            begun = input.next_if_there().map(|message| message.and_then(|job| first(&mut begin, job)));
+    while let Some(first) = begun.pop_front().or_else(|| input.next()) {
+        let mut failure = None;
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Ok(job) => jobs.push(job),
+                Err(e) => failure = Some(e),
+            }
+            let more = failure.is_none() && jobs.len() < together;
+            next = if more { begun.pop_front().or_else(|| input.next_if_there()) } else { None };
         }
-        let message = message.and_then(|job| through(&mut steps, job));
-        ahead = message.as_ref().is_ok_and(|job| job.ahead);
-        let failed = message.is_err();
-        if output.send(message).is_err() || failed {
+        while ahead && failure.is_none() && begun.len() < together && begun.back().is_none_or(|m: &Message| m.is_ok()) {
+            let Some(message) = input.next_if_there() else { break };
+            begun.push_back(message.and_then(|mut job| {
+                let number = job.outcome.frame.number;
+                let begin = || begin(std::slice::from_mut(&mut job));
+                guarded(Stage::Pyramid, begin).map_err(|error| Failure { number, error })?;
+                Ok(job)
+            }));
+        }
+        if let Err(e) = through(&mut steps, &mut jobs) {
+            jobs.clear();
+            failure = Some(e);
+        }
+        ahead = jobs.iter().any(|job| job.ahead);
+        let failed = failure.is_some();
+        for message in jobs.drain(..).map(Ok).chain(failure.map(Err)) {
+            if output.send(message).is_err() {
+                return;
+            }
+        }
+        if failed {
             return;
         }
     }
 }
 
-fn first(begin: &mut Step<'_>, mut job: Box<Job>) -> Message {
-    let number = job.outcome.frame.number;
-    guarded(Stage::Pyramid, || begin(&mut job)).map_err(|error| Failure { number, error })?;
-    Ok(job)
-}
-
-fn through(steps: &mut [(Stage, Step<'_>)], mut job: Box<Job>) -> Message {
+fn through(steps: &mut [(Stage, Step<'_>)], jobs: &mut [Box<Job>]) -> std::result::Result<(), Failure> {
+    let Some(number) = jobs.first().map(|job| job.outcome.frame.number) else { return Ok(()) };
     for (stage, step) in steps {
         let begin = Instant::now();
-        let number = job.outcome.frame.number;
-        guarded(*stage, || step(&mut job)).map_err(|error| Failure { number, error })?;
-        note(&mut job, *stage, begin);
+        guarded(*stage, || step(jobs)).map_err(|error| Failure { number, error })?;
+        let now = Instant::now();
+        let share = (now - begin) / jobs.len() as u32;
+        for job in jobs.iter_mut() {
+            note(job, *stage, share, now);
+        }
     }
-    Ok(job)
+    Ok(())
 }
 
-/// Notes what `stage` took, which began at `begin` and ends now.
-fn note(job: &mut Job, stage: Stage, begin: Instant) {
-    let now = Instant::now();
-    let time = &mut job.outcome.stages[stage as usize];
-    time.work = now - begin;
-    time.wait = begin.saturating_duration_since(job.since);
+/// Notes that `stage` ended `now` and took `work` of the time since the one before; the rest was waiting.
+fn note(job: &mut Job, stage: Stage, work: Duration, now: Instant) {
+    let wait = now.saturating_duration_since(job.since).saturating_sub(work);
+    job.outcome.stages[stage as usize] = StageTime { work, wait };
     job.since = now;
 }
 
@@ -203,7 +243,8 @@ fn present(
                 // The output may take the frame.
                 let captured = job.outcome.frame.captured;
                 let flow = guarded(Stage::Output, || output.frame(&mut job.outcome))?;
-                note(&mut job, Stage::Output, begin);
+                let now = Instant::now();
+                note(&mut job, Stage::Output, now - begin, now);
                 summary.frames += 1;
                 output.presented(&job.outcome.stages, job.since.saturating_duration_since(captured));
                 summary.elapsed = job.since.saturating_duration_since(*first.get_or_insert(captured));
