@@ -15,8 +15,8 @@ struct Pass {
     weights_at: u32,
     // Weights of each output, used or not.
     taps: u32,
-    // Weights are multiples of 2^-precision.
-    precision: u32,
+    // Weights are multiples of 2^-shift.
+    shift: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> pixels: array<u32>;
@@ -34,11 +34,11 @@ fn weighted(i: u32, at: u32, step: u32) -> u32 {
     let mine = job.weights_at + i * (job.taps + 2u);
     let first = at + u32(weights[mine]) * step;
     let count = u32(weights[mine + 1u]);
-    var sum = 1i << (job.precision - 1u);
+    var sum = 1i << (job.shift - 1u);
     for (var k = 0u; k < count; k++) {
         sum += weights[mine + 2u + k] * i32(load(first + k * step));
     }
-    return u32(clamp(sum >> job.precision, 0i, 255i));
+    return u32(clamp(sum >> job.shift, 0i, 255i));
 }
 
 @compute @workgroup_size(64)

@@ -5,7 +5,7 @@ use fast_image_resize::FilterType;
 
 /// Bits of a weight beside its sign.
 const WEIGHT_BITS: u32 = 15;
-/// The library's bound for the precision.
+/// The library's bound for the shift.
 const MOST_PRECISE: u32 = 32 - 8 - 2;
 
 /// The weights of one direction.
@@ -13,8 +13,8 @@ const MOST_PRECISE: u32 = 32 - 8 - 2;
 pub(super) struct Weights {
     /// Most inputs of an output.
     pub(super) taps: usize,
-    /// They are multiples of 2^−precision.
-    pub(super) precision: u32,
+    /// They are multiples of 2^−shift.
+    pub(super) shift: u32,
     /// For each output: its first input, how many inputs, `taps` weights.
     pub(super) table: Vec<i32>,
 }
@@ -45,14 +45,14 @@ impl Weights {
         let taps = rows.iter().map(|r| r.1.len()).max().unwrap_or(0);
         let greatest = rows.iter().flat_map(|r| &r.1).copied().fold(0.0, f64::max);
         let fits = |bits: &u32| (greatest * f64::from(1 << (bits + 1))).round() < f64::from(1 << WEIGHT_BITS);
-        let precision = (0..MOST_PRECISE).take_while(fits).last().map_or(0, |p| (p + 1).min(MOST_PRECISE - 1));
-        let unit = f64::from(1 << precision);
+        let shift = (0..MOST_PRECISE).take_while(fits).last().map_or(0, |p| (p + 1).min(MOST_PRECISE - 1));
+        let unit = f64::from(1 << shift);
         let mut table = Vec::with_capacity(to * (taps + 2));
         for (first, weights) in rows {
             table.extend([first as i32, weights.len() as i32]);
             table.extend((0..taps).map(|k| weights.get(k).map_or(0, |w| (w * unit).round() as i32)));
         }
-        Self { taps, precision, table }
+        Self { taps, shift, table }
     }
 }
 

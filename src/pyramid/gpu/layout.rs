@@ -27,14 +27,14 @@ pub struct Pass {
     pub length: usize,
     pub weights_at: usize,
     pub taps: usize,
-    pub precision: u32,
+    pub shift: u32,
 }
 
 impl Pass {
     /// As the shader reads it.
     pub(super) fn words(&self) -> [u32; 8] {
-        let Self { from_byte, from_width, to_byte, width, length, weights_at, taps, precision } = *self;
-        [from_byte, from_width, to_byte, width, length, weights_at, taps, precision as usize].map(|v| v as u32)
+        let Self { from_byte, from_width, to_byte, width, length, weights_at, taps, shift } = *self;
+        [from_byte, from_width, to_byte, width, length, weights_at, taps, shift as usize].map(|v| v as u32)
     }
 }
 
@@ -128,7 +128,7 @@ impl Layout {
             length: to.bytes().len(),
             weights_at: 0,
             taps: 0,
-            precision: 1,
+            shift: 1,
         };
         self.passes.push((Kind::Halve, pass));
     }
@@ -146,7 +146,7 @@ impl Layout {
                 length: to.bytes().len(),
                 weights_at: self.weights.len(),
                 taps: weights.taps,
-                precision: weights.precision,
+                shift: weights.shift,
             };
             self.passes.push((kind, pass));
             self.weights.extend(weights.table);

@@ -9,11 +9,12 @@ use crate::pyramid::Builder;
 /// What ships, for faces from 20 pixels on.
 pub(crate) const PLAN: Plan = Plan { shortest_half: 8, first_scale: 0.6, step: 2.0, shortest: 8 };
 
-/// A GPU, or the word that there is none.
+/// A GPU, or the word that there is none. One that is there but can't be used is a failure.
 pub(crate) fn gpu() -> Option<Gpu> {
     match Gpu::open(Adapters::All) {
         Ok(gpu) => Some(gpu),
         Err(e) => {
+            assert!(e.to_string().starts_with("no GPU was found"), "{e}");
             #[expect(clippy::print_stderr, reason = "tests say what they skip")]
             {
                 eprintln!("skipped: {e}");

@@ -46,5 +46,5 @@ fn weighted(pass: &Pass, weights: &[i32], pixels: &[u8], i: usize, at: usize, st
     let [first, count, weights @ ..] = &weights[pass.weights_at + i * (pass.taps + 2)..] else { return 0 };
     let inputs = (*first as usize..).map(|k| i32::from(pixels[at + k * step]));
     let sum: i32 = weights[..*count as usize].iter().zip(inputs).map(|(w, v)| w * v).sum();
-    ((sum + (1 << (pass.precision - 1))) >> pass.precision).clamp(0, 255) as u8
+    ((sum + (1 << (pass.shift - 1))) >> pass.shift).clamp(0, 255) as u8
 }
