@@ -2,6 +2,7 @@
 //! software.
 
 #![cfg(feature = "gpu")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod common;
 

@@ -93,6 +93,7 @@ mod tests {
             let (a, b) = (on_gpu.counts(&picture).unwrap()[0], on_cpu.counts(&picture).unwrap()[0]);
             assert_eq!((a.windows, a.multiply_adds), (b.windows, b.multiply_adds));
         }
+        assert!(on_gpu.pyramids().is_elsewhere(), "{}", on_gpu.pyramids().describe());
     }
 
     #[test]
@@ -109,7 +110,7 @@ mod tests {
             for (i, picture) in pictures().iter().chain(&pictures()).enumerate() {
                 on_gpu.submit(picture, &mut work);
                 if i == 1 {
-                    on_gpu.pyramids().gpu().unwrap().device().destroy();
+                    on_gpu.pyramids().gpu().expect("it is in use").device().destroy();
                 }
                 on_gpu.start(picture, &mut work);
                 (1..=on_gpu.levels()).for_each(|level| on_gpu.level(level, &mut [&mut work]));

@@ -143,7 +143,7 @@ fn random_nets_agree_with_the_cpu_engine() {
     let linear = (prop_oneof![conv, depthwise], behind).prop_map(|(a, b)| [a, b].concat());
     let layers = proptest::collection::vec(prop_oneof![3 => linear, 1 => pool], 1..5).prop_map(|l| l.concat());
     let strategy = (layers, any::<u64>(), 20_u32..70, 20_u32..70);
-    let config = ProptestConfig { cases: 25, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() };
     let agree = |(trunk, seed, w, h): (Vec<Layer>, u64, u32, u32)| {
         let last = vec![Layer::Conv { out: 12, kernel: 1, stride: 1, pad: 0 }];
         let net = Net { name: "random", side: 24, trunk, heads: vec![Head { output: Output::Octave, layers: last }] };

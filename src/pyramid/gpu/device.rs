@@ -16,8 +16,10 @@ pub enum Adapters {
     Real,
 }
 
-/// How long the GPU may take for a frame. One that takes longer is taken for lost.
+/// How long a GPU may take for a frame. One that takes longer is taken for lost.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for a software renderer, which never hangs but shares the processor with others.
+const MORE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// An opened GPU.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub struct Device {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     name: String,
+    patience: Duration,
     /// The first thing that went wrong.
     fault: Arc<OnceLock<String>>,
 }
@@ -109,7 +112,8 @@ impl Device {
         device.set_device_lost_callback(move |_, reason| {
             let _ = note.set(if reason.is_empty() { "the device was lost".into() } else { reason });
         });
-        Ok(Self { device, queue, name, fault })
+        let patience = if info.device_type == DeviceType::Cpu { MORE_PATIENCE } else { PATIENCE };
+        Ok(Self { device, queue, name, patience, fault })
     }
 
     /// The GPU's name and the interface it is used through.
@@ -212,11 +216,11 @@ impl Device {
 
     /// Waits until `buffer`, of which a mapping was asked for before `submission`, is mapped.
     pub(super) fn wait(&self, submission: wgpu::SubmissionIndex, mapped: &Mapped) -> bool {
-        let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(PATIENCE) };
+        let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(self.patience) };
         if let Err(e) = self.device.poll(poll) {
             self.fail(format!("it did not answer: {e}"));
         }
-        let done = self.fault().is_none() && mapped.wait();
+        let done = self.fault().is_none() && mapped.wait(self.patience);
         if !done {
             self.fail("its results can't be read".into());
         }
@@ -244,9 +248,9 @@ impl Mapped {
         }
     }
 
-    fn wait(&self) -> bool {
+    fn wait(&self, patience: Duration) -> bool {
         let state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.0.1.wait_timeout_while(state, PATIENCE, |state| state.is_none());
+        let waited = self.0.1.wait_timeout_while(state, patience, |state| state.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.unwrap_or(false)
     }
 }

@@ -52,7 +52,7 @@ fn the_shaders_give_what_the_cpu_path_gives_to_the_last_bit() {
     let sizes = (1_u32..150, 1_u32..150);
     let steps = prop_oneof![Just(2.0_f32), 1.1_f32..2.5];
     let strategy = (sizes, any::<u32>(), 0.1_f32..1.6, steps, 1_usize..10);
-    let config = ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
     let same = |((width, height), seed, first_scale, step, shortest)| {
         let picture = noise(width, height, seed);
         let plan = Plan { shortest_half: shortest, first_scale, step, shortest };
@@ -73,7 +73,9 @@ fn pictures_of_one_pixel_of_odd_sides_and_of_many_pixels_are_right() {
             let plan = Plan { shortest_half: 1, first_scale, step, shortest: 1 };
             let picture = noise(width, height, width * 31 + height);
             let Some([on_gpu, on_cpu]) = pyramids(&gpu, &picture, &plan) else {
-                assert_eq!((width, height, first_scale), (1, 1, 0.3), "there is something to make");
+                let (mut halves, mut levels) = <(Pyramid, Pyramid)>::default();
+                plan.build(&picture, &mut halves, &mut levels);
+                assert!(halves.levels.len() < 2 && levels.levels.is_empty(), "{width}×{height}: {:?}", gpu.fault());
                 continue;
             };
             assert!(on_gpu.0.levels == on_cpu.0.levels, "halves of {width}×{height}");
