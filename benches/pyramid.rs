@@ -1,5 +1,5 @@
 //! The image pyramid of a VGA frame, one thread: ours beside fast_image_resize alone on the same levels, and, before it
-//! measures, its share of a whole frame's time.
+//! measures, its share of a whole frame's time, and what it takes on a GPU, if there is one.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -83,6 +83,22 @@ fn least(mut run: impl FnMut()) -> Duration {
     std::iter::repeat_with(once).take(FRAMES).min().unwrap_or_default()
 }
 
+/// The same levels on a GPU, if there is one, each level and the way there and back.
+#[cfg(feature = "gpu")]
+fn on_gpu(out: &mut impl Write, cascade: &Cascade) -> facecascade::Result<()> {
+    use facecascade::pyramid::gpu::{Adapters, Gpu, measure};
+    let gpu = Gpu::open(Adapters::All)?;
+    if let Some(times) = measure::times(&gpu, (WIDTH, HEIGHT), &cascade.plan()) {
+        let _ = writeln!(out, "{times}");
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "gpu"))]
+fn on_gpu(_: &mut impl Write, _: &Cascade) -> facecascade::Result<()> {
+    Ok(())
+}
+
 fn pyramids(criterion: &mut Criterion, out: &mut impl Write) -> facecascade::Result<()> {
     let frame = frame();
     let mut group = criterion.benchmark_group("pyramid");
@@ -106,6 +122,9 @@ fn pyramids(criterion: &mut Criterion, out: &mut impl Write) -> facecascade::Res
             100.0 * ms(pyramid) / ms(whole),
             ms(whole)
         );
+        if let Err(e) = on_gpu(out, &cascade) {
+            let _ = writeln!(out, "{e}");
+        }
         group.bench_function(BenchmarkId::new("ours", min_face), |b| {
             b.iter(|| plan.build(black_box(&frame), &mut halves, &mut own));
         });

@@ -197,6 +197,11 @@ impl Layout {
         self.ends[3]
     }
 
+    /// Bytes of the picture.
+    pub(super) fn picture_bytes(&self) -> usize {
+        self.size.0 as usize * self.size.1 as usize * 3
+    }
+
     /// Whether there is nothing in it; never.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -88,6 +88,7 @@ impl Slot {
 
     /// Brings the picture to the GPU with the next submission.
     pub(super) fn upload(&self, device: &Device, picture: &[u8]) {
+        let picture = &picture[..self.layout.picture_bytes()];
         let (whole, rest) = picture.split_at(picture.len() / 4 * 4);
         device.queue.write_buffer(&self.pixels, 0, whole);
         if !rest.is_empty() {
