@@ -16,6 +16,9 @@ OPTIONS :=
 BUILD := cc:build-essential libclang:libclang-dev
 WINDOW := libX11.so.6:libx11-6 libXcursor.so.1:libxcursor1
 
+# A GPU in software, to test the shaders on: Vulkan's loader and lavapipe.
+VULKAN := libvulkan.so.1:libvulkan1 lavapipe:mesa-vulkan-drivers
+
 # Other detectors to measure in the same minute, if they are here, and a Python that has their requirements.
 PEERS := ../shared/peers
 PEERS_PYTHON ?= $(firstword $(wildcard ../peers-venv/bin/python) python3)
@@ -62,7 +65,7 @@ demo: rust
 
 # Tests run kill, which a shell has built in; pgrep comes in the same package.
 test: check
-	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps Xvfb:xvfb import:imagemagick xdotool:xdotool $(WINDOW)
+	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps Xvfb:xvfb import:imagemagick xdotool:xdotool $(WINDOW) $(VULKAN)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; $(CARGO) nextest run --release --locked --no-fail-fast; \
 	else set -x; $(CARGO) test --release --locked --no-fail-fast --lib --bins --tests; fi
 	$(CARGO) test --release --locked --doc
@@ -85,6 +88,7 @@ bench: rust
 	@tools/packages.sh $(BUILD)
 	$(CARGO) bench --locked --bench nets
 	$(CARGO) bench --locked --bench frame
+	$(CARGO) bench --locked --bench pyramid
 	@if ! [ -f $(PEERS)/peers.py ]; then echo "No other detectors in $(PEERS): not compared."; \
 	elif ! $(PEERS_PYTHON) -c "import cv2, numpy, onnxruntime" 2>/dev/null; then \
 	echo "$(PEERS_PYTHON) lacks $(PEERS)/requirements.txt: not compared (PEERS_PYTHON names another)."; \

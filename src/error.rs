@@ -65,6 +65,9 @@ pub enum Error {
     /// A window that can't be opened or drawn.
     #[error("{0}")]
     Window(String),
+    /// A GPU that is missing, can't be used or was lost.
+    #[error("{0}")]
+    Gpu(String),
     /// Training or drawing failed in a library below.
     #[error("{0}")]
     Backend(String),

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Without default features this is all there is: `cli` adds pictures and videos in and out and the program, `camera`
-//! cameras, `window` the window of the live preview, `train` datasets, evaluation and training, `cuda` levels 2 and 3 on an NVIDIA GPU.
+//! cameras, `window` the window of the live preview, `gpu` the pyramid and the first net as compute shaders, `train` datasets,
+//! evaluation and training, `cuda` levels 2 and 3 on an NVIDIA GPU.
 //!
 //! Read the modules from top to bottom to follow a picture: [`pyramid`] makes it into an image pyramid, [`nets`] are
 //! run over it by the [`cascade`], and faces come out.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sees to it that programs and libraries are there: packages.sh COMMAND:PACKAGE LIBRARY.so.N:PACKAGE libclang:PACKAGE ...
+# Sees to it that programs and libraries are there: packages.sh COMMAND:PACKAGE LIBRARY.so.N:PACKAGE libclang:PACKAGE lavapipe:PACKAGE ...
 # Missing ones come through apt, with sudo only if this is not root. Where that can't be done they are named, and the
 # caller goes on with what is there. Says nothing when nothing is missing.
 set -u
@@ -10,6 +10,13 @@ is_here() {
         [ "$(uname)" = Linux ] && [ -z "${LIBCLANG_PATH:-}" ] || return 0
         for library in /usr/lib/llvm-*/lib/libclang.so* /usr/lib64/libclang.so* /usr/lib/libclang.so*; do
             [ -e "$library" ] && return 0
+        done
+        return 1
+        ;;
+    lavapipe) # Vulkan in software; a real driver does as well.
+        [ "$(uname)" = Linux ] || return 0
+        for driver in /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json; do
+            [ -e "$driver" ] && return 0
         done
         return 1
         ;;

@@ -7,6 +7,7 @@ pub mod crops;
 mod device;
 mod faces;
 mod lanes;
+mod place;
 pub mod proposer;
 mod refiner;
 pub mod settings;
@@ -28,6 +29,7 @@ use crate::nets::weights::Weights;
 use crate::nets::windows::WindowNet;
 use crate::nets::zoo;
 pub use device::Device;
+use crate::pyramid::Builder;
 use proposer::Proposer;
 use refiner::Refiner;
 pub use settings::Settings;
@@ -118,6 +120,10 @@ pub struct Cascade {
     refiners: Vec<Refiner>,
     settings: Settings,
     options: Options,
+    pyramids: Builder,
+    /// The proposer's, for a GPU.
+    #[cfg(feature = "gpu")]
+    weights: Weights,
     pool: Mutex<Vec<Work>>,
 }
 
@@ -165,7 +171,16 @@ impl Cascade {
         };
         let proposer = Proposer::new(&settings.proposer, options.min_face, load)?;
         let refiners = settings.refiners.iter().enumerate().map(|(i, r)| Refiner::new(r, i + 1, load));
-        Ok(Self { proposer, refiners: refiners.collect::<Result<_>>()?, settings, options, pool: Mutex::default() })
+        Ok(Self {
+            #[cfg(feature = "gpu")]
+            weights: weights(&settings.proposer.net)?,
+            proposer,
+            refiners: refiners.collect::<Result<_>>()?,
+            settings,
+            options,
+            pyramids: Builder::default(),
+            pool: Mutex::default(),
+        })
     }
 
     /// Finds the faces of a picture, best first. Any picture is right: an empty one or one smaller than a face has no
@@ -199,16 +214,21 @@ impl Cascade {
         Ok((faces, stages))
     }
 
-    /// Begins a picture: makes its pyramids in `work`. [`Self::level`] 1 to [`Self::levels`] follow, then [`Self::faces`];
-    /// together they are [`Self::detect`], cut so that each part can run on a thread of its own.
+    /// Begins a picture: makes its pyramids in `work`, or waits for those that [`Self::submit`] began. [`Self::level`] 1 to
+    /// [`Self::levels`] follow, then [`Self::faces`]; together they are [`Self::detect`], cut so that each part can run
+    /// on a thread of its own.
     pub fn start(&self, picture: &RgbImage, work: &mut Work) {
         work.counts.clear();
         work.within = None;
-        self.proposer.build_pyramids(picture, work);
+        if work.pending.is_none() {
+            self.submit(picture, work);
+        }
+        let Work { pending, picture: halves, levels, behind, .. } = work;
+        self.pyramids.take(pending.take(), picture, &self.plan(), halves, levels, behind);
     }
 
     /// As [`Self::start`], but the smallest faces, those of up to twice [`Options::min_face`], which cost most, are looked
-    /// for only within `regions` (pixels of the picture); larger ones everywhere.
+    /// for only within `regions` (pixels of the picture); larger ones everywhere. A GPU that runs level 1 looks everywhere.
     pub fn start_within(&self, picture: &RgbImage, regions: Vec<Rect>, work: &mut Work) {
         self.start(picture, work);
         work.within = Some(regions);

@@ -8,9 +8,15 @@ use super::{Candidate, LevelCount, crops};
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
 use crate::nets::cpu::Engine;
+#[cfg(feature = "gpu")]
+use crate::nets::gpu::{self, OctaveNet};
 use crate::nets::spec::Output;
 use crate::nets::windows::WindowNet;
-use crate::pyramid::{Level, sizes};
+#[cfg(feature = "gpu")]
+use crate::nets::{spec::Dims, weights::Weights};
+#[cfg(feature = "gpu")]
+use crate::pyramid::gpu::Device;
+use crate::pyramid::{Level, Plan, sizes};
 
 /// The octave net finds faces of this side to twice this side, pixels of its level.
 pub const OCTAVE_FACE: f32 = 12.0;
@@ -65,6 +71,11 @@ impl Proposer {
         work.ends.clear();
         let levels = std::mem::take(&mut work.levels);
         let within = work.within.take();
+        #[cfg(feature = "gpu")]
+        if self.found_on_gpu(&levels.levels, work) {
+            work.levels = levels;
+            return;
+        }
         for (i, level) in levels.levels.iter().enumerate() {
             match &within {
                 Some(regions) if i == 0 => {
@@ -84,10 +95,10 @@ impl Proposer {
         if self.octave { 2 * OCTAVE_FACE as usize } else { self.engine.net().side }
     }
 
-    /// Makes the pyramids: the picture and its halves for crops, and from these the proposer's own.
-    pub(super) fn build_pyramids(&self, picture: &image::RgbImage, work: &mut Work) {
-        work.picture.build(picture, 1.0, 2.0, crops::SHORTEST);
-        work.levels.build_over(&work.picture, self.first_scale, self.settings.step, self.shortest);
+    /// The pyramids: the picture and its halves for crops, and from these the proposer's own.
+    pub(super) fn plan(&self) -> Plan {
+        let Self { first_scale, shortest, .. } = *self;
+        Plan { shortest_half: crops::SHORTEST, first_scale, step: self.settings.step, shortest }
     }
 
     fn find_in(&self, level: &Level, part: Part, work: &mut Work) {
@@ -108,7 +119,7 @@ impl Proposer {
                 for (size, numbers) in OCTAVE_SIZES.iter().zip(outputs.chunks_exact(OCTAVE_NUMBERS)) {
                     if numbers[0] > self.settings.threshold {
                         let (x, y) = (left + octave_center(column), top + octave_center(row));
-                        work.candidates.push(Candidate::found(picture_square(level, x, y, *size), numbers[0]));
+                        work.candidates.push(octave_window(level, (x, y), *size, numbers));
                         work.codes.extend(&numbers[1..]);
                     }
                 }
@@ -142,6 +153,42 @@ impl Proposer {
         self.calibrator.net_of_its_own().into_iter()
     }
 
+    /// The net for a GPU.
+    #[cfg(feature = "gpu")]
+    pub(super) fn on_gpu(&self, device: &Device, weights: &Weights) -> Result<OctaveNet> {
+        OctaveNet::new(device, self.engine.net(), weights, self.settings.threshold, OctaveNet::AT_ONCE)
+    }
+
+    /// Takes the windows that a GPU found, if one did.
+    #[cfg(feature = "gpu")]
+    fn found_on_gpu(&self, levels: &[Level], work: &mut Work) -> bool {
+        if work.behind.is_empty() {
+            return false;
+        }
+        let mut list = std::mem::take(&mut work.found);
+        gpu::read(&work.behind, &mut list);
+        let mut found = list.iter().peekable();
+        let (mut first, mut multiply_adds) = (0, 0);
+        for level in levels {
+            let cells = self.engine.dims(level.height, level.width).unwrap_or(Dims::new(0, 0, 0));
+            while let Some(f) = found.next_if(|f| f.cell < first + cells.h * cells.w) {
+                let (column, row) = ((f.cell - first) % cells.w, (f.cell - first) / cells.w);
+                let center = (octave_center(column), octave_center(row));
+                work.candidates.push(octave_window(level, center, OCTAVE_SIZES[f.size], &f.numbers));
+                work.codes.extend(&f.numbers[1..]);
+            }
+            first += cells.h * cells.w;
+            multiply_adds += self.engine.multiply_adds(level.height, level.width);
+            work.ends.push(work.candidates.len());
+        }
+        work.found = list;
+        work.count(multiply_adds);
+        if let Some(count) = work.counts.last_mut() {
+            count.windows += first * OCTAVE_SIZES.len();
+        }
+        true
+    }
+
     /// Moves windows by what the net, or the calibration net, says of them.
     pub(super) fn calibrate(&self, works: &mut [&mut Work]) {
         self.calibrator.calibrate(works);
@@ -167,6 +214,11 @@ impl Proposer {
             .map(|(w, h)| self.engine.multiply_adds(h, w))
             .sum()
     }
+}
+
+/// A window of the octave net: its centre and size, pixels of the level, and what the net says of it.
+fn octave_window(level: &Level, (x, y): (f32, f32), size: f32, numbers: &[f32]) -> Candidate {
+    Candidate::found(picture_square(level, x, y, size), numbers[0])
 }
 
 /// A rectangle of a level, in its pixels.

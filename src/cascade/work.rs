@@ -6,7 +6,7 @@ use super::{Candidate, LevelCount};
 use crate::geometry::Rect;
 use crate::nets::spec::{Net, Output, multiply_adds_of};
 use crate::nets::windows::{Scratch, WindowNet};
-use crate::pyramid::Pyramid;
+use crate::pyramid::{Pending, Pyramid};
 
 /// Buffers of one picture on its way through the levels. Everything grows to what the largest picture needed and is then
 /// used again.
@@ -16,6 +16,13 @@ pub struct Work {
     pub(super) picture: Pyramid,
     /// The proposer's pyramid.
     pub(super) levels: Pyramid,
+    /// The pyramids while a GPU builds them.
+    pub(super) pending: Option<Pending>,
+    /// The windows of level 1 as a GPU found them; empty if the CPU has to.
+    pub(super) behind: Vec<u32>,
+    /// The same as a list.
+    #[cfg(feature = "gpu")]
+    pub(super) found: Vec<crate::nets::gpu::Found>,
     /// Where the proposer looks in its first level; everywhere if `None`.
     pub(super) within: Option<Vec<Rect>>,
     /// A part of a level.

@@ -8,12 +8,14 @@ use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
 use facecascade::{Cascade, Device, Options};
 
 pub(crate) mod bench;
+pub(crate) mod bench_pyramid;
 pub(crate) mod detect;
 #[cfg(feature = "train")]
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod live;
 mod screen;
+mod place;
 #[cfg(feature = "train")]
 pub(crate) mod train;
 pub(crate) mod video;
@@ -55,6 +57,8 @@ pub(crate) struct DetectorArgs {
     /// Where levels 2 and 3 run: an NVIDIA GPU where this program was built for one, or the CPU
     #[arg(long, value_name = "DEVICE", value_enum, default_value_t)]
     pub(crate) device: DeviceArg,
+    #[command(flatten)]
+    place: place::PlaceArgs,
 }
 
 /// [`Device`] on the command line.
@@ -97,6 +101,7 @@ impl DetectorArgs {
                 Cascade::shipped(options)?
             }
         };
+        let cascade = self.place.apply(cascade)?;
         let cascade = cascade.on(self.device.into())?;
         let place = if cascade.device() == Device::Cuda { "the GPU" } else { "the CPU" };
         tracing::info!("levels 2 and 3 on {place}");

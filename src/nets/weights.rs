@@ -153,6 +153,24 @@ impl Weights {
             .ok_or_else(|| Error::Weights { origin: self.origin(), reason: format!("{name} is missing") })
     }
 
+    /// Weights and bias of the layer `name`, of `outputs` channels, with the batch norm `norm` behind it.
+    ///
+    /// # Errors
+    /// If an array is missing.
+    pub fn folded(&self, outputs: usize, name: &str, norm: Option<&str>) -> Result<(Vec<f32>, Vec<f32>)> {
+        let get = |parent: &str, array: &str| self.get(&format!("{parent}.{array}"));
+        let mut weight = get(name, "weight")?.to_vec();
+        let Some(norm) = norm else { return Ok((weight, get(name, "bias")?.to_vec())) };
+        let (scale, shift, mean) = (get(norm, "scale")?, get(norm, "shift")?, get(norm, "mean")?);
+        let factors: Vec<f32> =
+            scale.iter().zip(get(norm, "variance")?).map(|(s, v)| s / (v + NORM_EPSILON).sqrt()).collect();
+        for row in weight.chunks_exact_mut(outputs) {
+            row.iter_mut().zip(&factors).for_each(|(w, f)| *w *= f);
+        }
+        let bias = (0..outputs).map(|o| shift[o] - mean[o] * factors[o]).collect();
+        Ok((weight, bias))
+    }
+
     fn origin(&self) -> String {
         self.notes.get("net").cloned().unwrap_or_else(|| "(in memory)".into())
     }

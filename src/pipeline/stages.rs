@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::search::{Plan, Search};
-use super::{Outcome, STAGES, Settings, Stage, StageTime};
+use super::{Outcome, Policy, STAGES, Settings, Stage, StageTime};
 use crate::cascade::{Cascade, Work};
 use crate::error::Result;
 use crate::frame::Frame;
@@ -18,6 +18,10 @@ pub(super) struct Job {
     pub(super) outcome: Outcome,
     /// When the stage before was done.
     pub(super) since: Instant,
+    /// The thread may take the next frames before it goes on with those it has, and begin with them: a GPU then makes their
+    /// pyramids meanwhile. Not where a plan might leave the frame out; and never live, where a frame that is taken early is
+    /// an old one.
+    pub(super) ahead: bool,
     work: Work,
     traced: bool,
 }
@@ -36,7 +40,7 @@ impl Job {
             windows: Vec::new(),
             dropped: 0,
         };
-        Self { outcome, since: now, work: Work::default(), traced: false }
+        Self { outcome, since: now, ahead: false, work: Work::default(), traced: false }
     }
 }
 
@@ -58,10 +62,12 @@ impl<'a> Stages<'a> {
         Self { cascade, settings, search }
     }
 
-    /// What `stage` does. Those of the cascade know nothing of other frames, so several threads may each have one.
+    /// What `stage` does; that of the capture only with frames that a thread takes ahead ([`Job::ahead`]). Those of the
+    /// cascade know nothing of other frames, so several threads may each have one.
     pub(super) fn step(&'a self, stage: Stage) -> Step<'a> {
         match stage {
-            Stage::Capture | Stage::Output => Box::new(|_| Ok(())),
+            Stage::Capture => Box::new(|jobs| jobs.iter_mut().try_for_each(|job| self.begin(job))),
+            Stage::Output => Box::new(|_| Ok(())),
             Stage::Pyramid => Box::new(|jobs| jobs.iter_mut().try_for_each(|job| self.pyramid(job))),
             Stage::Level1 => Box::new(|jobs| self.level(1, jobs)),
             Stage::Level2 => Box::new(|jobs| self.level(2, jobs)),
@@ -71,6 +77,13 @@ impl<'a> Stages<'a> {
                 Box::new(move |jobs| jobs.iter_mut().try_for_each(|job| self.track(&mut tracker, job)))
             }
         }
+    }
+
+    /// Has a GPU begin with the pyramids.
+    #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
+    fn begin(&self, job: &mut Job) -> Result<()> {
+        self.cascade.submit(&job.outcome.frame.picture, &mut job.work);
+        Ok(())
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
@@ -84,6 +97,8 @@ impl<'a> Stages<'a> {
             None => Plan::Everywhere,
         };
         job.outcome.searched = plan != Plan::Skip;
+        let planned = matches!(self.settings.policy, Policy::Live { .. }) || self.search.is_some();
+        job.ahead = !planned && self.cascade.pyramids().is_elsewhere();
         match plan {
             Plan::Everywhere => self.cascade.start(picture, &mut job.work),
             Plan::Within(regions) => self.cascade.start_within(picture, regions, &mut job.work),

@@ -148,6 +148,45 @@ fn boxes_are_those_of_the_plain_loop_frame_by_frame() {
     }
 }
 
+#[cfg(feature = "gpu")]
+#[test]
+fn a_gpu_that_is_lost_on_the_way_costs_no_frame_and_changes_no_box() {
+    use crate::pyramid::Builder;
+    use crate::pyramid::gpu::tests::{gpu, noise};
+    // Two portraits, moved: no ffmpeg is needed.
+    let portrait = crate::source::picture::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/astronaut.jpg"));
+    let portrait = image::imageops::thumbnail(&portrait.unwrap(), 160, 160);
+    let frame = |i: i64| {
+        let mut frame = noise(240, 180, 1);
+        image::imageops::replace(&mut frame, &portrait, i, 5);
+        frame
+    };
+    let list = Arc::new((0..24).map(frame).collect::<Vec<_>>());
+    let cascade = |builder| Cascade::shipped(Options::default()).unwrap().with_pyramids(builder);
+    let on_cpu = cascade(Builder::cpu());
+    let expected: Vec<_> = list.iter().map(|picture| on_cpu.detect(picture).unwrap()).collect();
+    for (policy, threads) in [(FILE, 1), (FILE, 4), (LIVE, 1), (LIVE, 6)] {
+        for lost_at in [0, 9, u64::MAX] {
+            let Some(gpu) = gpu() else { return };
+            let on_gpu = cascade(Builder::on(gpu));
+            let shown = Arc::new(AtomicU64::new(0));
+            let shown_so_far = (policy == LIVE).then(|| Arc::clone(&shown));
+            let source = Pictures { shown: shown_so_far, ..Pictures::new(&list) };
+            let mut got = Vec::new();
+            let settings = Settings { track: false, ..settings(policy, threads) };
+            let summary = run(Box::new(source), &on_gpu, &settings, &mut |outcome: &mut Outcome| {
+                if outcome.frame.number == lost_at {
+                    on_gpu.pyramids().gpu().unwrap().device().destroy();
+                }
+                got.push(std::mem::take(&mut outcome.faces));
+                shown.fetch_add(1, Ordering::Relaxed);
+                Ok(ControlFlow::Continue(()))
+            });
+            assert_eq!((summary.unwrap().frames, got == expected), (24, true), "{policy:?}, {threads}, {lost_at}");
+        }
+    }
+}
+
 #[test]
 fn a_fault_in_any_stage_ends_all_with_one_error_that_names_it() {
     for policy in [FILE, Policy::File { batch: 1 }, LIVE] {

@@ -1,7 +1,7 @@
 //! Which thread does what: stages are put on as many threads as there are cores for them, and the caller's thread
 //! presents what comes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
@@ -119,11 +119,12 @@ pub(super) fn run<'a>(
             let (send, receive) = bounded(jobs);
             for input in inputs.drain(..) {
                 let steps: Vec<_> = group.stages.iter().map(|stage| (*stage, step(*stage))).collect();
+                let begin = step(Stage::Capture);
                 let send = send.clone();
                 let thread = Builder::new().name(group.stages[0].name().into());
                 spawn_failed(
                     group.stages[0],
-                    thread.spawn_scoped(scope, move || work(steps, input, group.together, &send)),
+                    thread.spawn_scoped(scope, move || work(steps, begin, input, group.together, &send)),
                 )?;
             }
             if i + 1 == groups.len() {
@@ -149,10 +150,19 @@ fn spawn_failed<T>(stage: Stage, thread: std::io::Result<T>) -> Result<T> {
     guarded(stage, || thread.map_err(fail))
 }
 
-/// A thread: does its stages with frame after frame, of those that are there already up to `together` at once.
-fn work(mut steps: Vec<(Stage, Step<'_>)>, mut input: Input, together: usize, output: &Sender<Message>) {
+/// A thread: does its stages with frame after frame, of those that are there already up to `together` at once. Where the
+/// frames before said so ([`Job::ahead`]), it first takes the next ones, if they are there, and begins with them.
+fn work(
+    mut steps: Vec<(Stage, Step<'_>)>,
+    mut begin: Step<'_>,
+    mut input: Input,
+    together: usize,
+    output: &Sender<Message>,
+) {
     let mut jobs = Vec::with_capacity(together);
-    while let Some(first) = input.next() {
+    let mut begun = VecDeque::new();
+    let mut ahead = false;
+    while let Some(first) = begun.pop_front().or_else(|| input.next()) {
         let mut failure = None;
         let mut next = Some(first);
         while let Some(message) = next {
@@ -160,12 +170,23 @@ fn work(mut steps: Vec<(Stage, Step<'_>)>, mut input: Input, together: usize, ou
                 Ok(job) => jobs.push(job),
                 Err(e) => failure = Some(e),
             }
-            next = if failure.is_none() && jobs.len() < together { input.next_if_there() } else { None };
+            let more = failure.is_none() && jobs.len() < together;
+            next = if more { begun.pop_front().or_else(|| input.next_if_there()) } else { None };
+        }
+        while ahead && failure.is_none() && begun.len() < together && begun.back().is_none_or(|m: &Message| m.is_ok()) {
+            let Some(message) = input.next_if_there() else { break };
+            begun.push_back(message.and_then(|mut job| {
+                let number = job.outcome.frame.number;
+                let begin = || begin(std::slice::from_mut(&mut job));
+                guarded(Stage::Pyramid, begin).map_err(|error| Failure { number, error })?;
+                Ok(job)
+            }));
         }
         if let Err(e) = through(&mut steps, &mut jobs) {
             jobs.clear();
             failure = Some(e);
         }
+        ahead = jobs.iter().any(|job| job.ahead);
         let failed = failure.is_some();
         for message in jobs.drain(..).map(Ok).chain(failure.map(Err)) {
             if output.send(message).is_err() {

@@ -9,20 +9,13 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 pub struct Resizer(fast_image_resize::Resizer);
 
 impl Resizer {
-    /// From (width, height, RGB) to (width, height, RGB), none of them empty. Smaller: area-like means (a box for whole
-    /// ratios, otherwise Hamming's, since a box that takes now one and now two pixels leaves jagged edges); larger: bilinear.
+    /// From (width, height, RGB) to (width, height, RGB), none of them empty.
     pub fn resize(&mut self, from: (usize, usize, &[u8]), to: (usize, usize, &mut [u8])) {
         if (from.0, from.1) == (to.0, to.1) {
             to.2.copy_from_slice(&from.2[..to.0 * to.1 * 3]);
             return;
         }
-        let filter = if from.0.is_multiple_of(to.0) && from.1.is_multiple_of(to.1) {
-            FilterType::Box
-        } else if from.0 > to.0 || from.1 > to.1 {
-            FilterType::Hamming
-        } else {
-            FilterType::Bilinear
-        };
+        let filter = filter((from.0, from.1), (to.0, to.1));
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
         let source = TypedImageRef::<U8x3>::from_buffer(from.0 as u32, from.1 as u32, from.2);
         let target = TypedImage::<U8x3>::from_buffer(to.0 as u32, to.1 as u32, to.2);
@@ -33,6 +26,18 @@ impl Resizer {
         } else {
             debug_assert!(false, "buffers smaller than their pictures");
         }
+    }
+}
+
+/// How to resize from (width, height) to (width, height). Smaller: area-like means (a box for whole ratios, otherwise
+/// Hamming's, since a box that takes now one and now two pixels leaves jagged edges); larger: bilinear.
+pub(super) fn filter(from: (usize, usize), to: (usize, usize)) -> FilterType {
+    if from.0.is_multiple_of(to.0) && from.1.is_multiple_of(to.1) {
+        FilterType::Box
+    } else if from.0 > to.0 || from.1 > to.1 {
+        FilterType::Hamming
+    } else {
+        FilterType::Bilinear
     }
 }
 

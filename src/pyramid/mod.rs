@@ -1,7 +1,12 @@
 //! The image at many sizes: the nets know faces of one size (or one octave of sizes), the pyramid brings all faces to
-//! it. On the CPU in [`mod@cpu`].
+//! it. On the CPU in [`mod@cpu`], on a GPU in `gpu`, with the same pixels; a [`Builder`] chooses between them.
 
+mod builder;
 pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+
+pub use builder::{Builder, Choice, Pending};
 
 use image::RgbImage;
 
@@ -18,6 +23,27 @@ pub struct Level {
     pub scale_x: f32,
     /// Level pixels per picture pixel, down.
     pub scale_y: f32,
+}
+
+/// Which pyramids a picture needs: itself and its halves, to take crops from, and over these the first net's own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Plan {
+    /// The halves end where their shorter side would be less, pixels.
+    pub shortest_half: usize,
+    /// See [`Pyramid::build`].
+    pub first_scale: f32,
+    /// See [`Pyramid::build`].
+    pub step: f32,
+    /// See [`Pyramid::build`].
+    pub shortest: usize,
+}
+
+impl Plan {
+    /// Builds both on the CPU.
+    pub fn build(&self, picture: &RgbImage, halves: &mut Pyramid, levels: &mut Pyramid) {
+        halves.build(picture, 1.0, 2.0, self.shortest_half);
+        levels.build_over(halves, self.first_scale, self.step, self.shortest);
+    }
 }
 
 /// The levels of one picture, largest first. Its buffers are used again by the next picture.
@@ -40,18 +66,21 @@ impl Pyramid {
         self.build_from((width, height), (width, height, picture.as_raw()), first_scale, step, shortest);
     }
 
-    /// As [`Self::build`] for the picture that `levels` show, starting from the smallest of them that is not smaller
-    /// than the first level wanted: much cheaper than the whole picture for large smallest faces.
+    /// As [`Self::build`] for the picture that the levels of `over` show, starting from the smallest of them that is not
+    /// smaller than the first level wanted: much cheaper than the whole picture for large smallest faces.
     pub fn build_over(&mut self, over: &Self, first_scale: f32, step: f32, shortest: usize) {
-        let Some(picture) = over.levels.first() else { return self.clear() };
-        // Scales are rounded to whole pixels, hence the margin.
-        let enough = |l: &&Level| l.scale_x.min(l.scale_y) >= first_scale * 0.999;
-        let from = over.levels.iter().rev().find(enough).unwrap_or(picture);
-        let size = (
-            (picture.width as f32 / picture.scale_x).round() as usize,
-            (picture.height as f32 / picture.scale_y).round() as usize,
-        );
+        let Some((size, from)) = over.source_for(first_scale) else { return self.clear() };
+        let from = &over.levels[from];
         self.build_from(size, (from.width, from.height, &from.pixels), first_scale, step, shortest);
+    }
+
+    /// The picture's size, and the level that [`Self::build_over`] starts from.
+    fn source_for(&self, first_scale: f32) -> Option<((usize, usize), usize)> {
+        let picture = self.levels.first()?;
+        // Scales are rounded to whole pixels, hence the margin.
+        let from = self.levels.iter().rposition(|l| l.scale_x.min(l.scale_y) >= first_scale * 0.999).unwrap_or(0);
+        let side = |pixels: usize, scale: f32| (pixels as f32 / scale).round() as usize;
+        Some(((side(picture.width, picture.scale_x), side(picture.height, picture.scale_y)), from))
     }
 
     /// The picture itself and its halves down to a shorter side of `shortest`: what crops are sampled from. Keeps no
@@ -78,23 +107,44 @@ impl Pyramid {
         step: f32,
         shortest: usize,
     ) {
+        self.outline(size, first_scale, step, shortest);
+        for k in 0..self.levels.len() {
+            let (done, rest) = self.levels.split_at_mut(k);
+            let above = done.last().map_or(from, |l| (l.width, l.height, &l.pixels));
+            let Level { width, height, pixels, .. } = &mut rest[0];
+            pixels.resize(*width * *height * 3, 0);
+            if k > 0 && step == 2.0 {
+                cpu::halve(above.2, above.0, pixels, *width);
+            } else {
+                self.resizer.resize(above, (*width, *height, pixels));
+            }
+        }
+    }
+
+    /// Makes these the levels: sizes and scales of the one, the other as pixels.
+    #[cfg(feature = "gpu")]
+    fn refill<'a>(&mut self, levels: impl Iterator<Item = (&'a Level, &'a [u8])>) {
+        self.clear();
+        for (shape, pixels) in levels {
+            let mut level = self.spare.pop().unwrap_or_default();
+            level.pixels.clear();
+            level.pixels.extend_from_slice(pixels);
+            let Level { width, height, scale_x, scale_y, .. } = *shape;
+            self.levels.push(Level { width, height, scale_x, scale_y, ..level });
+        }
+    }
+
+    /// The levels' sizes and scales; their pixels are still what they were before.
+    fn outline(&mut self, size: (usize, usize), first_scale: f32, step: f32, shortest: usize) {
         self.clear();
         let (width, height) = size;
-        for (w, h) in sizes((width, height), first_scale, step, shortest) {
-            let above = self.levels.last().map_or(from, |l| (l.width, l.height, &l.pixels));
-            let halved = step == 2.0 && !self.levels.is_empty();
+        for (w, h) in sizes(size, first_scale, step, shortest) {
             let mut level = self.spare.pop().unwrap_or_default();
             (level.width, level.height) = (w, h);
             (level.scale_x, level.scale_y) = match self.levels.last() {
-                Some(above) if halved => (above.scale_x / 2.0, above.scale_y / 2.0),
+                Some(above) if step == 2.0 => (above.scale_x / 2.0, above.scale_y / 2.0),
                 _ => (w as f32 / width as f32, h as f32 / height as f32),
             };
-            level.pixels.resize(w * h * 3, 0);
-            if halved {
-                cpu::halve(above.2, above.0, &mut level.pixels, w);
-            } else {
-                self.resizer.resize(above, (w, h, &mut level.pixels));
-            }
             self.levels.push(level);
         }
     }

@@ -6,7 +6,7 @@ use super::sliding::Taps;
 use crate::error::Result;
 use crate::nets::kernels::Isa;
 use crate::nets::spec::{Dims, Layer, steps};
-use crate::nets::weights::{NORM_EPSILON, Weights, path};
+use crate::nets::weights::{Weights, path};
 
 /// Operations one behind the other; never empty.
 #[derive(Debug)]
@@ -200,7 +200,7 @@ impl Compiler<'_> {
                     program.op(Op { kernel: (map.h, map.w), c: map.c, dense: true, ..op });
                 }
                 Layer::Depthwise { kernel, stride, pad } => {
-                    let (weight, bias) = self.folded(d.c, &name, norm.as_deref())?;
+                    let (weight, bias) = self.weights.folded(d.c, &name, norm.as_deref())?;
                     let taps = Taps::new(self.isa, *kernel, d.c, &weight, &bias);
                     program.op(plain(*kernel, *stride, *pad, d.c, Work::Depthwise(taps)));
                 }
@@ -236,22 +236,7 @@ impl Compiler<'_> {
     }
 
     fn packed(&self, inputs: usize, outputs: usize, name: &str, norm: Option<&str>) -> Result<Packed> {
-        let (weight, bias) = self.folded(outputs, name, norm)?;
+        let (weight, bias) = self.weights.folded(outputs, name, norm)?;
         Ok(Packed::new(self.isa, inputs, outputs, &weight, &bias))
-    }
-
-    /// Weights and bias of a layer of `outputs` channels with the batch norm behind it.
-    fn folded(&self, outputs: usize, name: &str, norm: Option<&str>) -> Result<(Vec<f32>, Vec<f32>)> {
-        let get = |parent: &str, array: &str| self.weights.get(&format!("{parent}.{array}"));
-        let mut weight = get(name, "weight")?.to_vec();
-        let Some(norm) = norm else { return Ok((weight, get(name, "bias")?.to_vec())) };
-        let (scale, shift, mean) = (get(norm, "scale")?, get(norm, "shift")?, get(norm, "mean")?);
-        let factors: Vec<f32> =
-            scale.iter().zip(get(norm, "variance")?).map(|(s, v)| s / (v + NORM_EPSILON).sqrt()).collect();
-        for row in weight.chunks_exact_mut(outputs) {
-            row.iter_mut().zip(&factors).for_each(|(w, f)| *w *= f);
-        }
-        let bias = (0..outputs).map(|o| shift[o] - mean[o] * factors[o]).collect();
-        Ok((weight, bias))
     }
 }

@@ -1,0 +1,47 @@
+//! `facecascade bench --pyramid`: where the time of the image pyramid goes, on the GPU and on the CPU.
+
+use facecascade::Cascade;
+
+/// Prints a table for pictures of `size`: each level and all together, GPU beside CPU, upload and read-back apart, and what
+/// `--pyramid auto` would choose.
+#[allow(dead_code, reason = "called by `bench --pyramid`")]
+pub(crate) fn pyramid_report(cascade: &Cascade, size: (u32, u32)) -> anyhow::Result<()> {
+    Ok(super::say(&report(cascade, size)?)?)
+}
+
+#[cfg(feature = "gpu")]
+fn report(cascade: &Cascade, size: (u32, u32)) -> facecascade::Result<String> {
+    use facecascade::pyramid::gpu::{Adapters, Gpu, auto, measure};
+    let gpu = Gpu::open(Adapters::All)?;
+    let times = measure::times(&gpu, size, &cascade.plan())
+        .ok_or_else(|| facecascade::Error::Gpu(format!("{} gives other pixels, or none", gpu.name())))?;
+    Ok(format!("{times}\n--pyramid auto: {}", auto::choose(Adapters::Real, size, &cascade.plan()).describe()))
+}
+
+#[cfg(not(feature = "gpu"))]
+fn report(_: &Cascade, _: (u32, u32)) -> facecascade::Result<String> {
+    Err(facecascade::Error::Gpu("this was built without GPUs (cargo feature `gpu`)".into()))
+}
+
+#[cfg(all(test, feature = "gpu"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_has_every_level_both_ways_and_what_auto_would_choose() {
+        let cascade = Cascade::shipped(facecascade::Options::default()).unwrap();
+        match report(&cascade, (160, 120)) {
+            Ok(text) => {
+                let words = ["level 80×60", "level 96×72", "levels together", "upload", "read-back", "auto: on "];
+                assert!(words.iter().all(|word| text.contains(word)), "{text}");
+            }
+            Err(e) => {
+                assert!(e.to_string().starts_with("no GPU was found"), "{e}");
+                #[expect(clippy::print_stderr, reason = "tests say what they skip")]
+                {
+                    eprintln!("skipped: {e}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A layer as a shader. What all have in common stands in `shaders/layer.wgsl`; here is `fn layer` of each kind.
+
+use super::compile::{Kind, Step};
+
+/// Fours of channels that one invocation computes at most: as many sums as fit registers.
+const SUMS: usize = 8;
+
+/// Fours of channels.
+pub(super) fn fours(channels: usize) -> usize {
+    channels.div_ceil(4)
+}
+
+/// Fours of channels that one invocation computes.
+fn sums(step: &Step) -> usize {
+    let all = fours(step.out);
+    match step.kind {
+        Kind::Linear => (1..=SUMS).rev().find(|n| all.is_multiple_of(*n)).unwrap_or(1),
+        Kind::Depthwise | Kind::Max => 1,
+    }
+}
+
+/// Invocations for each pixel.
+pub(super) fn depth(step: &Step) -> usize {
+    fours(step.out) / sums(step)
+}
+
+/// The shader of `step`.
+pub(super) fn shader(step: &Step) -> String {
+    let (from, all, n) = (fours(step.c), fours(step.out), sums(step));
+    let lines = |line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<Vec<_>>().join("\n");
+    let begin = match step.kind {
+        Kind::Linear | Kind::Depthwise => lines(&|k| format!("    var s{k} = weights[first + {k}u];")),
+        Kind::Max => "    var s0 = vec4<f32>(-3.0e38);".into(),
+    };
+    let tap = match step.kind {
+        Kind::Linear => {
+            let sum = |k| {
+                let weight = |i: usize| format!("weights[w + {}u]", i * all + k);
+                format!(
+                    "                s{k} += v.x * {} + v.y * {} + v.z * {} + v.w * {};",
+                    weight(0),
+                    weight(1),
+                    weight(2),
+                    weight(3)
+                )
+            };
+            format!(
+                "            for (var c = 0u; c < {from}u; c++) {{
+                let v = from_maps[at + c];
+                let w = {all}u + ((tap * {from}u + c) * 4u) * {all}u + first;
+{}
+            }}",
+                lines(&sum)
+            )
+        }
+        Kind::Depthwise => format!("            s0 += from_maps[at + first] * weights[{all}u + tap * {all}u + first];"),
+        Kind::Max => "            s0 = max(s0, from_maps[at + first]);".into(),
+    };
+    let end = lines(&|k| {
+        let value = if step.relu { format!("max(s{k}, vec4<f32>())") } else { format!("s{k}") };
+        format!("    to_maps[pixel * {all}u + first + {k}u] = {value};")
+    });
+    let Step { kernel, stride, pad, .. } = step;
+    let common = include_str!("../../../shaders/layer.wgsl");
+    format!(
+        "{common}
+fn layer(map: Map, pixel: u32, column: u32, row: u32, group: u32) {{
+    let first = group * {n}u;
+{begin}
+    for (var ky = 0u; ky < {kernel}u; ky++) {{
+        let y = i32(row * {stride}u + ky) - {pad};
+        if (y < 0 || y >= i32(map.from_height)) {{
+            continue;
+        }}
+        for (var kx = 0u; kx < {kernel}u; kx++) {{
+            let x = i32(column * {stride}u + kx) - {pad};
+            if (x < 0 || x >= i32(map.from_width)) {{
+                continue;
+            }}
+            let tap = ky * {kernel}u + kx;
+            let at = (map.from_pixel + u32(y) * map.from_width + u32(x)) * {from}u;
+{tap}
+        }}
+    }}
+{end}
+}}
+"
+    )
+}
+
+/// The weights of `step` as its shader reads them: biases, then `[kernel, kernel, inputs, outputs]`, channels filled up with
+/// zeros to fours.
+pub(super) fn weights(step: &Step) -> Vec<f32> {
+    let (c, out) = (fours(step.c) * 4, fours(step.out) * 4);
+    let padded = |row: &[f32]| {
+        let mut row = row.to_vec();
+        row.resize(out, 0.0);
+        row
+    };
+    let mut all = padded(&step.bias);
+    match step.kind {
+        Kind::Max => {}
+        Kind::Depthwise => all.extend(step.weight.chunks_exact(step.out).flat_map(padded)),
+        Kind::Linear => {
+            for tap in step.weight.chunks_exact(step.c * step.out) {
+                all.extend(tap.chunks_exact(step.out).flat_map(padded));
+                all.resize(all.len() + (c - step.c) * out, 0.0);
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,166 @@
+//! The pyramid as compute shaders (`shaders/*.wgsl`) on a GPU, through wgpu: one upload, one submission and one
+//! read-back a picture. Pixels are those of the CPU path to the last bit: the filters have the same fixed-point weights.
+//!
+//! [`Gpu::submit`] returns at once and [`Gpu::take`] waits, so that a picture can be built while the one before is
+//! searched. Each shader has a plain function of the same name in [`twins`], and tests hold them equal.
+
+pub mod auto;
+mod device;
+mod filter;
+pub mod layout;
+pub mod measure;
+mod slot;
+#[cfg(test)]
+pub(crate) mod tests;
+pub mod twins;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use image::RgbImage;
+
+pub use auto::Auto;
+use device::Mapped;
+pub use device::{Adapters, Device};
+use layout::Layout;
+use slot::{Shaders, Slot};
+
+use super::{Plan, Pyramid};
+use crate::error::Result;
+
+/// Places that are kept for the next picture. More are made where more pictures are on their way at once.
+const KEPT: usize = 8;
+
+/// What runs on the GPU behind the pyramid, in the same submission: the first net.
+pub trait Behind: std::fmt::Debug + Send + Sync {
+    /// Makes buffers for pictures of one size, whose pyramids lie in `pixels`; `None` if the device can't.
+    fn prepare(&self, device: &Device, pixels: &wgpu::Buffer, layout: &Layout) -> Option<Box<dyn Prepared>>;
+}
+
+/// [`Behind`] for pictures of one size.
+pub trait Prepared: std::fmt::Debug + Send {
+    /// Records its dispatches.
+    fn record(&self, encoder: &mut wgpu::CommandEncoder);
+    /// Where its results are.
+    fn results(&self) -> &wgpu::Buffer;
+    /// Bytes of the results that are read back as a rule: a multiple of 4.
+    fn read_back(&self) -> u64;
+    /// Bytes that there are, as the words that were read back tell. Where it is more than those, all are read again.
+    fn wanted(&self, words: &[u32]) -> u64;
+}
+
+/// A GPU that builds pyramids. Threads share it.
+#[derive(Debug)]
+pub struct Gpu {
+    device: Device,
+    shaders: Shaders,
+    behind: Option<Box<dyn Behind>>,
+    free: Mutex<Vec<Slot>>,
+}
+
+/// A picture that is on the GPU.
+#[derive(Debug)]
+pub struct Ticket {
+    slot: Slot,
+    submission: wgpu::SubmissionIndex,
+    mapped: Mapped,
+}
+
+impl Gpu {
+    /// Opens the best GPU of those.
+    ///
+    /// # Errors
+    /// If there is none, or it can't be used.
+    pub fn open(which: Adapters) -> Result<Self> {
+        let device = Device::open(which)?;
+        let shaders = Shaders::new(&device);
+        let gpu = Self { device, shaders, behind: None, free: Mutex::default() };
+        match gpu.fault() {
+            Some(fault) => Err(crate::error::Error::Gpu(format!("{} can't be used: {fault}", gpu.name()))),
+            None => Ok(gpu),
+        }
+    }
+
+    /// With `behind` it running behind each pyramid.
+    pub fn with_behind(mut self, behind: Box<dyn Behind>) -> Self {
+        self.behind = Some(behind);
+        self.slots().clear();
+        self
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.device.name()
+    }
+
+    /// What went wrong with it; then [`Self::submit`] and [`Self::take`] do nothing any more.
+    pub fn fault(&self) -> Option<&str> {
+        self.device.fault()
+    }
+
+    /// Begins to build the pyramids of `picture`; `None` if the GPU can't, or if there is nothing to build.
+    pub fn submit(&self, picture: &RgbImage, plan: &Plan) -> Option<Ticket> {
+        let slot = self.slot(picture.dimensions(), plan)?;
+        slot.upload(&self.device, picture.as_raw());
+        let mut encoder = self.device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        slot.record(&self.device, &self.shaders, &mut encoder, 0..slot.layout.passes().len());
+        slot.record_results(&mut encoder);
+        let (submission, mapped) = slot.submit(&self.device, encoder);
+        self.fault().is_none().then_some(Ticket { slot, submission, mapped })
+    }
+
+    /// Waits for the pyramids of `picture`, that which `ticket` is for, and what was computed behind them. False if
+    /// the GPU failed: then nothing is right of what they hold.
+    pub fn take(
+        &self,
+        ticket: Ticket,
+        picture: &RgbImage,
+        halves: &mut Pyramid,
+        levels: &mut Pyramid,
+        behind: &mut Vec<u32>,
+    ) -> bool {
+        let Ticket { slot, submission, mapped } = ticket;
+        if !self.device.wait(submission, &mapped) {
+            return false;
+        }
+        let taken = slot.read(&self.device, |pixels, words| {
+            slot.layout.unpack(picture.as_raw(), pixels, words.is_none(), halves, levels);
+            behind.extend_from_slice(words.unwrap_or(&[]));
+        });
+        let fine = taken.is_some() && self.fault().is_none();
+        if fine {
+            let mut free = self.slots();
+            if free.len() < KEPT {
+                free.push(slot);
+            }
+        }
+        fine
+    }
+
+    /// A place for a picture of `size`: one that is free, or a new one instead of one for another size.
+    fn slot(&self, size: (u32, u32), plan: &Plan) -> Option<Slot> {
+        if self.fault().is_some() {
+            return None;
+        }
+        let unfit = {
+            let mut free = self.slots();
+            if let Some(i) = free.iter().rposition(|slot| slot.layout.fits(size, plan)) {
+                return Some(free.swap_remove(i));
+            }
+            (!free.is_empty()).then(|| free.remove(0))
+        };
+        // Its memory first.
+        drop(unfit);
+        let layout = Arc::new(Layout::new(size, plan)?);
+        let slot = Slot::new(&self.device, &self.shaders, layout, self.behind.as_deref());
+        slot.filter(|_| self.fault().is_none())
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, Vec<Slot>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

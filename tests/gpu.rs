@@ -1,0 +1,112 @@
+//! The program with `--pyramid gpu` and `--stage1 gpu`, on whatever GPU there is: in CI lavapipe, which renders in
+//! software.
+
+#![cfg(feature = "gpu")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{Ran, ours, program, run};
+use serde_json::Value;
+
+/// Pictures of the data set that CI looks at.
+const PICTURES: usize = 40;
+
+/// Pictures of ours, and evenly over the validation part of WIDER FACE, if that is there.
+fn pictures() -> Vec<PathBuf> {
+    let mut list = vec![ours("assets/astronaut.jpg"), ours("assets/grace_hopper.jpg")];
+    let folder = ours("../shared/data/wider/val");
+    let inside = |dir: &Path| -> Vec<PathBuf> {
+        let mut paths: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        paths.sort();
+        paths
+    };
+    let all: Vec<PathBuf> = inside(&folder).iter().flat_map(|classes| inside(classes)).collect();
+    if all.is_empty() {
+        eprintln!("skipped: {} is not here; only pictures that ship are compared", folder.display());
+    }
+    let step = (all.len() / PICTURES).max(1);
+    list.extend(all.into_iter().step_by(step).take(PICTURES));
+    list
+}
+
+/// `detect --json` over all of them with further options; `None`, said so, without a GPU.
+fn detect(pictures: &[PathBuf], options: &[&str]) -> Option<Vec<Value>> {
+    let ran: Ran =
+        program().args(["detect", "--json", "-v"]).args(options).args(pictures).output().expect("it starts").into();
+    let ran = ran.exits(0);
+    if ran.err.contains("no GPU was found") {
+        eprintln!("skipped: no GPU was found; apt-get install mesa-vulkan-drivers");
+        return None;
+    }
+    assert!(!ran.err.contains("WARN"), "{}", ran.err);
+    Some(ran.lines())
+}
+
+fn faces(line: &Value) -> Vec<[f64; 4]> {
+    let face = |face: &Value| ["x", "y", "w", "h"].map(|key| face[key].as_f64().unwrap());
+    line["faces"].as_array().unwrap().iter().map(face).collect()
+}
+
+fn iou(a: &[f64; 4], b: &[f64; 4]) -> f64 {
+    let overlap = |i: usize| ((a[i] + a[i + 2]).min(b[i] + b[i + 2]) - a[i].max(b[i])).max(0.0);
+    let common = overlap(0) * overlap(1);
+    common / (a[2] * a[3] + b[2] * b[3] - common)
+}
+
+/// As many faces, each with one of the others nearly in its place.
+fn same(a: &Value, b: &Value) -> bool {
+    let (a, b) = (faces(a), faces(b));
+    a.len() == b.len() && a.iter().all(|a| b.iter().any(|b| iou(a, b) >= 0.95))
+}
+
+#[test]
+fn the_same_faces_are_found_wherever_pyramid_and_first_net_run() {
+    let pictures = pictures();
+    let on_cpu = detect(&pictures, &["--pyramid", "cpu"]).unwrap();
+    assert!(on_cpu.iter().map(|line| faces(line).len()).sum::<usize>() >= pictures.len() / 2);
+    for (options, ties) in [(["--pyramid", "gpu"], 0), (["--stage1", "gpu"], 1)] {
+        let Some(on_gpu) = detect(&pictures, &options) else { return };
+        let differ = on_cpu.iter().zip(&on_gpu).filter(|(a, b)| !same(a, b)).map(|(a, _)| a["image"].to_string());
+        let differ: Vec<_> = differ.collect();
+        // Pixels are the same; sums of the net are in another order, and a window may be right at a threshold.
+        assert!(differ.len() <= ties, "{options:?}: {differ:?}");
+    }
+}
+
+#[test]
+fn what_is_chosen_and_why_is_said_and_contradictions_are_refused() {
+    let picture = "assets/astronaut.jpg";
+    run(["detect", "-v", "--pyramid", "cpu", picture]).exits(0).complains("pyramid on the CPU");
+    // A picture takes no second: no driver is asked.
+    run(["detect", "-v", picture]).exits(0).complains("pyramid on the CPU");
+    run(["detect", "-v", "--pyramid", "gpu", picture]).exits(0).complains("pyramid on");
+    run(["detect", "--stage1", "gpu", "--pyramid", "cpu", picture]).exits(2).complains("--stage1 gpu");
+}
+
+#[test]
+fn without_any_driver_the_cpu_is_taken_with_a_warning() {
+    for options in [["--pyramid", "gpu"], ["--stage1", "gpu"]] {
+        let nowhere = "/nonexistent.json";
+        let ran: Ran = program()
+            .args(["detect", "--json"])
+            .args(options)
+            .arg(ours("assets/astronaut.jpg"))
+            .envs([
+                ("VK_ICD_FILENAMES", nowhere),
+                ("VK_DRIVER_FILES", nowhere),
+                ("__EGL_VENDOR_LIBRARY_FILENAMES", nowhere),
+            ])
+            .output()
+            .expect("it starts")
+            .into();
+        let ran = ran.exits(0);
+        assert_eq!(faces(&ran.lines()[0]).len(), 1);
+        // Where OpenGL is found in another way, that is fine.
+        if !ran.err.is_empty() {
+            ran.complains("on the CPU");
+        }
+    }
+}
