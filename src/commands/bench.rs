@@ -2,6 +2,7 @@
 
 mod following;
 mod print;
+mod pyramid;
 mod run;
 
 use std::io::Write;
@@ -37,6 +38,7 @@ Examples:
   facecascade bench --source clip.mp4 --json
   facecascade bench --headless --slow 100 --policies   (what each way to queue costs)
   facecascade bench --headless --following             (jitter, lag, time to the first box)
+  facecascade bench --pyramid                          (the image pyramid alone, GPU beside CPU)
 
 Runs what `live` runs, in a window, and prints percentiles: of the whole, and of each stage, its work apart from the \
 waiting before it. Without a display, --headless does all but handing the picture to the window system.")]
@@ -88,7 +90,8 @@ struct Environment {
     min_face: f32,
     /// `640×480`, or `none`.
     window: String,
-    pyramid: &'static str,
+    /// Where it was built, and why.
+    pyramid: String,
     search: &'static str,
     slow_ms: Option<u64>,
 }
@@ -118,6 +121,11 @@ pub(crate) fn run(args: BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
     if let Some(plot) = &args.plot {
         can_be_written(plot)?;
     }
+    if args.detector.place.is_everywhere() {
+        let size = super::played(&args.source, common.threads)?.size().unwrap_or((640, 480));
+        pyramid::print(&args.detector.load(args.min_face)?, size)?;
+        return Ok(Outcome::Done);
+    }
     let cascade = args.detector.build(args.min_face)?;
     let source = super::played(&args.source, common.threads)?;
     let size = overlay::fitting(source.size().unwrap_or((640, 480)));
@@ -130,13 +138,14 @@ pub(crate) fn run(args: BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
         slow: args.slow.map(Duration::from_millis),
         ..Settings::default()
     };
-    let environment = environment(&args, &settings, source.as_ref(), screen.size());
+    let mut environment = environment(&args, &settings, source.as_ref(), screen.size());
     let mut bench = Bench::new(&cascade, screen, size);
     if !common.quiet {
         let what = &environment.source;
         writeln!(std::io::stderr(), "measuring for {} s after {WARM_UP} frames: {what}", args.seconds)?;
     }
     let (report, shown) = bench.measure(source, &settings, WARM_UP, Duration::from_secs_f64(args.seconds))?;
+    environment.pyramid = cascade.pyramids().describe();
     if let Some(plot) = &args.plot {
         super::detect::save(&chart::latency(&environment.source, &report, &shown)?, plot)?;
     }
@@ -204,7 +213,8 @@ fn environment(args: &BenchArgs, settings: &Settings, source: &dyn Source, windo
         source: source.describe(),
         min_face: args.min_face,
         window: window.map_or("none".to_owned(), |(width, height)| format!("{width}×{height}")),
-        pyramid: "cpu",
+        // Known when it ran.
+        pyramid: String::new(),
         search: if args.every_frame { "every frame everywhere" } else { "near faces, the rest in turns" },
         slow_ms: args.slow,
     }

@@ -8,14 +8,13 @@ use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
 use facecascade::{Cascade, Device, Options};
 
 pub(crate) mod bench;
-pub(crate) mod bench_pyramid;
 pub(crate) mod detect;
 #[cfg(feature = "train")]
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod live;
-mod screen;
 mod place;
+mod screen;
 #[cfg(feature = "train")]
 pub(crate) mod train;
 pub(crate) mod video;
@@ -58,7 +57,7 @@ pub(crate) struct DetectorArgs {
     #[arg(long, value_name = "DEVICE", value_enum, default_value_t)]
     pub(crate) device: DeviceArg,
     #[command(flatten)]
-    place: place::PlaceArgs,
+    pub(crate) place: place::PlaceArgs,
 }
 
 /// [`Device`] on the command line.
@@ -84,28 +83,32 @@ impl From<DeviceArg> for Device {
 }
 
 impl DetectorArgs {
-    /// The cascade that was asked for: `--cascade FILE`, or the one that ships; on the device that was asked for.
+    /// The cascade that was asked for: `--cascade FILE`, or the one that ships; where it was asked to run.
     pub(crate) fn build(&self, min_face: f32) -> facecascade::Result<Cascade> {
+        let cascade = self.place.apply(self.load(min_face)?)?;
+        let cascade = cascade.on(self.device.into())?;
+        let place = if cascade.device() == Device::Cuda { "the GPU" } else { "the CPU" };
+        tracing::info!("levels 2 and 3 on {place}");
+        Ok(cascade)
+    }
+
+    /// The same on the CPU.
+    pub(crate) fn load(&self, min_face: f32) -> facecascade::Result<Cascade> {
         let options = Options { min_face, threshold: self.threshold };
-        let cascade = match &self.cascade {
+        match &self.cascade {
             Some(file) => {
                 tracing::info!(
                     "cascade {}, smallest face {min_face} pixels, threshold {}",
                     file.display(),
                     self.threshold
                 );
-                Cascade::load(file, options)?
+                Cascade::load(file, options)
             }
             None => {
                 tracing::info!("built-in cascade, smallest face {min_face} pixels, threshold {}", self.threshold);
-                Cascade::shipped(options)?
+                Cascade::shipped(options)
             }
-        };
-        let cascade = self.place.apply(cascade)?;
-        let cascade = cascade.on(self.device.into())?;
-        let place = if cascade.device() == Device::Cuda { "the GPU" } else { "the CPU" };
-        tracing::info!("levels 2 and 3 on {place}");
-        Ok(cascade)
+        }
     }
 }
 

@@ -9,8 +9,10 @@ use facecascade::pyramid::{Builder, Choice};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PlaceArgs {
     /// Where the image pyramid is built. auto: on a GPU that measures to be faster than the CPU, looked for in runs of
-    /// more than a second; gpu: on any there is, be it a software renderer. Without one, or if it is lost: on the CPU
-    #[arg(long, value_name = "auto|cpu|gpu", value_enum, hide_possible_values = true, default_value_t = Where::Auto)]
+    /// more than a second; gpu: on any there is, be it a software renderer. Without one, or if it is lost: on the CPU.
+    /// `bench --pyramid` alone measures both
+    #[arg(long, value_name = "auto|cpu|gpu", value_enum, hide_possible_values = true, default_value_t = Where::Auto,
+        num_args = 0..=1, default_missing_value = "both")]
     pyramid: Where,
     /// Where the first net runs; gpu builds the pyramid there, too
     #[arg(long, value_name = "cpu|gpu", value_enum, hide_possible_values = true, default_value_t = Stage1::Cpu)]
@@ -22,6 +24,9 @@ enum Where {
     Auto,
     Cpu,
     Gpu,
+    /// Only to be measured.
+    #[value(hide = true)]
+    Both,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,6 +36,11 @@ enum Stage1 {
 }
 
 impl PlaceArgs {
+    /// Whether all places are to be measured.
+    pub(crate) fn is_everywhere(&self) -> bool {
+        self.pyramid == Where::Both
+    }
+
     /// `cascade` with its first steps where they were asked for; on the CPU, with a warning, where that can't be.
     pub(crate) fn apply(&self, cascade: Cascade) -> facecascade::Result<Cascade> {
         if self.stage1 == Stage1::Gpu {
@@ -44,6 +54,10 @@ impl PlaceArgs {
             Where::Auto => Choice::Auto,
             Where::Cpu => Choice::Cpu,
             Where::Gpu => Choice::Gpu,
+            Where::Both => {
+                let reason = "--pyramid needs a value here: auto, cpu or gpu\n";
+                clap::Error::raw(ErrorKind::InvalidValue, reason).exit();
+            }
         };
         let builder = Builder::new(choice).unwrap_or_else(|e| {
             tracing::warn!("{e}: the pyramid is built on the CPU");

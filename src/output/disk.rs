@@ -19,14 +19,14 @@ pub(super) fn is_nearly_full(partial: &Path, frames: u64, pixels: u64) -> bool {
 /// Bytes that the end may take.
 fn reserve(size: u64, frames: u64, pixels: u64) -> u64 {
     // At first only the size of a picture tells: a twelfth of a byte for each pixel, as of a busy one.
-    let there = frames.saturating_sub(HELD_BACK);
-    let frame = if there > 0 { (size / there).max(512) } else { pixels / 12 };
+    let frame = size.checked_div(frames.saturating_sub(HELD_BACK)).map_or(pixels / 12, |mean| mean.max(512));
     let coming = frames.min(HELD_BACK) * frame;
     coming + coming / 2 + 2 * INDEX * frames + ELSE
 }
 
 /// Free bytes of the disk that holds `file`.
 #[cfg(unix)]
+#[allow(clippy::useless_conversion, reason = "on some systems these are smaller numbers")]
 fn free(file: &Path) -> Option<u64> {
     let stat = nix::sys::statvfs::statvfs(file).ok()?;
     Some(u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size())))

@@ -40,8 +40,8 @@ fn about(text: &mut String, environment: &Environment) -> std::fmt::Result {
     let slow = slow_ms.map_or(String::new(), |ms| format!(", search slowed by {ms} ms"));
     writeln!(
         text,
-        "facecascade {facecascade}, {}, threads: {threads}, smallest face: {min_face}, window: {window}, pyramid: {pyramid}, \
-         search: {search}{slow}",
+        "facecascade {facecascade}, {}, threads: {threads}, smallest face: {min_face}, window: {window}, \
+         search: {search}{slow}\npyramid {pyramid}",
         machine.isa
     )
 }

@@ -85,10 +85,19 @@ pub fn both(gpu: &Gpu, size: (u32, u32), plan: &Plan) -> Option<(Duration, Durat
     })?;
     let from_gpu = (halves, levels);
     let (mut halves, mut levels) = (Pyramid::default(), Pyramid::default());
-    let on_cpu = median(|| Some(timed(|| plan.build(&picture, &mut halves, &mut levels)).0))?;
+    let on_cpu = cpu_time(&picture, plan, &mut halves, &mut levels);
     // Drivers have faults, too. With the first net behind it the levels stay on the GPU.
     let right = from_gpu.0.levels == halves.levels && (gpu.behind.is_some() || from_gpu.1.levels == levels.levels);
     right.then_some((on_gpu, on_cpu))
+}
+
+/// A whole picture of `size` on the CPU, one thread.
+pub fn on_cpu(size: (u32, u32), plan: &Plan) -> Duration {
+    cpu_time(&picture(size), plan, &mut Pyramid::default(), &mut Pyramid::default())
+}
+
+fn cpu_time(picture: &RgbImage, plan: &Plan, halves: &mut Pyramid, levels: &mut Pyramid) -> Duration {
+    median(|| Some(timed(|| plan.build(picture, halves, levels)).0)).unwrap_or_default()
 }
 
 /// Where the time goes with pictures of `size`; `None` if the GPU fails, or if there is nothing to build.

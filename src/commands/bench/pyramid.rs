@@ -4,15 +4,20 @@ use facecascade::Cascade;
 
 /// Prints a table for pictures of `size`: each level and all together, GPU beside CPU, upload and read-back apart, and what
 /// `--pyramid auto` would choose.
-#[allow(dead_code, reason = "called by `bench --pyramid`")]
-pub(crate) fn pyramid_report(cascade: &Cascade, size: (u32, u32)) -> anyhow::Result<()> {
-    Ok(super::say(&report(cascade, size)?)?)
+pub(super) fn print(cascade: &Cascade, size: (u32, u32)) -> anyhow::Result<()> {
+    Ok(super::super::say(&report(cascade, size)?)?)
 }
 
 #[cfg(feature = "gpu")]
 fn report(cascade: &Cascade, size: (u32, u32)) -> facecascade::Result<String> {
     use facecascade::pyramid::gpu::{Adapters, Gpu, auto, measure};
-    let gpu = Gpu::open(Adapters::All)?;
+    let gpu = match Gpu::open(Adapters::All) {
+        Ok(gpu) => gpu,
+        Err(e) => {
+            let ms = measure::on_cpu(size, &cascade.plan()).as_secs_f64() * 1000.0;
+            return Ok(format!("pyramid of a picture of {}×{} on the CPU: {ms:.3} ms ({e})", size.0, size.1));
+        }
+    };
     let times = measure::times(&gpu, size, &cascade.plan())
         .ok_or_else(|| facecascade::Error::Gpu(format!("{} gives other pixels, or none", gpu.name())))?;
     Ok(format!("{times}\n--pyramid auto: {}", auto::choose(Adapters::Real, size, &cascade.plan()).describe()))
@@ -30,18 +35,13 @@ mod tests {
     #[test]
     fn the_report_has_every_level_both_ways_and_what_auto_would_choose() {
         let cascade = Cascade::shipped(facecascade::Options::default()).unwrap();
-        match report(&cascade, (160, 120)) {
-            Ok(text) => {
-                let words = ["level 80×60", "level 96×72", "levels together", "upload", "read-back", "auto: on "];
-                assert!(words.iter().all(|word| text.contains(word)), "{text}");
-            }
-            Err(e) => {
-                assert!(e.to_string().starts_with("no GPU was found"), "{e}");
-                #[expect(clippy::print_stderr, reason = "tests say what they skip")]
-                {
-                    eprintln!("skipped: {e}");
-                }
-            }
+        let text = report(&cascade, (160, 120)).unwrap();
+        if text.contains("no GPU was found") {
+            assert!(text.contains("160×120 on the CPU"), "{text}");
+            #[expect(clippy::print_stderr, reason = "tests say what they skip")]
+            return eprintln!("skipped: {text}");
         }
+        let words = ["level 80×60", "level 96×72", "levels together", "upload", "read-back", "auto: on "];
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
     }
 }
