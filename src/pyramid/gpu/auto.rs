@@ -12,8 +12,10 @@ use crate::pyramid::Plan;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks for a GPU when the time has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Auto {
+    which: Adapters,
+    patience: Duration,
     begin: OnceLock<Instant>,
     outcome: Arc<OnceLock<Outcome>>,
     search: Mutex<Option<JoinHandle<()>>>,
@@ -33,7 +35,18 @@ impl Outcome {
     }
 }
 
+impl Default for Auto {
+    fn default() -> Self {
+        Self::new(Adapters::Real, PATIENCE)
+    }
+}
+
 impl Auto {
+    /// One of those GPUs may be chosen, once a run has lasted for `patience`.
+    fn new(which: Adapters, patience: Duration) -> Self {
+        Self { which, patience, begin: OnceLock::new(), outcome: Arc::default(), search: Mutex::default() }
+    }
+
     /// The GPU, if that is faster.
     pub fn gpu(&self) -> Option<&Gpu> {
         self.outcome.get()?.gpu.as_ref()
@@ -53,20 +66,20 @@ impl Auto {
 
     /// Tells that a picture of `size` is about to be built. Returns at once.
     pub(in crate::pyramid) fn consider(&self, size: (u32, u32), plan: &Plan) {
-        if self.outcome.get().is_some() || self.begin.get_or_init(Instant::now).elapsed() < PATIENCE {
+        if self.outcome.get().is_some() || self.begin.get_or_init(Instant::now).elapsed() < self.patience {
             return;
         }
         let Ok(mut search) = self.search.try_lock() else { return };
         if search.is_some() {
             return;
         }
-        if !likely() {
-            let _ = self.outcome.set(choose(Adapters::Real, size, plan));
+        if self.which == Adapters::Real && !likely() {
+            let _ = self.outcome.set(choose(self.which, size, plan));
             return;
         }
-        let (outcome, plan) = (Arc::clone(&self.outcome), *plan);
+        let (outcome, plan, which) = (Arc::clone(&self.outcome), *plan, self.which);
         let thread = std::thread::Builder::new().name("gpu-probe".into()).spawn(move || {
-            let found = choose(Adapters::Real, size, &plan);
+            let found = choose(which, size, &plan);
             tracing::info!("pyramid {}", found.reason);
             let _ = outcome.set(found);
         });
@@ -136,6 +149,18 @@ mod tests {
         if let Ok(gpu) = Gpu::open(Adapters::Real) {
             assert!(!gpu.name().contains("llvmpipe"), "{}", gpu.name());
         }
+    }
+
+    #[test]
+    fn a_gpu_is_looked_for_beside_the_work_and_the_search_is_over_when_the_run_is() {
+        let Some(_) = gpu() else { return };
+        let auto = Auto::new(Adapters::All, Duration::ZERO);
+        auto.consider((64, 48), &PLAN);
+        auto.consider((64, 48), &PLAN);
+        let outcome = Arc::clone(&auto.outcome);
+        drop(auto);
+        let outcome = outcome.get().expect("the search has ended");
+        assert!(outcome.describe().contains(" ms a picture"), "{}", outcome.describe());
     }
 
     #[test]
