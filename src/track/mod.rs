@@ -1,4 +1,4 @@
-//! Faces followed from frame to frame: stable ids, boxes that neither jitter nor lag ([`motion`]), gaps bridged; where
+//! Faces followed from frame to frame: stable ids, boxes that neither jitter nor lag (`motion`), gaps bridged; where
 //! frames may wait a little, as in a file, in both directions ([`lookahead`]).
 
 use crate::geometry::{Face, Rect};
