@@ -16,11 +16,17 @@
 //! cameras, `window` the window of the live preview, `gpu` the pyramid and the first net as compute shaders, `train` datasets,
 //! evaluation and training, `cuda` levels 2 and 3 on an NVIDIA GPU.
 //!
-//! Read the modules from top to bottom to follow a picture: [`pyramid`] makes it into an image pyramid, [`nets`] are
-//! run over it by the [`cascade`], and faces come out.
+//! Read the modules from top to bottom to follow a frame: it comes from a `source`, [`pyramid`] makes it into an image
+//! pyramid, [`nets`] are run over it by the [`cascade`], which finds faces; `track` follows them, and `output` shows or
+//! writes them. `pipeline` says which thread does what, and when.
 
 pub mod error;
 pub mod geometry;
+
+#[cfg(feature = "cli")]
+pub mod frame;
+#[cfg(feature = "cli")]
+pub mod source;
 
 pub mod pyramid;
 
@@ -29,17 +35,15 @@ pub mod nets;
 pub mod cascade;
 
 #[cfg(feature = "cli")]
-pub mod frame;
+pub mod track;
+
+#[cfg(feature = "cli")]
+pub mod pipeline;
+
 #[cfg(feature = "cli")]
 pub mod output;
 #[cfg(feature = "cli")]
-pub mod pipeline;
-#[cfg(feature = "cli")]
 mod plotting;
-#[cfg(feature = "cli")]
-pub mod source;
-#[cfg(feature = "cli")]
-pub mod track;
 
 #[cfg(feature = "train")]
 pub mod dataset;

@@ -60,7 +60,7 @@ fn one_json_object_whose_figures_fit_each_other() {
         assert!(environment[key].as_str().is_some_and(|v| !v.is_empty()), "{key}: {environment}");
     }
     assert_eq!((number(environment, "min_face"), environment["window"].as_str()), (80.0, Some("none")));
-    assert_eq!(environment["pyramid"], "cpu");
+    assert!(environment["pyramid"].as_str().is_some_and(|place| place.starts_with("on ")), "{environment}");
     assert!(number(environment, "threads") >= 1.0 && number(environment, "cores") >= 1.0);
     assert!(number(report, "cpu_percent") > 0.0);
     if cfg!(target_os = "linux") {

@@ -87,6 +87,19 @@ fn what_is_chosen_and_why_is_said_and_contradictions_are_refused() {
 }
 
 #[test]
+fn bench_measures_the_pyramid_both_ways_and_the_others_want_a_value() {
+    run(["detect", "assets/astronaut.jpg", "--pyramid"]).exits(2).complains("auto, cpu or gpu");
+    let table = run(["bench", "--pyramid"]).exits(0).out;
+    if table.contains("no GPU was found") {
+        assert!(table.contains("640×480 on the CPU"), "{table}");
+        return eprintln!("skipped: no GPU was found");
+    }
+    for word in ["640×480", "level 320×240", "upload", "read-back", "a whole picture", "--pyramid auto: on "] {
+        assert!(table.contains(word), "no {word} in {table}");
+    }
+}
+
+#[test]
 fn without_any_driver_the_cpu_is_taken_with_a_warning() {
     for options in [["--pyramid", "gpu"], ["--stage1", "gpu"]] {
         let nowhere = "/nonexistent.json";
