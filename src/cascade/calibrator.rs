@@ -103,6 +103,13 @@ impl Calibrator {
         if let Self::Net(net, _) = self { Some(net) } else { None }
     }
 
+    /// Grows buffers to what a full batch of windows needs.
+    pub(super) fn grow(&self, work: &mut Work) {
+        if let Self::Net(net, _) = self {
+            net.grow(&mut work.input, &mut work.scratch);
+        }
+    }
+
     /// Moves all windows of all pictures.
     pub(super) fn calibrate(&self, works: &mut [&mut Work]) {
         match self {

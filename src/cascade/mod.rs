@@ -214,6 +214,13 @@ impl Cascade {
         Ok((faces, stages))
     }
 
+    /// Buffers for pictures that come for hours: grown to what any number of windows needs, so that memory stays as it is.
+    pub fn work(&self) -> Work {
+        let mut work = Work::default();
+        self.refiners.iter().for_each(|refiner| refiner.grow(&mut work));
+        work
+    }
+
     /// Begins a picture: makes its pyramids in `work`, or waits for those that [`Self::submit`] began. [`Self::level`] 1 to
     /// [`Self::levels`] follow, then [`Self::faces`]; together they are [`Self::detect`], cut so that each part can run
     /// on a thread of its own.

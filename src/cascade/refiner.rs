@@ -34,6 +34,12 @@ impl Refiner {
         Ok(Self { net, calibrator, settings: settings.clone(), level })
     }
 
+    /// Grows buffers to what a full batch of windows needs.
+    pub(super) fn grow(&self, work: &mut Work) {
+        self.net.grow(&mut work.input, &mut work.scratch);
+        self.calibrator.grow(work);
+    }
+
     /// The nets that run on windows.
     #[cfg(feature = "train")]
     pub(super) fn window_nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {

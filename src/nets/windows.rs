@@ -6,8 +6,8 @@ use super::spec::{Net, Output};
 use super::weights::Weights;
 use crate::error::Result;
 
-/// Windows that go through a net at once on the CPU: enough to fill the vectors, few enough to stay in the cache.
-const BATCH: usize = 32;
+/// Windows that go through a net at once on the CPU: more are not faster, and need more memory.
+const BATCH: usize = 16;
 /// The same on a GPU: enough to fill it; the paper's largest net takes 1 GB for so many, ours a tenth.
 const DEVICE_BATCH: usize = 512;
 
@@ -83,6 +83,19 @@ impl WindowNet {
         let side = self.net().side;
         // A net's own side is never too small for it.
         let _ = self.cpu.trunk(input, n, side, side, &mut scratch.cpu);
+    }
+
+    /// Grows buffers to what a full batch needs on the CPU, so that later none has to.
+    pub fn grow(&self, input: &mut Vec<f32>, scratch: &mut Scratch) {
+        if self.is_on_device() {
+            return;
+        }
+        let side = self.net().side;
+        input.resize(BATCH * side * side * 3, 0.0);
+        self.run(input, BATCH, scratch);
+        for head in &self.net().heads {
+            self.head(head.output, None, scratch);
+        }
     }
 
     /// What a head says of the windows that this net ran over last: of all of them, or only of `rows`, in that order.

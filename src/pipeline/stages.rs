@@ -23,6 +23,8 @@ pub(super) struct Job {
     /// an old one.
     pub(super) ahead: bool,
     work: Work,
+    /// Whether its buffers have grown, which happens when it is first needed.
+    grown: bool,
     traced: bool,
 }
 
@@ -40,7 +42,7 @@ impl Job {
             windows: Vec::new(),
             dropped: 0,
         };
-        Self { outcome, since: now, ahead: false, work: Work::default(), traced: false }
+        Self { outcome, since: now, ahead: false, work: Work::default(), grown: false, traced: false }
     }
 }
 
@@ -79,15 +81,23 @@ impl<'a> Stages<'a> {
         }
     }
 
+    fn grow(&self, job: &mut Job) {
+        if !std::mem::replace(&mut job.grown, true) {
+            job.work = self.cascade.work();
+        }
+    }
+
     /// Has a GPU begin with the pyramids.
     #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
     fn begin(&self, job: &mut Job) -> Result<()> {
+        self.grow(job);
         self.cascade.submit(&job.outcome.frame.picture, &mut job.work);
         Ok(())
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
     fn pyramid(&self, job: &mut Job) -> Result<()> {
+        self.grow(job);
         let picture = &job.outcome.frame.picture;
         job.traced = self.settings.windows.load(Ordering::Relaxed);
         job.outcome.windows.clear();
