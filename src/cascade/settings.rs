@@ -201,7 +201,7 @@ mod tests {
             ("step = 2.0", "step = nan", "step"),
             ("level_overlap = 0.5", "level_overlap = 1.5", "level_overlap"),
             ("calibration = \"classes\"", "calibration = \"clases\"", "clases"),
-            ("carry = [0.3, 0.5]", "carry = [0.3, 0.5, 1.0]", "carry"),
+            ("carry = [0.3, 0.3]", "carry = [0.3, 0.3, 1.0]", "carry"),
             ("[proposer]", "[propose]", "propose"),
         ] {
             assert!(good.contains(from), "{from}");
