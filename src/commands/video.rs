@@ -201,8 +201,8 @@ fn start_writer(
     info: &VideoInfo,
     threads: usize,
 ) -> anyhow::Result<(Writer<Marks>, PathBuf)> {
-    // Reading, searching and drawing need a core as well: with all of them, the encoder only gets in their way.
-    let threads = (threads - 1).max(1);
+    // Encoding takes as long as all else together; with a thread more than there are cores, it always has one to go on with.
+    let threads = if threads > 1 { threads + 1 } else { 1 };
     let create = |path: &Path| VideoWriter::create(path, Some(&job.input), info, threads);
     let (video, path) = match (create(&target.path), &target.otherwise) {
         (Err(Error::Io { source, .. }), Some(here))
