@@ -121,9 +121,6 @@ pub struct Cascade {
     settings: Settings,
     options: Options,
     pyramids: Builder,
-    /// The proposer's, for a GPU.
-    #[cfg(feature = "gpu")]
-    weights: Weights,
     pool: Mutex<Vec<Work>>,
 }
 
@@ -172,8 +169,6 @@ impl Cascade {
         let proposer = Proposer::new(&settings.proposer, options.min_face, load)?;
         let refiners = settings.refiners.iter().enumerate().map(|(i, r)| Refiner::new(r, i + 1, load));
         Ok(Self {
-            #[cfg(feature = "gpu")]
-            weights: weights(&settings.proposer.net)?,
             proposer,
             refiners: refiners.collect::<Result<_>>()?,
             settings,

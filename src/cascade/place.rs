@@ -23,7 +23,7 @@ impl Cascade {
     /// If that net has layers that have no shader, or the GPU refuses.
     #[cfg(feature = "gpu")]
     pub fn with_level1_on(self, gpu: Gpu) -> Result<Self> {
-        let net = self.proposer.on_gpu(gpu.device(), &self.weights)?;
+        let net = self.proposer.on_gpu(gpu.device())?;
         Ok(self.with_pyramids(Builder::on(gpu.with_behind(Box::new(net)))))
     }
 

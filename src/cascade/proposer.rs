@@ -10,10 +10,10 @@ use crate::geometry::Rect;
 use crate::nets::cpu::Engine;
 #[cfg(feature = "gpu")]
 use crate::nets::gpu::{self, OctaveNet};
+#[cfg(feature = "gpu")]
+use crate::nets::spec::Dims;
 use crate::nets::spec::Output;
 use crate::nets::windows::WindowNet;
-#[cfg(feature = "gpu")]
-use crate::nets::{spec::Dims, weights::Weights};
 #[cfg(feature = "gpu")]
 use crate::pyramid::gpu::Device;
 use crate::pyramid::{Level, Plan, sizes};
@@ -35,7 +35,7 @@ pub fn octave_center(i: usize) -> f32 {
 /// The first level.
 #[derive(Debug)]
 pub(super) struct Proposer {
-    engine: Engine,
+    net: WindowNet,
     calibrator: Calibrator,
     settings: ProposerSettings,
     octave: bool,
@@ -51,8 +51,8 @@ impl Proposer {
         min_face: f32,
         load: impl Fn(&str) -> Result<WindowNet>,
     ) -> Result<Self> {
-        let engine = load(&settings.net)?.into_cpu();
-        let net = engine.net();
+        let loaded = load(&settings.net)?;
+        let net = loaded.net();
         let octave = net.head(Output::Octave).is_some();
         if !octave && net.head(Output::Face).is_none() {
             let reason = "it has neither an octave nor a face head, and so can't be the proposer".to_string();
@@ -60,7 +60,13 @@ impl Proposer {
         }
         let (face, shortest) = if octave { (OCTAVE_FACE, OCTAVE_SHORTEST) } else { (net.side as f32, net.side) };
         let calibrator = Calibrator::new(net, settings.calibration, settings.calibration_net.as_deref(), load)?;
-        Ok(Self { engine, calibrator, settings: settings.clone(), octave, first_scale: face / min_face, shortest })
+        let first_scale = face / min_face;
+        Ok(Self { net: loaded, calibrator, settings: settings.clone(), octave, first_scale, shortest })
+    }
+
+    /// It runs over whole levels, which only the CPU's engine can.
+    fn engine(&self) -> &Engine {
+        self.net.cpu()
     }
 
     /// All windows of all levels over the threshold, where the cells lie.
@@ -79,7 +85,8 @@ impl Proposer {
         for (i, level) in levels.levels.iter().enumerate() {
             match &within {
                 Some(regions) if i == 0 => {
-                    for part in regions.iter().filter_map(|r| Part::of(level, r, self.engine.stride(), self.reach())) {
+                    for part in regions.iter().filter_map(|r| Part::of(level, r, self.engine().stride(), self.reach()))
+                    {
                         self.find_in(level, part, work);
                     }
                 }
@@ -92,7 +99,7 @@ impl Proposer {
 
     /// How far round a face the net looks, pixels of the level.
     fn reach(&self) -> usize {
-        if self.octave { 2 * OCTAVE_FACE as usize } else { self.engine.net().side }
+        if self.octave { 2 * OCTAVE_FACE as usize } else { self.net.net().side }
     }
 
     /// The pyramids: the picture and its halves for crops, and from these the proposer's own.
@@ -104,11 +111,11 @@ impl Proposer {
     fn find_in(&self, level: &Level, part: Part, work: &mut Work) {
         let Part { x: left, y: top, w, h } = part;
         let pixels = part.pixels(level, &mut work.part);
-        let Some(cells) = self.engine.trunk_rgb(pixels, 1, h, w, &mut work.scratch.cpu) else { return };
+        let Some(cells) = self.engine().trunk_rgb(pixels, 1, h, w, &mut work.scratch.cpu) else { return };
         let (left, top) = (left as f32, top as f32);
-        work.count(self.engine.multiply_adds(h, w));
+        work.count(self.engine().multiply_adds(h, w));
         let head = if self.octave { Output::Octave } else { Output::Face };
-        let outputs = self.engine.head(head, None, &mut work.scratch.cpu);
+        let outputs = self.engine().head(head, None, &mut work.scratch.cpu);
         let numbers = outputs.len() / (cells.h * cells.w).max(1);
         work.rows.clear();
         let mut looked_at = 0;
@@ -127,7 +134,7 @@ impl Proposer {
                 looked_at += 1;
                 let logit = face_logit(outputs);
                 if logit > self.settings.threshold {
-                    let (side, stride) = (self.engine.net().side as f32, self.engine.stride() as f32);
+                    let (side, stride) = (self.net.net().side as f32, self.engine().stride() as f32);
                     let center = |i: usize| i as f32 * stride + side / 2.0;
                     let rect = picture_square(level, left + center(column), top + center(row), side);
                     work.candidates.push(Candidate::found(rect, logit));
@@ -140,7 +147,7 @@ impl Proposer {
         }
         // The cells' own calibration, where a net of one size has a head for it.
         if let Some(code) = self.calibrator.own().filter(|c| *c != Code::Octave && !work.rows.is_empty()) {
-            let all = self.engine.head(code.output(), None, &mut work.scratch.cpu);
+            let all = self.engine().head(code.output(), None, &mut work.scratch.cpu);
             for cell in &work.rows {
                 work.codes.extend(&all[cell * code.len()..(cell + 1) * code.len()]);
             }
@@ -155,8 +162,8 @@ impl Proposer {
 
     /// The net for a GPU.
     #[cfg(feature = "gpu")]
-    pub(super) fn on_gpu(&self, device: &Device, weights: &Weights) -> Result<OctaveNet> {
-        OctaveNet::new(device, self.engine.net(), weights, self.settings.threshold, OctaveNet::AT_ONCE)
+    pub(super) fn on_gpu(&self, device: &Device) -> Result<OctaveNet> {
+        OctaveNet::new(device, self.net.net(), self.net.weights(), self.settings.threshold, OctaveNet::AT_ONCE)
     }
 
     /// Takes the windows that a GPU found, if one did.
@@ -170,7 +177,7 @@ impl Proposer {
         let mut found = list.iter().peekable();
         let (mut first, mut multiply_adds) = (0, 0);
         for level in levels {
-            let cells = self.engine.dims(level.height, level.width).unwrap_or(Dims::new(0, 0, 0));
+            let cells = self.engine().dims(level.height, level.width).unwrap_or(Dims::new(0, 0, 0));
             while let Some(f) = found.next_if(|f| f.cell < first + cells.h * cells.w) {
                 let (column, row) = ((f.cell - first) % cells.w, (f.cell - first) / cells.w);
                 let center = (octave_center(column), octave_center(row));
@@ -178,7 +185,7 @@ impl Proposer {
                 work.codes.extend(&f.numbers[1..]);
             }
             first += cells.h * cells.w;
-            multiply_adds += self.engine.multiply_adds(level.height, level.width);
+            multiply_adds += self.engine().multiply_adds(level.height, level.width);
             work.ends.push(work.candidates.len());
         }
         work.found = list;
@@ -211,7 +218,7 @@ impl Proposer {
     /// Multiply-adds over a picture of `width` × `height` pixels, without those of a calibration net on windows.
     pub(super) fn multiply_adds(&self, width: usize, height: usize) -> u64 {
         sizes((width, height), self.first_scale, self.settings.step, self.shortest)
-            .map(|(w, h)| self.engine.multiply_adds(h, w))
+            .map(|(w, h)| self.engine().multiply_adds(h, w))
             .sum()
     }
 }

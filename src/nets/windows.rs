@@ -15,6 +15,9 @@ const DEVICE_BATCH: usize = 512;
 #[derive(Debug)]
 pub struct WindowNet {
     cpu: cpu::Engine,
+    /// For other engines.
+    #[cfg(any(feature = "gpu", feature = "train"))]
+    weights: Weights,
     #[cfg(feature = "train")]
     device: device::Place,
 }
@@ -37,11 +40,13 @@ impl WindowNet {
     /// # Errors
     /// As [`cpu::Engine::new`].
     pub fn new(net: &Net, weights: Weights) -> Result<Self> {
-        let cpu = cpu::Engine::new(net, &weights)?;
-        #[cfg(feature = "train")]
-        return Ok(Self { cpu, device: device::Place::new(weights) });
-        #[cfg(not(feature = "train"))]
-        Ok(Self { cpu })
+        Ok(Self {
+            cpu: cpu::Engine::new(net, &weights)?,
+            #[cfg(any(feature = "gpu", feature = "train"))]
+            weights,
+            #[cfg(feature = "train")]
+            device: device::Place::default(),
+        })
     }
 
     /// The net.
@@ -50,8 +55,14 @@ impl WindowNet {
     }
 
     /// The CPU's engine, which can do more than windows.
-    pub fn into_cpu(self) -> cpu::Engine {
-        self.cpu
+    pub fn cpu(&self) -> &cpu::Engine {
+        &self.cpu
+    }
+
+    /// Its weights.
+    #[cfg(feature = "gpu")]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     /// Whether it runs on the device that it was put on, and has not come back.
@@ -117,8 +128,7 @@ impl WindowNet {
     /// If a device fails. The net is on the CPU then.
     #[cfg(feature = "train")]
     pub fn put_on(&mut self, lanes: &[candle_core::Device]) -> Result<()> {
-        let net = self.cpu.net().clone();
-        self.device.put_on(&net, lanes)
+        self.device.put_on(self.cpu.net(), &self.weights, lanes)
     }
 }
 
@@ -131,23 +141,17 @@ mod device {
     use super::super::candle::{Engine, Scratch};
     use super::{Net, Result, Weights};
 
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub(super) struct Place {
-        weights: Weights,
         engine: Option<Engine>,
         failed: AtomicBool,
     }
 
     impl Place {
-        pub(super) fn new(weights: Weights) -> Self {
-            Self { weights, engine: None, failed: AtomicBool::new(false) }
-        }
-
-        pub(super) fn put_on(&mut self, net: &Net, lanes: &[candle_core::Device]) -> Result<()> {
-            self.engine = None;
-            self.failed = AtomicBool::new(false);
+        pub(super) fn put_on(&mut self, net: &Net, weights: &Weights, lanes: &[candle_core::Device]) -> Result<()> {
+            *self = Self::default();
             if !lanes.is_empty() {
-                self.engine = Some(Engine::new(net, &self.weights, lanes)?);
+                self.engine = Some(Engine::new(net, weights, lanes)?);
             }
             Ok(())
         }
