@@ -14,7 +14,6 @@ use facecascade::output::latency::Report;
 use facecascade::output::machine::Machine;
 use facecascade::output::overlay;
 use facecascade::pipeline::{Policy, Settings, search};
-use facecascade::source::Source;
 
 use self::following::Following;
 use self::run::Bench;
@@ -134,18 +133,18 @@ pub(crate) fn run(args: BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
         policy: Policy::Live { in_flight: 2 },
         threads: common.threads(),
         search: (!args.every_frame).then(search::Settings::default),
-        stop: super::video::stop_on_signal()?,
+        stop: super::stop_on_signal()?,
         slow: args.slow.map(Duration::from_millis),
         ..Settings::default()
     };
-    let mut environment = environment(&args, &settings, source.as_ref(), screen.size());
+    let (about, window) = (source.describe(), screen.size());
     let mut bench = Bench::new(&cascade, screen, size);
     if !common.quiet {
-        let what = &environment.source;
-        writeln!(std::io::stderr(), "measuring for {} s after {WARM_UP} frames: {what}", args.seconds)?;
+        writeln!(std::io::stderr(), "measuring for {} s after {WARM_UP} frames: {about}", args.seconds)?;
     }
     let (report, shown) = bench.measure(source, &settings, WARM_UP, Duration::from_secs_f64(args.seconds))?;
-    environment.pyramid = cascade.pyramids().describe();
+    // Only now it is known where the pyramid was built.
+    let environment = environment(&args, &settings, about, window, cascade.pyramids().describe());
     if let Some(plot) = &args.plot {
         super::detect::save(&chart::latency(&environment.source, &report, &shown)?, plot)?;
     }
@@ -205,16 +204,21 @@ fn policies(
     Ok(reports)
 }
 
-fn environment(args: &BenchArgs, settings: &Settings, source: &dyn Source, window: Option<(u32, u32)>) -> Environment {
+fn environment(
+    args: &BenchArgs,
+    settings: &Settings,
+    source: String,
+    window: Option<(u32, u32)>,
+    pyramid: String,
+) -> Environment {
     Environment {
         machine: Machine::here(),
         facecascade: env!("CARGO_PKG_VERSION"),
         threads: settings.threads,
-        source: source.describe(),
+        source,
         min_face: args.min_face,
         window: window.map_or("none".to_owned(), |(width, height)| format!("{width}×{height}")),
-        // Known when it ran.
-        pyramid: String::new(),
+        pyramid,
         search: if args.every_frame { "every frame everywhere" } else { "near faces, the rest in turns" },
         slow_ms: args.slow,
     }

@@ -64,7 +64,7 @@ pub(crate) fn run(args: DetectArgs, common: &Common) -> anyhow::Result<Outcome> 
         }
         None => Vec::new(),
     };
-    let threads = super::thread_count(common.threads) + cascade.waiting_threads();
+    let threads = common.threads() + cascade.waiting_threads();
     let threads = threads.min(pictures.len().max(1));
     let bar = progress(pictures.len(), common.quiet);
     let (mut failed, mut unreadable) = (false, 0);

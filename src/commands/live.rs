@@ -94,7 +94,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         threads: common.threads(),
         track: true,
         search: Some(search::Settings { max_cpu: f64::from(args.max_cpu) / 100.0 }),
-        stop: super::video::stop_on_signal()?,
+        stop: super::stop_on_signal()?,
         windows: Arc::clone(&windows),
         ..Settings::default()
     };

@@ -1,6 +1,8 @@
 //! One file a command: it joins the rooms and prints. Nothing else prints.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use facecascade::source::Source;
 use facecascade::source::playback::Playback;
@@ -84,7 +86,7 @@ impl From<DeviceArg> for Device {
 
 impl DetectorArgs {
     /// The cascade that was asked for: `--cascade FILE`, or the one that ships; where it was asked to run.
-    pub(crate) fn build(&self, min_face: f32) -> facecascade::Result<Cascade> {
+    pub(crate) fn build(&self, min_face: f32) -> anyhow::Result<Cascade> {
         let cascade = self.place.apply(self.load(min_face)?)?;
         let cascade = cascade.on(self.device.into())?;
         let place = if cascade.device() == Device::Cuda { "the GPU" } else { "the CPU" };
@@ -138,9 +140,16 @@ fn played(name: &Path, threads: usize) -> anyhow::Result<Box<dyn Source>> {
     Ok(Box::new(Playback::open(name, threads)?))
 }
 
-/// `--threads N` as a number of threads: 0 is one for each core.
-pub(crate) fn thread_count(threads: usize) -> usize {
-    if threads > 0 { threads } else { std::thread::available_parallelism().map_or(1, std::num::NonZero::get) }
+/// A flag that Ctrl-C sets; a second Ctrl-C ends the program at once.
+fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })?;
+    Ok(stop)
 }
 
 /// Prints one line of results to stdout. A closed pipe is no error.

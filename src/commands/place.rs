@@ -1,7 +1,6 @@
 //! Where the pyramid is built and the first net runs, as options of commands.
 
 use clap::ValueEnum;
-use clap::error::ErrorKind;
 use facecascade::Cascade;
 use facecascade::pyramid::{Builder, Choice};
 
@@ -42,22 +41,18 @@ impl PlaceArgs {
     }
 
     /// `cascade` with its first steps where they were asked for; on the CPU, with a warning, where that can't be.
-    pub(crate) fn apply(&self, cascade: Cascade) -> facecascade::Result<Cascade> {
+    pub(crate) fn apply(&self, cascade: Cascade) -> anyhow::Result<Cascade> {
         if self.stage1 == Stage1::Gpu {
             if self.pyramid == Where::Cpu {
-                let reason = "--stage1 gpu needs the pyramid on the GPU: leave out --pyramid cpu\n";
-                clap::Error::raw(ErrorKind::ArgumentConflict, reason).exit();
+                return Err(super::usage("--stage1 gpu needs the pyramid on the GPU: leave out --pyramid cpu"));
             }
-            return level1_on_gpu(cascade);
+            return Ok(level1_on_gpu(cascade)?);
         }
         let choice = match self.pyramid {
             Where::Auto => Choice::Auto,
             Where::Cpu => Choice::Cpu,
             Where::Gpu => Choice::Gpu,
-            Where::Both => {
-                let reason = "--pyramid needs a value here: auto, cpu or gpu\n";
-                clap::Error::raw(ErrorKind::InvalidValue, reason).exit();
-            }
+            Where::Both => return Err(super::usage("--pyramid needs a value here: auto, cpu or gpu")),
         };
         let builder = Builder::new(choice).unwrap_or_else(|e| {
             tracing::warn!("{e}: the pyramid is built on the CPU");

@@ -7,8 +7,7 @@ mod targets;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use facecascade::output::records;
@@ -114,7 +113,7 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
         threads: common.threads(),
         // Followed with a look ahead, which frames on their way can't have.
         track: false,
-        stop: stop_on_signal()?,
+        stop: super::stop_on_signal()?,
         // Otherwise a file's: nothing is dropped.
         ..Settings::default()
     };
@@ -222,16 +221,4 @@ fn start_records(path: &Path, input: &Path, info: &VideoInfo) -> facecascade::Re
     let mut records = Records { path: path.to_owned(), file: BufWriter::new(file) };
     records.line(&records::video(&input.to_string_lossy(), info))?;
     Ok(records)
-}
-
-/// A flag that Ctrl-C sets; a second Ctrl-C ends the program at once.
-pub(super) fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })?;
-    Ok(stop)
 }
