@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::times::{Times, ms};
+use super::times::{Times, at_share, ms};
 use crate::pipeline::{Outcome, STAGES, Stage, StageTime};
 
 /// How far back figures look.
@@ -96,7 +96,6 @@ impl Figures {
         let n = self.recent.len();
         let mut ages: Vec<Duration> = self.recent.iter().map(|s| s.age).collect();
         ages.sort_unstable();
-        let at = |share: f64| ages.get(((n as f64 * share).ceil() as usize).clamp(1, n.max(1)) - 1).copied();
         let span = match (self.recent.front(), self.recent.back()) {
             (Some(first), Some(last)) => last.at.saturating_duration_since(first.at).as_secs_f64(),
             _ => 0.0,
@@ -107,9 +106,9 @@ impl Figures {
         Snapshot {
             // n frames have n − 1 distances between them.
             rate: if span > 0.0 { (n - 1) as f64 / span } else { 0.0 },
-            age: at(0.5).unwrap_or_default(),
-            age_p95: at(0.95).unwrap_or_default(),
-            age_max: at(1.0).unwrap_or_default(),
+            age: at_share(&ages, 0.5).unwrap_or_default(),
+            age_p95: at_share(&ages, 0.95).unwrap_or_default(),
+            age_max: ages.last().copied().unwrap_or_default(),
             frames: self.frames,
             dropped: self.dropped,
             faces: self.faces,

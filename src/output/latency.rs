@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::machine::Usage;
 pub use super::times::Percentiles;
-use super::times::{Times, ms, rounded};
+use super::times::{Times, at_share, ms, rounded};
 use crate::pipeline::{Outcome, STAGES, Stage, StageTime};
 
 /// How often memory, threads and files are noted.
@@ -209,8 +209,7 @@ impl Drift {
         let p95 = |keep: &dyn Fn(f32) -> bool| {
             let mut list: Vec<f32> = shown.iter().filter(|s| keep(s.time)).map(|s| s.latency).collect();
             list.sort_unstable_by(f32::total_cmp);
-            let rank = (list.len() as f64 * 0.95).ceil() as usize;
-            list.get(rank.max(1) - 1).map(|ms| rounded(f64::from(*ms)))
+            at_share(&list, 0.95).map(|ms| rounded(f64::from(ms)))
         };
         Some(Self {
             span_seconds: rounded(f64::from(span)),

@@ -26,20 +26,8 @@ impl Recorder {
     /// # Errors
     /// If `target` can't be written, or ffmpeg is not installed.
     pub fn create(target: &Path, size: (u32, u32), rate: f64) -> Result<Self> {
-        let info = VideoInfo {
-            width: size.0,
-            height: size.1,
-            rate: Rate { frames: (rate * 1000.0).round().clamp(1.0, 1e6) as u32, seconds: 1000 },
-            variable: true,
-            frames: None,
-            duration: None,
-            start: 0.0,
-            audio: Vec::new(),
-            subtitles: Vec::new(),
-            pixel_shape: None,
-            colour: [None, None, None],
-            full_range: false,
-        };
+        let rate = Rate { frames: (rate * 1000.0).round().clamp(1.0, 1e6) as u32, seconds: 1000 };
+        let info = VideoInfo::of_frames(size, rate, true);
         let video = VideoWriter::create(target, None, &info, 0)?;
         let fit = move |frame: &mut RgbImage, ()| {
             // A video has one size; a camera may change its own.

@@ -64,6 +64,12 @@ pub struct Percentiles {
     pub mean: f64,
 }
 
+/// The smallest of the `sorted` values that at least `share` (0..1) of them do not exceed; `None` without any.
+pub(super) fn at_share<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(rank.max(1) - 1).copied()
+}
+
 /// To three decimals.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0

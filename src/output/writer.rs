@@ -138,20 +138,7 @@ mod tests {
     fn a_panic_while_drawing_becomes_one_error_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("a.mp4");
-        let info = VideoInfo {
-            width: 64,
-            height: 48,
-            rate: Rate { frames: 25, seconds: 1 },
-            variable: false,
-            frames: None,
-            duration: None,
-            start: 0.0,
-            audio: Vec::new(),
-            subtitles: Vec::new(),
-            pixel_shape: None,
-            colour: [None, None, None],
-            full_range: false,
-        };
+        let info = VideoInfo::of_frames((64, 48), Rate { frames: 25, seconds: 1 }, false);
         let Ok(video) = VideoWriter::create(&target, None, &info, 1) else {
             let mut err = std::io::stderr();
             let _ = std::io::Write::write_all(&mut err, b"skipped: ffmpeg is not installed\n");

@@ -147,6 +147,13 @@ pub struct Outcome {
     pub dropped: u64,
 }
 
+impl Outcome {
+    /// What searching took, without waiting: pyramid and levels.
+    pub fn search(&self) -> Duration {
+        self.stages[Stage::Pyramid as usize..=Stage::Level3 as usize].iter().map(|stage| stage.work).sum()
+    }
+}
+
 /// Where frames go. Runs on the caller's thread: windows need the main one.
 pub trait Output {
     /// Shows or writes a frame; `Break` ends the run.

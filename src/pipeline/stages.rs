@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::search::{Plan, Search};
 use super::{Outcome, Policy, STAGES, Settings, Stage, StageTime};
@@ -154,9 +154,7 @@ impl<'a> Stages<'a> {
         let time = outcome.frame.time;
         outcome.tracked = if outcome.searched { tracker.update(&outcome.faces, time) } else { tracker.skip(time) };
         if let Some(mut search) = self.search().filter(|_| outcome.searched) {
-            let levels = &outcome.stages[Stage::Pyramid as usize..=Stage::Level3 as usize];
-            let cost: Duration = levels.iter().map(|s| s.work).sum();
-            search.learn(&outcome.tracked, cost, Instant::now());
+            search.learn(&outcome.tracked, outcome.search(), Instant::now());
         }
         Ok(())
     }

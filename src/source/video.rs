@@ -69,6 +69,26 @@ pub struct VideoInfo {
     pub full_range: bool,
 }
 
+impl VideoInfo {
+    /// Frames alone, of one size: no sound, no subtitles, nothing that a file would say.
+    pub fn of_frames((width, height): (u32, u32), rate: Rate, variable: bool) -> Self {
+        Self {
+            width,
+            height,
+            rate,
+            variable,
+            frames: None,
+            duration: None,
+            start: 0.0,
+            audio: Vec::new(),
+            subtitles: Vec::new(),
+            pixel_shape: None,
+            colour: [None, None, None],
+            full_range: false,
+        }
+    }
+}
+
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Probed {

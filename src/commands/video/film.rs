@@ -6,13 +6,13 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use facecascade::output::redact::Redactor;
 use facecascade::output::times::Times;
 use facecascade::output::writer::{WriteTimes, Writer};
 use facecascade::output::{draw, overlay, records};
-use facecascade::pipeline::{Outcome, Output, STAGES, Stage};
+use facecascade::pipeline::{Outcome, Output, STAGES};
 use facecascade::track::Tracked;
 use facecascade::track::lookahead::Lookahead;
 use facecascade::{Error, Face, Result};
@@ -126,8 +126,7 @@ impl Output for Film {
         for (times, stage) in self.tally.stages.iter_mut().zip(&outcome.stages) {
             times.note(stage.work);
         }
-        let search = &outcome.stages[Stage::Pyramid as usize..=Stage::Level3 as usize];
-        self.tally.search.note(search.iter().map(|stage| stage.work).sum::<Duration>());
+        self.tally.search.note(outcome.search());
         let seconds = outcome.frame.time;
         let picture = match &self.writer {
             Some(writer) => std::mem::replace(&mut outcome.frame.picture, writer.buffer()),

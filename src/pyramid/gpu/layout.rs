@@ -31,6 +31,19 @@ pub struct Pass {
 }
 
 impl Pass {
+    fn between(from: &Place, to: &Place, weights_at: usize, taps: usize, shift: u32) -> Self {
+        Self {
+            from_byte: from.byte,
+            from_width: from.level.width,
+            to_byte: to.byte,
+            width: to.level.width,
+            length: to.bytes().len(),
+            weights_at,
+            taps,
+            shift,
+        }
+    }
+
     /// As the shader reads it.
     pub(super) fn words(&self) -> [u32; 8] {
         let Self { from_byte, from_width, to_byte, width, length, weights_at, taps, shift } = *self;
@@ -120,16 +133,7 @@ impl Layout {
     }
 
     fn halve(&mut self, from: Place, to: Place) {
-        let pass = Pass {
-            from_byte: from.byte,
-            from_width: from.level.width,
-            to_byte: to.byte,
-            width: to.level.width,
-            length: to.bytes().len(),
-            weights_at: 0,
-            taps: 0,
-            shift: 1,
-        };
+        let pass = Pass::between(&from, &to, 0, 0, 1);
         self.passes.push((Kind::Halve, pass));
     }
 
@@ -138,16 +142,7 @@ impl Layout {
         let filter = cpu::filter(from.size(), to.size());
         let mut pass = |kind, from: &Place, to: &Place, lengths: (usize, usize)| {
             let weights = Weights::new(lengths.0, lengths.1, filter);
-            let pass = Pass {
-                from_byte: from.byte,
-                from_width: from.level.width,
-                to_byte: to.byte,
-                width: to.level.width,
-                length: to.bytes().len(),
-                weights_at: self.weights.len(),
-                taps: weights.taps,
-                shift: weights.shift,
-            };
+            let pass = Pass::between(from, to, self.weights.len(), weights.taps, weights.shift);
             self.passes.push((kind, pass));
             self.weights.extend(weights.table);
         };
