@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use facecascade::output::figures::counted;
 use facecascade::output::panels;
 use facecascade::source::{picture, truth};
 
@@ -69,7 +70,7 @@ pub(crate) fn run(args: InspectArgs, _common: &Common) -> anyhow::Result<Outcome
         let ms = stage.elapsed.as_secs_f64() * 1000.0;
         writeln!(out, "{:<12} {:>5} windows {ms:>8.2} ms", stage.name, stage.windows.len())?;
     }
-    let s = if faces.len() == 1 { "" } else { "s" };
-    writeln!(out, "{}: {} face{s} -> {}", args.picture.display(), faces.len(), args.output.display())?;
+    let found = counted(faces.len(), "face");
+    writeln!(out, "{}: {found} -> {}", args.picture.display(), args.output.display())?;
     Ok(Outcome::Done)
 }

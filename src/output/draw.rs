@@ -10,8 +10,13 @@ use crate::geometry::{Face, Rect};
 /// What faces are drawn in: a green that skin, clothes and sky rarely have.
 pub const FACE: Rgb<u8> = Rgb([64, 255, 120]);
 
+/// Text that is no box's.
+pub(super) const INK: Rgb<u8> = Rgb([236, 238, 240]);
+/// Where there is no picture.
+pub(super) const GROUND: Rgb<u8> = Rgb([22, 24, 28]);
+
 /// Under boxes and text, so that both can be seen on any ground.
-const SHADE: Rgb<u8> = Rgb([8, 12, 10]);
+pub(super) const SHADE: Rgb<u8> = Rgb([8, 12, 10]);
 
 static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
     // The font is part of the program; a test reads it.
@@ -169,15 +174,20 @@ pub fn label(picture: &mut RgbImage, rect: &Rect, line: &str, height: f32, colou
 
 /// Draws faces into a picture: a box each, with its score; lines and text grow with the picture.
 pub fn faces(picture: &mut RgbImage, faces: &[Face]) {
+    let boxes: Vec<_> = faces.iter().map(|f| (f.rect, 1.0, format!("{:.2}", f.score))).collect();
+    self::boxes(picture, &boxes);
+}
+
+/// Draws boxes: where each is, how opaque, and the words over it. The first lies on top.
+pub(super) fn boxes(picture: &mut RgbImage, boxes: &[(Rect, f32, String)]) {
     let thickness = line_width(picture) as f32;
     let height = text_height(picture);
-    // The best last, so that it lies on top.
-    for face in faces.iter().rev() {
-        outline(picture, &face.rect, SHADE, thickness + 2.0, 0.45);
-        outline(picture, &face.rect, FACE, thickness, 1.0);
+    for (rect, opacity, _) in boxes.iter().rev() {
+        outline(picture, rect, SHADE, thickness + 2.0, 0.45 * opacity);
+        outline(picture, rect, FACE, thickness, *opacity);
     }
-    for face in faces.iter().rev() {
-        label(picture, &face.rect, &format!("{:.2}", face.score), height, FACE, thickness / 2.0);
+    for (rect, _, words) in boxes.iter().rev() {
+        label(picture, rect, words, height, FACE, thickness / 2.0);
     }
 }
 

@@ -118,20 +118,24 @@ impl Figures {
     }
 }
 
+/// `1 face`, `2 faces`.
+pub fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
 impl Snapshot {
     /// One line, as `--headless` prints it once a second.
     pub fn line(&self, seconds: f64) -> String {
         let stages: Vec<String> =
             Stage::ALL.iter().map(|s| format!("{} {:.1}", s.name(), ms(self.stages[*s as usize].work))).collect();
-        let faces = if self.faces == 1 { "face" } else { "faces" };
         format!(
-            "{seconds:6.1} s  {:5.1} fps  age {:.1} ms (p95 {:.1}, max {:.1})  {} dropped  {} {faces}  {} ms",
+            "{seconds:6.1} s  {:5.1} fps  age {:.1} ms (p95 {:.1}, max {:.1})  {} dropped  {}  {} ms",
             self.rate,
             ms(self.age),
             ms(self.age_p95),
             ms(self.age_max),
             self.dropped,
-            self.faces,
+            counted(self.faces, "face"),
             stages.join(", ")
         )
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use image::{Rgb, RgbImage, imageops};
 
-use super::draw;
-use super::figures::Snapshot;
+use super::draw::{self, GROUND, INK, SHADE};
+use super::figures::{Snapshot, counted};
 use super::times::ms;
 use crate::cascade;
 use crate::geometry::Rect;
@@ -14,11 +14,8 @@ use crate::pipeline::Stage;
 use crate::pyramid::{Pyramid, cpu::Resizer};
 use crate::track::{Basis, Tracked};
 
-const INK: Rgb<u8> = Rgb([236, 238, 240]);
 const QUIET: Rgb<u8> = Rgb([170, 178, 186]);
 const ALARM: Rgb<u8> = Rgb([255, 170, 60]);
-const SHADE: Rgb<u8> = Rgb([8, 12, 10]);
-const GROUND: Rgb<u8> = Rgb([22, 24, 28]);
 
 /// What is shown; buffers are used again.
 #[derive(Default)]
@@ -110,9 +107,8 @@ impl Canvas {
                 draw::outline(&mut self.panel, &inner.rect(&window.rect), draw::confidence(window.score), 1.0, 0.8);
             }
             imageops::replace(&mut self.picture, &self.panel, left.into(), top.into());
-            let n = stage.windows.len();
-            let s = if n == 1 { "" } else { "s" };
-            let words = format!("{} · {n} window{s} · {:.1} ms", stage.name, ms(stage.elapsed));
+            let windows = counted(stage.windows.len(), "window");
+            let words = format!("{} · {windows} · {:.1} ms", stage.name, ms(stage.elapsed));
             // Smaller, if it would reach into the next panel.
             let line = line.min(line * (cell_w - 8) as f32 / draw::text_width(&words, line).max(1.0));
             draw::text(&mut self.picture, &words, (x + 4) as f32, (y + 2) as f32, line, INK);
@@ -199,21 +195,14 @@ pub fn tracked(picture: &mut RgbImage, tracked: &[Tracked]) {
 }
 
 fn boxes(picture: &mut RgbImage, tracked: &[Tracked], fit: &Fit) {
-    let thickness = draw::line_width(picture) as f32;
-    let height = draw::text_height(picture);
-    let shown = || tracked.iter().rev().filter(|t| t.shown);
-    for tracked in shown() {
-        let rect = fit.rect(&tracked.face.rect);
+    let marked = |t: &Tracked| {
         // Where a gap is bridged, the box is a guess.
-        let opacity = if matches!(tracked.basis, Basis::Seen(_)) { 1.0 } else { 0.55 };
-        draw::outline(picture, &rect, SHADE, thickness + 2.0, 0.45 * opacity);
-        draw::outline(picture, &rect, draw::FACE, thickness, opacity);
-    }
-    for tracked in shown() {
-        let smile = tracked.face.smile.map_or(String::new(), |s| format!("  smile {s:.2}"));
-        let words = format!("#{}  {:.2}{smile}", tracked.id, tracked.face.score);
-        draw::label(picture, &fit.rect(&tracked.face.rect), &words, height, draw::FACE, thickness / 2.0);
-    }
+        let opacity = if matches!(t.basis, Basis::Seen(_)) { 1.0 } else { 0.55 };
+        let smile = t.face.smile.map_or(String::new(), |s| format!("  smile {s:.2}"));
+        (fit.rect(&t.face.rect), opacity, format!("#{}  {:.2}{smile}", t.id, t.face.score))
+    };
+    let shown: Vec<_> = tracked.iter().filter(|t| t.shown).map(marked).collect();
+    draw::boxes(picture, &shown);
 }
 
 /// Frame age, rate and drops in the top left corner, and below, if `details`, what each stage takes.

@@ -3,7 +3,9 @@
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
-use super::draw;
+use super::draw::{self, GROUND, INK};
+use super::figures::counted;
+use super::times::ms;
 use crate::cascade::Stage;
 use crate::geometry::{Face, Rect};
 
@@ -15,8 +17,6 @@ const GAP: u32 = 12;
 const CAPTION: f32 = 17.0;
 const HEADING: f32 = 22.0;
 const COLUMNS: u32 = 3;
-const GROUND: Rgb<u8> = Rgb([22, 24, 28]);
-const INK: Rgb<u8> = Rgb([236, 238, 240]);
 const WHITE: Rgb<u8> = Rgb([255; 3]);
 
 /// The sheet: panels in rows of three (find, calibrate, filter), each with its stage's name, windows, time and, where
@@ -74,8 +74,7 @@ fn caption(stage: &Stage, faces: Option<&[Face]>, truth: &[Rect]) -> String {
         Some(faces) => (faces.len(), "face"),
         None => (stage.windows.len(), "window"),
     };
-    let s = if count == 1 { "" } else { "s" };
-    let mut text = format!("{name} · {count} {what}{s} · {:.2} ms", stage.elapsed.as_secs_f64() * 1000.0);
+    let mut text = format!("{name} · {} · {:.2} ms", counted(count, what), ms(stage.elapsed));
     if !truth.is_empty() {
         let rects: Vec<Rect> = match faces {
             Some(faces) => faces.iter().map(|f| f.rect).collect(),

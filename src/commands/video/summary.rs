@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use facecascade::output::figures::counted;
 use facecascade::output::times::Times;
 use facecascade::pipeline::Stage;
 use facecascade::source::video::VideoInfo;
@@ -40,10 +41,10 @@ pub(super) fn print(
     let seconds = elapsed.as_secs_f64();
     let speed = tally.frames as f64 / seconds.max(1e-9);
     let faces = match &tally.ids {
-        Some(ids) => format!("{} boxes round {}", tally.boxes, count(ids.len() as u64, "face")),
+        Some(ids) => format!("{} boxes round {}", tally.boxes, counted(ids.len(), "face")),
         None => format!("{} boxes", tally.boxes),
     };
-    writeln!(out, "{}, {faces}, {seconds:.2} s, {speed:.1} frames/s", count(tally.frames, "frame"))?;
+    writeln!(out, "{}, {faces}, {seconds:.2} s, {speed:.1} frames/s", counted(tally.frames as usize, "frame"))?;
     writeln!(out, "ms a frame       p50       p95       p99       max")?;
     let of = |stage: Stage| &tally.stages[stage as usize];
     let rows: [(&str, &Times); 9] = [
@@ -62,8 +63,4 @@ pub(super) fn print(
         writeln!(out, "{name:<10} {a:>9.2} {b:>9.2} {c:>9.2} {d:>9.2}")?;
     }
     Ok(())
-}
-
-fn count(n: u64, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
