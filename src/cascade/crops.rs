@@ -3,10 +3,10 @@
 
 use std::cell::RefCell;
 
-use super::lanes::Four;
+use super::colour::Colour;
 use crate::pyramid::{Level, Pyramid};
 
-/// What lies outside the picture.
+/// Grey value of samples outside the picture.
 pub const OUTSIDE: f32 = 127.0;
 
 /// The shorter side of the smallest pyramid level that crops are taken from.
@@ -14,7 +14,7 @@ pub const SHORTEST: usize = 8;
 
 /// Where a crop lies in the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Placement {
+pub struct Crop {
     /// Centre, picture pixels (continuous: pixel i covers [i, i + 1)).
     pub cx: f32,
     /// Centre, picture pixels.
@@ -27,7 +27,7 @@ pub struct Placement {
     pub mirror: bool,
 }
 
-impl Placement {
+impl Crop {
     /// An upright crop round (`cx`, `cy`).
     pub const fn upright(cx: f32, cy: f32, side: f32) -> Self {
         Self { cx, cy, side, angle: 0.0, mirror: false }
@@ -64,7 +64,7 @@ pub fn level_for(pyramid: &Pyramid, coarser: usize, side: f32, n: usize) -> Opti
 ///
 /// # Panics
 /// If `out` is shorter than n · n · 3.
-pub fn sample(pyramid: &Pyramid, coarser: usize, at: &Placement, n: usize, out: &mut [f32]) {
+pub fn sample(pyramid: &Pyramid, coarser: usize, at: &Crop, n: usize, out: &mut [f32]) {
     let out = &mut out[..n * n * 3];
     let placed = [at.cx, at.cy, at.side, at.angle].iter().all(|v| v.is_finite());
     let Some(level) = level_for(pyramid, coarser, at.side, n).filter(|_| placed) else {
@@ -119,7 +119,7 @@ fn position(centre: f32, offset: f64, n: usize, u: usize, scale: f32) -> f64 {
 
 /// Axis-parallel: two rows are blended into one first (a loop over neighbours), then its pixels across. Pixels count
 /// less [`OUTSIDE`], so that taps outside simply weigh nothing.
-fn upright(level: &Level, at: &Placement, n: usize, out: &mut [f32]) {
+fn upright(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
     ROWS.with_borrow_mut(|rows| {
         let step = f64::from(at.side) / n as f64;
         let step_x = if at.mirror { -step } else { step };
@@ -157,13 +157,13 @@ fn across(row: &[f32], taps: &[Tap], out: &mut [f32]) {
         let [a, b] = tap.weights.map(|w| w * (1.0 / 128.0));
         let pixels: &[f32; 7] = row[tap.first..tap.first + 7].try_into().expect("seven");
         let [p0, p1, p2, p3, p4, p5, p6] = *pixels;
-        let left = Four::of([p0, p1, p2, p3]);
-        left.blend(a, Four::of([p3, p4, p5, p6]), b).plus(SHIFT).store3(out);
+        let left = Colour::of([p0, p1, p2, p3]);
+        left.blend(a, Colour::of([p3, p4, p5, p6]), b).plus(SHIFT).store3(out);
     }
 }
 
 /// Any angle. A crop that lies inside the level with all its corners needs no check for each pixel.
-fn turned(level: &Level, at: &Placement, n: usize, out: &mut [f32]) {
+fn turned(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
     let step = f64::from(at.side) / n as f64;
     let (sin, cos) = f64::from(at.angle).sin_cos();
     let flip = if at.mirror { -1.0 } else { 1.0 };
@@ -207,8 +207,8 @@ fn inner(pixels: &[u8], stride: usize, x: f32, y: f32, out: &mut [f32]) {
     let at = iy as usize * stride + ix as usize * 3;
     let eight = |at: usize| u64::from_le_bytes(pixels[at..at + 8].try_into().expect("eight"));
     let (upper, lower) = (eight(at), eight(at + stride));
-    let left = Four::of_bytes(upper as u32).blend(1.0 - fy, Four::of_bytes(lower as u32), fy);
-    let right = Four::of_bytes((upper >> 24) as u32).blend(1.0 - fy, Four::of_bytes((lower >> 24) as u32), fy);
+    let left = Colour::of_bytes(upper as u32).blend(1.0 - fy, Colour::of_bytes(lower as u32), fy);
+    let right = Colour::of_bytes((upper >> 24) as u32).blend(1.0 - fy, Colour::of_bytes((lower >> 24) as u32), fy);
     left.blend((1.0 - fx) / 128.0, right, fx / 128.0).plus(-127.5 / 128.0).store3(out);
 }
 
@@ -246,7 +246,7 @@ mod tests {
     }
 
     /// The definition, word for word, in f64.
-    fn reference(level: &Level, at: &Placement, n: usize) -> Vec<f32> {
+    fn reference(level: &Level, at: &Crop, n: usize) -> Vec<f32> {
         let pixel = |x: i64, y: i64, c: usize| {
             let inside = x >= 0 && y >= 0 && x < level.width as i64 && y < level.height as i64;
             if inside { f64::from(level.pixels[(y as usize * level.width + x as usize) * 3 + c]) } else { 127.0 }
@@ -279,7 +279,7 @@ mod tests {
         for round in 0..600 {
             let (width, height) = sizes[round % sizes.len()];
             let pyramid = Pyramid::of(&picture(width, height, round as u64), 1);
-            let at = Placement {
+            let at = Crop {
                 cx: rng.random_range(-0.3..1.3) * width as f32,
                 cy: rng.random_range(-0.3..1.3) * height as f32,
                 side: rng.random_range(1.0f32..150.0),
@@ -302,7 +302,7 @@ mod tests {
         let picture = picture(30, 20, 1);
         let pyramid = Pyramid::of(&picture, 1);
         let mut out = vec![0.0; 8 * 8 * 3];
-        sample(&pyramid, 0, &Placement::upright(14.0, 9.0, 8.0), 8, &mut out);
+        sample(&pyramid, 0, &Crop::upright(14.0, 9.0, 8.0), 8, &mut out);
         for (i, v) in out.iter().enumerate() {
             let (x, y) = (i / 3 % 8 + 10, i / 24 + 5);
             assert!((v - normalise(picture.get_pixel(x as u32, y as u32)[i % 3])).abs() < 1e-6);
@@ -313,10 +313,10 @@ mod tests {
     fn a_mirrored_crop_is_the_crop_flipped_left_to_right() {
         let pyramid = Pyramid::of(&picture(60, 60, 2), 1);
         for angle in [0.0, 0.4] {
-            let at = Placement { cx: 31.3, cy: 22.8, side: 37.0, angle, mirror: false };
+            let at = Crop { cx: 31.3, cy: 22.8, side: 37.0, angle, mirror: false };
             let (mut plain, mut flipped) = (vec![0.0; 12 * 12 * 3], vec![0.0; 12 * 12 * 3]);
             sample(&pyramid, 0, &at, 12, &mut plain);
-            sample(&pyramid, 0, &Placement { mirror: true, ..at }, 12, &mut flipped);
+            sample(&pyramid, 0, &Crop { mirror: true, ..at }, 12, &mut flipped);
             for (a, b) in plain.chunks_exact(36).zip(flipped.chunks_exact(36)) {
                 for (a, b) in a.chunks_exact(3).zip(b.chunks_exact(3).rev()) {
                     assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 2e-4));
@@ -334,7 +334,7 @@ mod tests {
         }
         let pyramid = Pyramid::of(&dark, 1);
         for (angle, mirror) in [(0.0, false), (0.0, true), (0.7, false), (0.7, true), (-2.0, true)] {
-            let at = Placement { cx: 33.0, cy: 30.0, side: 40.0, angle, mirror };
+            let at = Crop { cx: 33.0, cy: 30.0, side: 40.0, angle, mirror };
             let mut out = vec![0.0; 40 * 40 * 3];
             sample(&pyramid, 0, &at, 40, &mut out);
             let (mut weight, mut x, mut y) = (0.0, 0.0, 0.0);
@@ -352,10 +352,10 @@ mod tests {
     #[test]
     fn without_a_picture_or_a_place_all_is_grey() {
         let mut out = vec![0.0; 12];
-        sample(&Pyramid::default(), 0, &Placement::upright(1.0, 1.0, 4.0), 2, &mut out);
+        sample(&Pyramid::default(), 0, &Crop::upright(1.0, 1.0, 4.0), 2, &mut out);
         assert!(out.iter().all(|v| (v * 128.0 + 127.5 - OUTSIDE).abs() < 1e-4));
         let pyramid = Pyramid::of(&picture(9, 9, 1), 1);
-        for at in [Placement::upright(f32::NAN, 1.0, 4.0), Placement::upright(1e30, 1.0, 4.0)] {
+        for at in [Crop::upright(f32::NAN, 1.0, 4.0), Crop::upright(1e30, 1.0, 4.0)] {
             sample(&pyramid, 0, &at, 2, &mut out);
             assert!(out.iter().all(|v| (v * 128.0 + 127.5 - OUTSIDE).abs() < 1e-4));
         }

@@ -3,10 +3,10 @@
 
 pub mod calibration;
 mod calibrator;
+mod colour;
 pub mod crops;
 mod device;
 mod faces;
-mod lanes;
 mod place;
 pub mod proposer;
 mod refiner;
@@ -32,7 +32,7 @@ use crate::pyramid::Builder;
 pub use device::Device;
 use proposer::Proposer;
 use refiner::Refiner;
-pub use settings::Settings;
+pub use settings::CascadeSettings;
 pub use shipped::weights as shipped_weights;
 pub use work::Work;
 
@@ -59,7 +59,7 @@ impl Default for Options {
 
 /// The windows that one stage let through, and what it took.
 #[derive(Debug, Clone)]
-pub struct Stage {
+pub struct StepTrace {
     /// `find-1`, `calibrate-1`, `filter-1`, `find-2`, … `filter-3` (the global filter).
     pub name: &'static str,
     /// What came out, in pixels of the picture.
@@ -118,7 +118,7 @@ impl Until {
 pub struct Cascade {
     proposer: Proposer,
     refiners: Vec<Refiner>,
-    settings: Settings,
+    settings: CascadeSettings,
     options: Options,
     pyramids: Builder,
     pool: Mutex<Vec<Work>>,
@@ -130,7 +130,7 @@ impl Cascade {
     /// # Errors
     /// If an option is out of range.
     pub fn shipped(options: Options) -> Result<Self> {
-        Self::from_parts(Settings::shipped()?, &shipped::weights, options)
+        Self::from_parts(CascadeSettings::shipped()?, &shipped::weights, options)
     }
 
     /// The cascade of a settings file, whose nets' weights lie beside it as `NAME.safetensors`.
@@ -139,7 +139,7 @@ impl Cascade {
     /// If a file is missing, holds a wrong key or does not fit its net, or an option is out of range.
     pub fn load(settings_file: &Path, options: Options) -> Result<Self> {
         let text = std::fs::read_to_string(settings_file).map_err(Error::io(settings_file))?;
-        let settings = Settings::parse(&text, &settings_file.display().to_string())?;
+        let settings = CascadeSettings::parse(&text, &settings_file.display().to_string())?;
         let folder = settings_file.parent().unwrap_or(Path::new(""));
         let weights = |net: &str| {
             let file = folder.join(format!("{net}.safetensors"));
@@ -153,11 +153,15 @@ impl Cascade {
     }
 
     /// A cascade of any settings, with `weights` by the net's name: in training, the levels trained so far
-    /// ([`Settings::with_refiners`]).
+    /// ([`CascadeSettings::with_refiners`]).
     ///
     /// # Errors
     /// If a net is unknown, `weights` fails or gives what does not fit the net, or an option is out of range.
-    pub fn from_parts(settings: Settings, weights: &dyn Fn(&str) -> Result<Weights>, options: Options) -> Result<Self> {
+    pub fn from_parts(
+        settings: CascadeSettings,
+        weights: &dyn Fn(&str) -> Result<Weights>,
+        options: Options,
+    ) -> Result<Self> {
         settings.check()?;
         check(&options)?;
         let load = |name: &str| {
@@ -194,7 +198,7 @@ impl Cascade {
     ///
     /// # Errors
     /// As [`Self::detect`].
-    pub fn trace(&self, picture: &RgbImage) -> Result<(Vec<Face>, Vec<Stage>)> {
+    pub fn trace(&self, picture: &RgbImage) -> Result<(Vec<Face>, Vec<StepTrace>)> {
         let mut stages = Vec::new();
         let faces = self.with_work(|work| {
             let begin = Instant::now();
@@ -244,11 +248,11 @@ impl Cascade {
     }
 
     /// As [`Self::level`], with the windows after each of its stages.
-    pub fn level_traced(&self, level: usize, work: &mut Work, stages: &mut Vec<Stage>) {
+    pub fn level_traced(&self, level: usize, work: &mut Work, stages: &mut Vec<StepTrace>) {
         let mut begin = Instant::now();
         self.advance(level, &mut [work], Until::Faces, |name, works| {
             let elapsed = begin.elapsed();
-            stages.push(Stage { name, windows: windows(works[0]), elapsed });
+            stages.push(StepTrace { name, windows: windows(works[0]), elapsed });
             begin = Instant::now();
         });
     }
@@ -295,7 +299,7 @@ impl Cascade {
     }
 
     /// How it is set.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &CascadeSettings {
         &self.settings
     }
 

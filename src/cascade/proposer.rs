@@ -15,7 +15,7 @@ use crate::nets::spec::Dims;
 use crate::nets::spec::Output;
 use crate::nets::windows::WindowNet;
 #[cfg(feature = "gpu")]
-use crate::pyramid::gpu::Device;
+use crate::pyramid::gpu::GpuDevice;
 use crate::pyramid::{Level, Plan, sizes};
 
 /// The octave net finds faces of this side to twice this side, pixels of its level.
@@ -162,7 +162,7 @@ impl Proposer {
 
     /// The net for a GPU.
     #[cfg(feature = "gpu")]
-    pub(super) fn on_gpu(&self, device: &Device) -> Result<OctaveNet> {
+    pub(super) fn on_gpu(&self, device: &GpuDevice) -> Result<OctaveNet> {
         OctaveNet::new(device, self.net.net(), self.net.weights(), self.settings.threshold, OctaveNet::AT_ONCE)
     }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 /// A whole cascade: a proposer and up to two refiners.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub struct CascadeSettings {
     /// Level 1.
     pub proposer: ProposerSettings,
     /// Levels 2 and 3.
@@ -99,7 +99,7 @@ impl FaceSettings {
     }
 }
 
-impl Settings {
+impl CascadeSettings {
     /// Reads TOML; `origin` (the file) stands at the head of errors.
     ///
     /// # Errors
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_settings_in_models_are_valid_and_their_nets_exist() {
-        for settings in [Settings::shipped().unwrap(), Settings::article().unwrap()] {
+        for settings in [CascadeSettings::shipped().unwrap(), CascadeSettings::article().unwrap()] {
             assert_eq!(settings.refiners.len(), 2);
             let nets = settings.refiners.iter().map(|r| (&r.net, &r.calibration_net));
             for (net, calibration) in nets.chain([(&settings.proposer.net, &settings.proposer.calibration_net)]) {
@@ -205,7 +205,7 @@ mod tests {
             ("[proposer]", "[propose]", "propose"),
         ] {
             assert!(good.contains(from), "{from}");
-            let message = Settings::parse(&good.replacen(from, to, 1), "some.toml").unwrap_err().to_string();
+            let message = CascadeSettings::parse(&good.replacen(from, to, 1), "some.toml").unwrap_err().to_string();
             assert!(message.contains("some.toml") && message.contains(named), "{message}");
             assert_eq!(message.lines().count(), 1, "{message}");
         }

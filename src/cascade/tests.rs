@@ -1,7 +1,7 @@
 //! The cascade on nets with random weights.
 
 use super::*;
-use crate::cascade::crops::{Placement, sample};
+use crate::cascade::crops::{Crop, sample};
 use crate::nets::cpu::{Engine, Scratch};
 use crate::nets::spec::Output;
 use crate::pyramid::Pyramid;
@@ -27,21 +27,21 @@ pub(super) fn picture(width: u32, height: u32, seed: u64) -> RgbImage {
     })
 }
 
-pub(super) fn cascade(settings: Settings, threshold: f32) -> Cascade {
+pub(super) fn cascade(settings: CascadeSettings, threshold: f32) -> Cascade {
     let options = Options { min_face: 20.0, threshold };
     Cascade::from_parts(settings, &|net| Ok(weights(net, net.len() as u64)), options).unwrap()
 }
 
-pub(super) fn shipped() -> Settings {
-    Settings::shipped().unwrap()
+pub(super) fn shipped() -> CascadeSettings {
+    CascadeSettings::shipped().unwrap()
 }
 
-pub(super) fn article() -> Settings {
-    Settings::article().unwrap()
+pub(super) fn article() -> CascadeSettings {
+    CascadeSettings::article().unwrap()
 }
 
 /// Level 1 alone, every window of it: no threshold, no correction, no suppression.
-fn bare(mut settings: Settings) -> Settings {
+fn bare(mut settings: CascadeSettings) -> CascadeSettings {
     settings.proposer.threshold = f32::NEG_INFINITY;
     settings.proposer.calibration = Correction::None;
     settings.proposer.calibration_net = None;
@@ -67,7 +67,7 @@ fn the_dense_proposer_over_a_level_gives_what_its_net_gives_window_by_window() {
     let mut spread = 0f32;
     for window in &windows {
         let (cx, cy) = window.rect.center();
-        sample(&pyramid, 0, &Placement::upright(cx, cy, window.rect.w), 12, &mut crop);
+        sample(&pyramid, 0, &Crop::upright(cx, cy, window.rect.w), 12, &mut crop);
         engine.trunk(&crop, 1, 12, 12, &mut scratch).unwrap();
         let logits = engine.head(Output::Face, None, &mut scratch);
         assert!((logits[1] - logits[0] - window.score).abs() < 1e-3, "{window:?}: {logits:?}");
@@ -88,7 +88,7 @@ fn an_inner_cell_of_the_octave_net_sees_only_what_lies_round_it() {
     let pyramid = Pyramid::of(&picture, 12);
     for (column, row) in [(9, 9), (20, 15), (30, 22), (17, 20)] {
         let corner = |i: usize| (4 * i - 32) as f32;
-        let place = Placement::upright(corner(column) + 32.0, corner(row) + 32.0, 64.0);
+        let place = Crop::upright(corner(column) + 32.0, corner(row) + 32.0, 64.0);
         sample(&pyramid, 0, &place, 64, &mut crop);
         engine.trunk(&crop, 1, 64, 64, &mut scratch).unwrap();
         let outputs = engine.head(Output::Octave, None, &mut scratch);
@@ -131,7 +131,7 @@ fn an_octave_window_is_moved_by_its_cells_numbers() {
 }
 
 /// Thresholds that let about a third of the windows of random nets through, so that every level has work.
-pub(super) fn lenient(mut settings: Settings) -> Settings {
+pub(super) fn lenient(mut settings: CascadeSettings) -> CascadeSettings {
     settings.proposer.threshold = 0.3;
     for refiner in &mut settings.refiners {
         refiner.threshold = -0.2;
@@ -277,7 +277,7 @@ fn options_and_settings_out_of_range_name_what_is_wrong() {
     for threshold in [-0.1, 1.1, f32::NAN] {
         assert!(with(Options { threshold, ..Default::default() }).contains("threshold"));
     }
-    let with = |change: fn(&mut Settings)| {
+    let with = |change: fn(&mut CascadeSettings)| {
         let mut settings = shipped();
         change(&mut settings);
         let made = Cascade::from_parts(settings, &|net| Ok(weights(net, 1)), Options::default());

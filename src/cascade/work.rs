@@ -1,6 +1,6 @@
 //! What a frame needs while it is in the cascade: its pyramids, its windows, and buffers that are kept for the next one.
 
-use super::crops::{self, Placement};
+use super::crops::{self, Crop};
 use super::suppress::Suppressor;
 use super::{Candidate, LevelCount};
 use crate::geometry::Rect;
@@ -113,10 +113,10 @@ pub(super) fn crop_and_run(
 }
 
 /// Where the window's crop lies: nets see squares.
-pub(super) fn placement(rect: &Rect) -> Placement {
+pub(super) fn placement(rect: &Rect) -> Crop {
     let square = rect.to_square();
     let (cx, cy) = square.center();
-    Placement::upright(cx, cy, square.w)
+    Crop::upright(cx, cy, square.w)
 }
 
 /// Multiply-adds of `net` on one window: the trunk.

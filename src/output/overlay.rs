@@ -84,7 +84,7 @@ impl Canvas {
     }
 
     /// A panel for each stage with the windows that it let through, in rows of three.
-    pub fn stages(&mut self, frame: &RgbImage, stages: &[cascade::Stage], size: (u32, u32)) {
+    pub fn stages(&mut self, frame: &RgbImage, stages: &[cascade::StepTrace], size: (u32, u32)) {
         self.blank(size);
         let count = stages.len().max(1) as u32;
         let (columns, rows) = (count.min(3), count.div_ceil(3));
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn every_view_fits_every_window() {
-        let stage = |name| cascade::Stage {
+        let stage = |name| cascade::StepTrace {
             name,
             windows: vec![Window { rect: Rect::new(-5.0, 4.0, 30.0, 30.0), score: 2.0 }],
             elapsed: Duration::from_millis(1),
@@ -299,8 +299,11 @@ mod tests {
     #[test]
     fn the_stage_view_has_a_panel_for_each_stage() {
         let windows = vec![Window { rect: Rect::new(40.0, 30.0, 60.0, 60.0), score: 9.0 }];
-        let stages =
-            [1, 2, 3, 4].map(|_| cascade::Stage { name: "find-1", windows: windows.clone(), elapsed: Duration::ZERO });
+        let stages = [1, 2, 3, 4].map(|_| cascade::StepTrace {
+            name: "find-1",
+            windows: windows.clone(),
+            elapsed: Duration::ZERO,
+        });
         let mut canvas = Canvas::default();
         canvas.stages(&RgbImage::from_pixel(160, 120, Rgb([200; 3])), &stages, (600, 400));
         // The frame darkened is 125; the ground is not.

@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage};
 use super::draw::{self, GROUND, INK};
 use super::figures::counted;
 use super::times::ms;
-use crate::cascade::Stage;
+use crate::cascade::StepTrace;
 use crate::geometry::{Face, Rect};
 
 /// Width of a panel, pixels; a picture of any size is scaled to it.
@@ -22,7 +22,7 @@ const WHITE: Rgb<u8> = Rgb([255; 3]);
 /// The sheet: panels in rows of three (find, calibrate, filter), each with its stage's name, windows, time and, where
 /// `truth` (boxes in pixels of the picture) is given, how many true faces a window covers with an IoU of one half. Windows
 /// are coloured by their score, from red to green; true faces are white; `faces` are drawn thick in the last panel.
-pub fn sheet(picture: &RgbImage, heading: &str, stages: &[Stage], faces: &[Face], truth: &[Rect]) -> RgbImage {
+pub fn sheet(picture: &RgbImage, heading: &str, stages: &[StepTrace], faces: &[Face], truth: &[Rect]) -> RgbImage {
     let (width, height) = (picture.width().max(1) as f32, picture.height().max(1) as f32);
     let scale = (PANEL / width).min(HIGHEST / height);
     let inside = ((width * scale).round().max(1.0) as u32, (height * scale).round().max(1.0) as u32);
@@ -68,7 +68,7 @@ pub fn sheet(picture: &RgbImage, heading: &str, stages: &[Stage], faces: &[Face]
     sheet
 }
 
-fn caption(stage: &Stage, faces: Option<&[Face]>, truth: &[Rect]) -> String {
+fn caption(stage: &StepTrace, faces: Option<&[Face]>, truth: &[Rect]) -> String {
     let name = if faces.is_some() { format!("{} (global)", stage.name) } else { stage.name.to_owned() };
     let (count, what) = match faces {
         Some(faces) => (faces.len(), "face"),
@@ -98,9 +98,9 @@ mod tests {
     use crate::geometry::Window;
     use std::time::Duration;
 
-    fn stages(n: usize) -> Vec<Stage> {
+    fn stages(n: usize) -> Vec<StepTrace> {
         let windows = vec![Window { rect: Rect::new(10.0, 10.0, 20.0, 20.0), score: 3.0 }];
-        vec![Stage { name: "find-1", windows, elapsed: Duration::from_micros(1500) }; n]
+        vec![StepTrace { name: "find-1", windows, elapsed: Duration::from_micros(1500) }; n]
     }
 
     #[test]

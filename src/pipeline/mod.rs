@@ -142,7 +142,7 @@ pub struct Outcome {
     /// Windows that entered each level.
     pub counts: [usize; 3],
     /// Windows after each stage of the cascade, if [`Settings::windows`] is set.
-    pub windows: Vec<cascade::Stage>,
+    pub windows: Vec<cascade::StepTrace>,
     /// Frames dropped so far, at the source and by the policy.
     pub dropped: u64,
 }

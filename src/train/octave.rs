@@ -7,7 +7,7 @@ use super::augment::{self, Light};
 use super::loss;
 use super::pictures::{Picture, box_in_crop, is_clear};
 use super::task::{Figures, Prediction, Samples, Task};
-use crate::cascade::crops::{self, Placement};
+use crate::cascade::crops::{self, Crop};
 use crate::geometry::Rect;
 use crate::nets::zoo::{OCTAVE_OFFSET as CELL_OFFSET, OCTAVE_SIZES, OCTAVE_STRIDE};
 
@@ -77,7 +77,7 @@ impl<'a> Octave<'a> {
         self.faces.len()
     }
 
-    fn place(&self, rng: &mut StdRng) -> (&Picture, Placement) {
+    fn place(&self, rng: &mut StdRng) -> (&Picture, Crop) {
         let n = SIDE as f32;
         if rng.random_bool(self.background) {
             let picture = &self.negatives[rng.random_range(0..self.negatives.len())];
@@ -85,7 +85,7 @@ impl<'a> Octave<'a> {
             let side = n / scale;
             let (w, h) = picture.size();
             let (cx, cy) = (within(rng, side, w), within(rng, side, h));
-            return (picture, Placement { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() });
+            return (picture, Crop { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() });
         }
         let at = rng.random_range(0.0..self.weights.last().copied().unwrap_or(1.0));
         let (p, f) = self.faces[self.weights.partition_point(|w| *w < at).min(self.faces.len() - 1)];
@@ -102,7 +102,7 @@ impl<'a> Octave<'a> {
             if size >= side { centre.clamp(side / 2.0, size - side / 2.0) } else { centre }
         };
         let (cx, cy) = (shift(x, w), shift(y, h));
-        (picture, Placement { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() })
+        (picture, Crop { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::cascade::crops::Placement;
+use crate::cascade::crops::Crop;
 use crate::dataset::{Annotated, Truth};
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
@@ -65,7 +65,7 @@ pub fn load(
 }
 
 /// The box of a face in a crop of `n` × `n` pixels. A turned face is taken as the ellipse inside its box, turned.
-pub fn box_in_crop(face: &Rect, at: &Placement, n: usize) -> Rect {
+pub fn box_in_crop(face: &Rect, at: &Crop, n: usize) -> Rect {
     let (cx, cy) = face.center();
     let (x, y) = at.to_crop(cx, cy, n);
     let scale = n as f32 / at.side;
@@ -90,16 +90,16 @@ mod tests {
 
     #[test]
     fn an_upright_box_in_an_upright_crop_is_scaled_and_moved_only() {
-        let at = Placement::upright(50.0, 40.0, 20.0);
+        let at = Crop::upright(50.0, 40.0, 20.0);
         let in_crop = box_in_crop(&Rect::new(45.0, 35.0, 10.0, 6.0), &at, 40);
         assert_eq!(in_crop, Rect::new(10.0, 10.0, 20.0, 12.0));
-        let mirrored = box_in_crop(&Rect::new(41.0, 35.0, 10.0, 6.0), &Placement { mirror: true, ..at }, 40);
+        let mirrored = box_in_crop(&Rect::new(41.0, 35.0, 10.0, 6.0), &Crop { mirror: true, ..at }, 40);
         assert_eq!(mirrored, Rect::new(18.0, 10.0, 20.0, 12.0));
     }
 
     #[test]
     fn a_quarter_turn_swaps_width_and_height() {
-        let at = Placement { angle: std::f32::consts::FRAC_PI_2, ..Placement::upright(50.0, 40.0, 20.0) };
+        let at = Crop { angle: std::f32::consts::FRAC_PI_2, ..Crop::upright(50.0, 40.0, 20.0) };
         let r = box_in_crop(&Rect::new(45.0, 37.0, 10.0, 6.0), &at, 20);
         assert!((r.w - 6.0).abs() < 1e-4 && (r.h - 10.0).abs() < 1e-4);
     }

@@ -56,10 +56,10 @@ impl Member {
     ///
     /// # Errors
     /// Never, as a test holds.
-    pub fn settings(self) -> Result<cascade::Settings> {
+    pub fn settings(self) -> Result<cascade::CascadeSettings> {
         match self {
-            Self::Shipped => cascade::Settings::shipped(),
-            Self::Article => cascade::Settings::article(),
+            Self::Shipped => cascade::CascadeSettings::shipped(),
+            Self::Article => cascade::CascadeSettings::article(),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::pictures::{Picture, box_in_crop, is_clear};
 use super::recipe::WindowSettings;
 use super::task::{Figures, Prediction, Samples, Task};
 use crate::cascade::calibration;
-use crate::cascade::crops::{self, Placement};
+use crate::cascade::crops::{self, Crop};
 use crate::geometry::Rect;
 use crate::nets::spec::Output;
 
@@ -78,7 +78,7 @@ impl<'a> Windows<'a> {
     }
 
     /// A picture, a window on it, and its face where it is meant to have one.
-    fn place(&self, rng: &mut StdRng) -> (&'a Picture, Placement, Option<&'a Rect>) {
+    fn place(&self, rng: &mut StdRng) -> (&'a Picture, Crop, Option<&'a Rect>) {
         let s = &self.settings;
         let at: f64 = rng.random();
         if at < s.mined && !self.pool.faces.is_empty() {
@@ -116,10 +116,10 @@ impl<'a> Windows<'a> {
         let side = square.w * rng.random_range(-scale..scale).exp();
         let mut off = || rng.random_range(-shift..shift) * square.w;
         let (cx, cy) = (x + off(), y + off());
-        (picture, self.turned(rng, Placement::upright(cx, cy, side)), Some(face))
+        (picture, self.turned(rng, Crop::upright(cx, cy, side)), Some(face))
     }
 
-    fn pooled(&self, rng: &mut StdRng, pool: &[Pooled]) -> (&'a Picture, Placement, Option<&'a Rect>) {
+    fn pooled(&self, rng: &mut StdRng, pool: &[Pooled]) -> (&'a Picture, Crop, Option<&'a Rect>) {
         let pooled = &pool[rng.random_range(0..pool.len())];
         let Some(picture) = self.sources.pooled(pooled.picture) else { return self.background(rng) };
         let face = pooled.face.and_then(|f| picture.faces.get(f)).map(|f| &f.rect);
@@ -127,12 +127,12 @@ impl<'a> Windows<'a> {
         let side = pooled.window.w;
         // A little off, so that a window is never seen twice the same.
         let mut off = || rng.random_range(-0.03..0.03) * side;
-        let at = Placement::upright(cx + off(), cy + off(), side * rng.random_range(-0.04f32..0.04).exp());
+        let at = Crop::upright(cx + off(), cy + off(), side * rng.random_range(-0.04f32..0.04).exp());
         (picture, self.turned(rng, at), face)
     }
 
     /// A square at random that overlaps no face.
-    fn background(&self, rng: &mut StdRng) -> (&'a Picture, Placement, Option<&'a Rect>) {
+    fn background(&self, rng: &mut StdRng) -> (&'a Picture, Crop, Option<&'a Rect>) {
         let all = self.sources.pictures.len() + self.sources.negatives.len();
         loop {
             let Some(picture) = self.sources.pooled(rng.random_range(0..all)) else { continue };
@@ -144,16 +144,16 @@ impl<'a> Windows<'a> {
             let window = Rect::square(cx, cy, side);
             let free = |f: &crate::dataset::Truth| f.rect.to_square().iou(&window) < self.settings.negative;
             if picture.faces.iter().all(free) {
-                return (picture, self.turned(rng, Placement::upright(cx, cy, side)), None);
+                return (picture, self.turned(rng, Crop::upright(cx, cy, side)), None);
             }
         }
     }
 
-    fn turned(&self, rng: &mut StdRng, at: Placement) -> Placement {
-        Placement { angle: augment::angle(rng, 0.2), mirror: rng.random(), ..at }
+    fn turned(&self, rng: &mut StdRng, at: Crop) -> Crop {
+        Crop { angle: augment::angle(rng, 0.2), mirror: rng.random(), ..at }
     }
 
-    fn target(&self, at: &Placement, face: Option<&Rect>) -> Target {
+    fn target(&self, at: &Crop, face: Option<&Rect>) -> Target {
         let Some(face) = face else { return Target { face: Some(false), shift: None } };
         let side = self.side as f32;
         let window = Rect::new(0.0, 0.0, side, side);

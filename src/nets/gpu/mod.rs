@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::nets::spec::Net;
 use crate::nets::weights::Weights;
 use crate::pyramid::gpu::layout::Layout;
-use crate::pyramid::gpu::{Behind, Device, Prepared};
+use crate::pyramid::gpu::{Behind, GpuDevice, Prepared};
 
 /// Sizes of window in each cell.
 const SIZES: usize = 3;
@@ -56,7 +56,7 @@ impl OctaveNet {
     ///
     /// # Errors
     /// If the net has layers that have no shader, if the weights do not fit, or if the GPU refuses.
-    pub fn new(device: &Device, net: &Net, weights: &Weights, threshold: f32, at_once: usize) -> Result<Self> {
+    pub fn new(device: &GpuDevice, net: &Net, weights: &Weights, threshold: f32, at_once: usize) -> Result<Self> {
         let (read, write) = (Storage { read_only: true }, Storage { read_only: false });
         let layers = device.bindings(&[read, write, read, read]);
         let ends = device.bindings(&[read, write, read]);
@@ -76,7 +76,7 @@ impl OctaveNet {
 }
 
 impl Behind for OctaveNet {
-    fn prepare(&self, device: &Device, pixels: &wgpu::Buffer, layout: &Layout) -> Option<Box<dyn Prepared>> {
+    fn prepare(&self, device: &GpuDevice, pixels: &wgpu::Buffer, layout: &Layout) -> Option<Box<dyn Prepared>> {
         Maps::new(self, device, pixels, layout).map(|maps| Box::new(maps) as Box<dyn Prepared>)
     }
 }

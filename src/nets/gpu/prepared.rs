@@ -5,7 +5,7 @@ use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePassDescripto
 use super::wgsl::{depth, fours};
 use super::{OctaveNet, SIZES, WINDOW};
 use crate::pyramid::gpu::layout::Layout;
-use crate::pyramid::gpu::{Device, Prepared};
+use crate::pyramid::gpu::{GpuDevice, Prepared};
 
 /// One dispatch.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ fn place(sizes: impl Iterator<Item = (usize, usize)>) -> (Vec<Place>, usize) {
 
 impl Maps {
     /// `None` if the device does not allow such large buffers.
-    pub(super) fn new(net: &OctaveNet, device: &Device, pixels: &Buffer, layout: &Layout) -> Option<Self> {
+    pub(super) fn new(net: &OctaveNet, device: &GpuDevice, pixels: &Buffer, layout: &Layout) -> Option<Self> {
         // A level that is too small for a cell has none.
         let cells = |h, w| net.steps.iter().try_fold((h, w), |d, (step, ..)| step.dims(d));
         let levels: Vec<_> =

@@ -23,7 +23,7 @@ const MORE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// An opened GPU.
 #[derive(Debug)]
-pub struct Device {
+pub struct GpuDevice {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     name: String,
@@ -49,7 +49,7 @@ fn rank(kind: DeviceType) -> usize {
     order.iter().position(|k| *k == kind).unwrap_or(order.len())
 }
 
-impl Device {
+impl GpuDevice {
     /// Opens the best GPU.
     ///
     /// # Errors

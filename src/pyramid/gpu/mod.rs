@@ -20,7 +20,7 @@ use image::RgbImage;
 
 pub use auto::Auto;
 use device::Mapped;
-pub use device::{Adapters, Device};
+pub use device::{Adapters, GpuDevice};
 use layout::Layout;
 use slot::{Shaders, Slot};
 
@@ -33,7 +33,7 @@ const KEPT: usize = 8;
 /// What runs on the GPU behind the pyramid, in the same submission: the first net.
 pub trait Behind: std::fmt::Debug + Send + Sync {
     /// Makes buffers for pictures of one size, whose pyramids lie in `pixels`; `None` if the device can't.
-    fn prepare(&self, device: &Device, pixels: &wgpu::Buffer, layout: &Layout) -> Option<Box<dyn Prepared>>;
+    fn prepare(&self, device: &GpuDevice, pixels: &wgpu::Buffer, layout: &Layout) -> Option<Box<dyn Prepared>>;
 }
 
 /// [`Behind`] for pictures of one size.
@@ -51,7 +51,7 @@ pub trait Prepared: std::fmt::Debug + Send {
 /// A GPU that builds pyramids. Threads share it.
 #[derive(Debug)]
 pub struct Gpu {
-    device: Device,
+    device: GpuDevice,
     shaders: Shaders,
     behind: Option<Box<dyn Behind>>,
     free: Mutex<Vec<Slot>>,
@@ -71,7 +71,7 @@ impl Gpu {
     /// # Errors
     /// If there is none, or it can't be used.
     pub fn open(which: Adapters) -> Result<Self> {
-        let device = Device::open(which)?;
+        let device = GpuDevice::open(which)?;
         let shaders = Shaders::new(&device);
         let gpu = Self { device, shaders, behind: None, free: Mutex::default() };
         match gpu.fault() {
@@ -88,7 +88,7 @@ impl Gpu {
     }
 
     /// The device.
-    pub fn device(&self) -> &Device {
+    pub fn device(&self) -> &GpuDevice {
         &self.device
     }
 

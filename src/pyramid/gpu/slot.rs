@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wgpu::{BufferUsages, CommandEncoder};
 
-use super::device::{Device, Mapped};
+use super::device::{GpuDevice, Mapped};
 use super::layout::{Kind, Layout};
 use super::{Behind, Prepared};
 
@@ -22,7 +22,7 @@ pub(super) struct Shaders {
 }
 
 impl Shaders {
-    pub(super) fn new(device: &Device) -> Self {
+    pub(super) fn new(device: &GpuDevice) -> Self {
         use wgpu::BufferBindingType::{Storage, Uniform};
         let bindings = device.bindings(&[Storage { read_only: false }, Storage { read_only: true }, Uniform]);
         let pass = include_str!("../../../shaders/pass.wgsl");
@@ -57,7 +57,7 @@ pub(super) struct Slot {
 impl Slot {
     /// `None` if such pictures are too large for the device.
     pub(super) fn new(
-        device: &Device,
+        device: &GpuDevice,
         shaders: &Shaders,
         layout: Arc<Layout>,
         behind: Option<&dyn Behind>,
@@ -87,7 +87,7 @@ impl Slot {
     }
 
     /// Brings the picture to the GPU with the next submission.
-    pub(super) fn upload(&self, device: &Device, picture: &[u8]) {
+    pub(super) fn upload(&self, device: &GpuDevice, picture: &[u8]) {
         let picture = &picture[..self.layout.picture_bytes()];
         let (whole, rest) = picture.split_at(picture.len() / 4 * 4);
         device.queue.write_buffer(&self.pixels, 0, whole);
@@ -101,7 +101,7 @@ impl Slot {
     /// Records `passes`, by number.
     pub(super) fn record(
         &self,
-        device: &Device,
+        device: &GpuDevice,
         shaders: &Shaders,
         encoder: &mut CommandEncoder,
         passes: std::ops::Range<usize>,
@@ -129,7 +129,7 @@ impl Slot {
     }
 
     /// Submits what was recorded, and asks to read the results.
-    pub(super) fn submit(&self, device: &Device, encoder: CommandEncoder) -> (wgpu::SubmissionIndex, Mapped) {
+    pub(super) fn submit(&self, device: &GpuDevice, encoder: CommandEncoder) -> (wgpu::SubmissionIndex, Mapped) {
         let submission = device.queue.submit([encoder.finish()]);
         let mapped = Mapped::default();
         self.staging.map_async(wgpu::MapMode::Read, .., mapped.callback());
@@ -137,7 +137,7 @@ impl Slot {
     }
 
     /// The results, once they are mapped: the pyramids' bytes, and the words of what ran behind them.
-    pub(super) fn read<T>(&self, device: &Device, use_them: impl FnOnce(&[u8], Option<&[u32]>) -> T) -> Option<T> {
+    pub(super) fn read<T>(&self, device: &GpuDevice, use_them: impl FnOnce(&[u8], Option<&[u32]>) -> T) -> Option<T> {
         let view = match self.staging.get_mapped_range(..) {
             Ok(view) => view,
             Err(e) => {
@@ -166,7 +166,7 @@ impl Slot {
 }
 
 /// A second look at results that were more than is read back as a rule.
-fn all_of(device: &Device, behind: &dyn Prepared, bytes: u64) -> Option<Vec<u32>> {
+fn all_of(device: &GpuDevice, behind: &dyn Prepared, bytes: u64) -> Option<Vec<u32>> {
     let staging = device.buffer("all results", bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST);
     let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     encoder.copy_buffer_to_buffer(behind.results(), 0, &staging, 0, bytes);

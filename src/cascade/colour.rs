@@ -1,9 +1,9 @@
-//! Four floats at once, for sampling: three colours and one lane for nothing. SSE2, which every x86-64 has; plain arrays
-//! elsewhere.
+//! A colour as a vector of four floats, for sampling: red, green, blue, and one lane that is not used. SSE2, which every
+//! x86-64 has; plain arrays elsewhere.
 
-/// Four floats.
+/// Colour floats.
 #[derive(Clone, Copy)]
-pub(super) struct Four(Inner);
+pub(super) struct Colour(Inner);
 
 #[cfg(target_arch = "x86_64")]
 type Inner = std::arch::x86_64::__m128;
@@ -12,11 +12,11 @@ type Inner = [f32; 4];
 
 #[cfg(target_arch = "x86_64")]
 mod operations {
-    use super::Four;
+    use super::Colour;
     use std::arch::x86_64::*;
 
     // SAFETY (of all blocks here): the instructions are SSE2's, which is part of x86-64, and touch no memory.
-    impl Four {
+    impl Colour {
         /// The lowest four bytes, lowest first.
         #[inline(always)]
         pub(crate) fn of_bytes(bytes: u32) -> Self {
@@ -60,9 +60,9 @@ mod operations {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod operations {
-    use super::Four;
+    use super::Colour;
 
-    impl Four {
+    impl Colour {
         /// The lowest four bytes, lowest first.
         #[inline(always)]
         pub(crate) fn of_bytes(bytes: u32) -> Self {
