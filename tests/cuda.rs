@@ -19,7 +19,7 @@ use facecascade::nets::spec::Output;
 use facecascade::nets::weights::Weights;
 use facecascade::nets::windows::{Scratch, WindowNet};
 use facecascade::nets::zoo;
-use facecascade::pipeline::{self, Outcome, Policy, Settings};
+use facecascade::pipeline::{self, FrameResult, PipelineOptions, Policy};
 use facecascade::source::video::{Frames, probe};
 use facecascade::{Cascade, Device, Face, Options};
 use image::RgbImage;
@@ -187,13 +187,13 @@ fn a_video_through_the_pipeline_has_the_faces_of_the_cpu_frame_by_frame() {
             expected.push(cpu.detect(&frame).unwrap());
         }
         for threads in [1, 2, 4] {
-            let settings = Settings { policy: Policy::File { batch: 2 }, threads, ..Settings::default() };
+            let options = PipelineOptions { policy: Policy::File { batch: 2 }, threads, ..PipelineOptions::default() };
             let source = Box::new(Frames::open(&path, &info, 1).unwrap());
             let begin = Instant::now();
             let mut seen = 0;
-            pipeline::run(source, &cuda, &settings, &mut |outcome: &mut Outcome| {
-                let frame = outcome.frame.number as usize;
-                assert_same(&expected[frame], &outcome.faces, &format!("{clip}, frame {frame}"));
+            pipeline::run(source, &cuda, &options, &mut |result: &mut FrameResult| {
+                let frame = result.frame.number as usize;
+                assert_same(&expected[frame], &result.faces, &format!("{clip}, frame {frame}"));
                 seen += 1;
                 Ok(ControlFlow::Continue(()))
             })

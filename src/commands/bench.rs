@@ -13,7 +13,7 @@ use facecascade::output::chart;
 use facecascade::output::latency::Report;
 use facecascade::output::machine::Machine;
 use facecascade::output::overlay;
-use facecascade::pipeline::{Policy, Settings, search};
+use facecascade::pipeline::{PipelineOptions, Policy, SearchBudget};
 
 use self::following::Following;
 use self::run::Bench;
@@ -129,22 +129,22 @@ pub(crate) fn run(args: BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
     let source = super::played(&args.source, common.threads)?;
     let size = overlay::fitting(source.size().unwrap_or((640, 480)));
     let screen = if args.headless { Screen::None } else { Screen::open("facecascade bench", size)? };
-    let settings = Settings {
+    let options = PipelineOptions {
         policy: Policy::Live { in_flight: 2 },
         threads: common.threads(),
-        search: (!args.every_frame).then(search::Settings::default),
+        search: (!args.every_frame).then(SearchBudget::default),
         stop: super::stop_on_signal()?,
         slow: args.slow.map(Duration::from_millis),
-        ..Settings::default()
+        ..PipelineOptions::default()
     };
     let (about, window) = (source.describe(), screen.size());
     let mut bench = Bench::new(&cascade, screen, size);
     if !common.quiet {
         writeln!(std::io::stderr(), "measuring for {} s after {WARM_UP} frames: {about}", args.seconds)?;
     }
-    let (report, shown) = bench.measure(source, &settings, WARM_UP, Duration::from_secs_f64(args.seconds))?;
+    let (report, shown) = bench.measure(source, &options, WARM_UP, Duration::from_secs_f64(args.seconds))?;
     // Only now it is known where the pyramid was built.
-    let environment = environment(&args, &settings, about, window, cascade.pyramids().describe());
+    let environment = environment(&args, &options, about, window, cascade.pyramids().describe());
     if let Some(plot) = &args.plot {
         super::detect::save(&chart::latency(&environment.source, &report, &shown)?, plot)?;
     }
@@ -152,11 +152,11 @@ pub(crate) fn run(args: BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
         print::report(&environment, &report)?;
     }
     let mut policies = Vec::new();
-    if args.policies && !bench.is_stopped(&settings) {
-        policies = self::policies(&mut bench, &args, &settings, common)?;
+    if args.policies && !bench.is_stopped(&options) {
+        policies = self::policies(&mut bench, &args, &options, common)?;
     }
-    let following = match args.following && !bench.is_stopped(&settings) {
-        true => Some(following::measure(&cascade, settings.threads)?),
+    let following = match args.following && !bench.is_stopped(&options) {
+        true => Some(following::measure(&cascade, options.threads)?),
         false => None,
     };
     if args.json {
@@ -177,10 +177,10 @@ pub(crate) fn run(args: BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
 fn policies(
     bench: &mut Bench<'_>,
     args: &BenchArgs,
-    settings: &Settings,
+    options: &PipelineOptions,
     common: &Common,
 ) -> anyhow::Result<Vec<PolicyReport>> {
-    let slow = settings.slow.unwrap_or(POLICIES_SLOW);
+    let slow = options.slow.unwrap_or(POLICIES_SLOW);
     let length = EACH_POLICY.min(Duration::from_secs_f64(args.seconds));
     let live = [1, 2, 4].map(|in_flight| Policy::Live { in_flight });
     let mut reports = Vec::new();
@@ -193,11 +193,11 @@ fn policies(
             writeln!(std::io::stderr(), "measuring for {} s: {name}", length.as_secs_f64())?;
         }
         let source = super::played(&args.source, common.threads)?;
-        let settings = Settings { policy, slow: Some(slow), ..settings.clone() };
+        let options = PipelineOptions { policy, slow: Some(slow), ..options.clone() };
         // With the search slowed, frames are few; what has to grow has grown.
-        let (report, _) = bench.measure(source, &settings, WARM_UP / 3, length)?;
+        let (report, _) = bench.measure(source, &options, WARM_UP / 3, length)?;
         reports.push(PolicyReport { policy: name, slow_ms: slow.as_millis(), report });
-        if bench.is_stopped(&settings) {
+        if bench.is_stopped(&options) {
             break;
         }
     }
@@ -206,7 +206,7 @@ fn policies(
 
 fn environment(
     args: &BenchArgs,
-    settings: &Settings,
+    options: &PipelineOptions,
     source: String,
     window: Option<(u32, u32)>,
     pyramid: String,
@@ -214,7 +214,7 @@ fn environment(
     Environment {
         machine: Machine::here(),
         facecascade: env!("CARGO_PKG_VERSION"),
-        threads: settings.threads,
+        threads: options.threads,
         source,
         min_face: args.min_face,
         window: window.map_or("none".to_owned(), |(width, height)| format!("{width}×{height}")),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use facecascade::output::recorder::Recorder;
 use facecascade::output::video::same_file;
-use facecascade::pipeline::{self, Policy, Settings, search};
+use facecascade::pipeline::{self, PipelineOptions, Policy, SearchBudget};
 use facecascade::source::Source;
 
 use self::show::{Live, Recording, finish};
@@ -89,14 +89,14 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
     }
 
     let windows = Arc::new(AtomicBool::new(false));
-    let settings = Settings {
+    let options = PipelineOptions {
         policy: Policy::Live { in_flight: 2 },
         threads: common.threads(),
         track: true,
-        search: Some(search::Settings { max_cpu: f64::from(args.max_cpu) / 100.0 }),
+        search: Some(SearchBudget { max_cpu: f64::from(args.max_cpu) / 100.0 }),
         stop: super::stop_on_signal()?,
         windows: Arc::clone(&windows),
-        ..Settings::default()
+        ..PipelineOptions::default()
     };
     let recording: Recording = Arc::new(Mutex::new(recorder));
     on_display_lost({
@@ -106,9 +106,9 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
             end_recording(&recording, target.as_deref(), quiet).unwrap_or_else(|e| super::complain(&e));
         }
     });
-    let mut live = Live::new(screen, Arc::clone(&recording), args.snap, windows, Arc::clone(&settings.stop));
+    let mut live = Live::new(screen, Arc::clone(&recording), args.snap, windows, Arc::clone(&options.stop));
     live.stop_after(args.seconds.map(Duration::from_secs_f64));
-    let ended = pipeline::run(source, &cascade, &settings, &mut live);
+    let ended = pipeline::run(source, &cascade, &options, &mut live);
     // Whatever happened: what was recorded is kept.
     let recorded = end_recording(&recording, args.record.as_deref(), common.quiet);
     let summary = live.summary();

@@ -14,7 +14,7 @@ use facecascade::output::records;
 use facecascade::output::redact::{MARGIN, Redactor, Style};
 use facecascade::output::video::VideoWriter;
 use facecascade::output::writer::Writer;
-use facecascade::pipeline::{self, Settings};
+use facecascade::pipeline::{self, PipelineOptions};
 use facecascade::source::video::{Frames, VideoInfo, probe};
 use facecascade::{Cascade, Error};
 
@@ -109,13 +109,13 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
         },
     )?;
     let cascade = args.detector.build(args.min_face)?;
-    let settings = Settings {
+    let options = PipelineOptions {
         threads: common.threads(),
         // Followed with a look ahead, which frames on their way can't have.
         track: false,
         stop: super::stop_on_signal()?,
         // Otherwise a file's: nothing is dropped.
-        ..Settings::default()
+        ..PipelineOptions::default()
     };
     let mut failed = 0;
     for (i, job) in jobs.iter().enumerate() {
@@ -125,8 +125,8 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
         } else {
             String::new()
         };
-        let done = one(job, &args, &cascade, &settings, common, name);
-        let stopped = settings.stop.load(Ordering::Relaxed);
+        let done = one(job, &args, &cascade, &options, common, name);
+        let stopped = options.stop.load(Ordering::Relaxed);
         match done {
             Err(error) if jobs.len() == 1 => return Err(error),
             Err(error) => {
@@ -154,14 +154,14 @@ fn one(
     job: &Job,
     args: &VideoArgs,
     cascade: &Cascade,
-    settings: &Settings,
+    options: &PipelineOptions,
     common: &Common,
     name: String,
 ) -> anyhow::Result<u64> {
     let info = probe(&job.input)?;
     let (writer, target) = match &job.video {
         Some(target) => {
-            let (writer, path) = start_writer(job, target, args, &info, settings.threads)?;
+            let (writer, path) = start_writer(job, target, args, &info, options.threads)?;
             (Some(writer), Some(path))
         }
         None => (None, None),
@@ -172,9 +172,9 @@ fn one(
 
     let start = Instant::now();
     let mut film = Film::new(!args.no_track, writer, records, bar.clone());
-    let ended = pipeline::run(Box::new(frames), cascade, settings, &mut film);
+    let ended = pipeline::run(Box::new(frames), cascade, options, &mut film);
     // Whatever happened: frames that were read are kept.
-    let early = ended.is_err() || settings.stop.load(Ordering::Relaxed);
+    let early = ended.is_err() || options.stop.load(Ordering::Relaxed);
     let (tally, finished) = film.finish(early);
     let elapsed = start.elapsed();
     bar.finish_and_clear();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::times::{Times, at_share, ms};
-use crate::pipeline::{Outcome, STAGES, Stage, StageTime};
+use crate::pipeline::{FrameResult, STAGES, Stage, StageTime};
 
 /// How far back figures look.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -53,9 +53,9 @@ pub struct Snapshot {
 
 impl Figures {
     /// Notes a frame that was shown at `at` after `output` of work.
-    pub fn shown(&mut self, outcome: &Outcome, at: Instant, output: Duration) {
-        let age = at.saturating_duration_since(outcome.frame.captured);
-        let mut stages = outcome.stages;
+    pub fn shown(&mut self, result: &FrameResult, at: Instant, output: Duration) {
+        let age = at.saturating_duration_since(result.frame.captured);
+        let mut stages = result.stages;
         stages[Stage::Output as usize].work = output;
         while self.recent.front().is_some_and(|old| at.saturating_duration_since(old.at) > WINDOW) {
             self.recent.pop_front();
@@ -63,9 +63,9 @@ impl Figures {
         self.recent.push_back(Shown { at, age, stages });
         self.ages.note(age);
         self.frames += 1;
-        self.dropped = outcome.dropped;
-        self.faces = outcome.tracked.iter().filter(|t| t.shown).count();
-        self.searched = outcome.searched;
+        self.dropped = result.dropped;
+        self.faces = result.tracked.iter().filter(|t| t.shown).count();
+        self.searched = result.searched;
     }
 
     /// Forgets the last second, as after a pause.
@@ -147,10 +147,10 @@ mod tests {
     use crate::frame::Frame;
     use image::RgbImage;
 
-    fn outcome(captured: Instant, dropped: u64) -> Outcome {
+    fn frame_result(captured: Instant, dropped: u64) -> FrameResult {
         let mut stages = [StageTime::default(); STAGES];
         stages[Stage::Level1 as usize].work = Duration::from_millis(4);
-        Outcome {
+        FrameResult {
             frame: Frame { number: 0, captured, time: 0.0, picture: RgbImage::new(1, 1) },
             faces: Vec::new(),
             tracked: Vec::new(),
@@ -171,9 +171,9 @@ mod tests {
         for i in 0..41u64 {
             let at = start + ms_(50 * i);
             let age = if i < 20 { 500 } else { i - 20 };
-            let mut outcome = outcome(start, 3);
-            outcome.frame.captured = at.checked_sub(ms_(age)).unwrap_or(start);
-            figures.shown(&outcome, at, ms_(2));
+            let mut result = frame_result(start, 3);
+            result.frame.captured = at.checked_sub(ms_(age)).unwrap_or(start);
+            figures.shown(&result, at, ms_(2));
         }
         let snapshot = figures.snapshot();
         assert!((snapshot.rate - 20.0).abs() < 1e-6, "{}", snapshot.rate);
@@ -196,7 +196,7 @@ mod tests {
     fn figures_of_nothing_are_zeros() {
         let mut figures = Figures::default();
         assert_eq!(figures.snapshot(), Snapshot::default());
-        figures.shown(&outcome(Instant::now(), 0), Instant::now(), Duration::ZERO);
+        figures.shown(&frame_result(Instant::now(), 0), Instant::now(), Duration::ZERO);
         assert_eq!(figures.snapshot().rate, 0.0);
     }
 }

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::machine::Usage;
 pub use super::times::Percentiles;
 use super::times::{Times, at_share, ms, rounded};
-use crate::pipeline::{Outcome, STAGES, Stage, StageTime};
+use crate::pipeline::{FrameResult, STAGES, Stage, StageTime};
 
 /// How often memory, threads and files are noted.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -76,9 +76,9 @@ impl Meter {
     }
 
     /// Takes down a frame that is about to be shown; `false` if the time is over: it does not count then.
-    pub fn frame(&mut self, outcome: &Outcome) -> bool {
-        let Outcome { dropped, searched, .. } = *outcome;
-        let now = Moment { captured: outcome.frame.captured, dropped, searched };
+    pub fn frame(&mut self, result: &FrameResult) -> bool {
+        let FrameResult { dropped, searched, .. } = *result;
+        let now = Moment { captured: result.frame.captured, dropped, searched };
         self.seen += 1;
         if self.seen <= self.warm_up {
             self.dropped = dropped;

@@ -149,7 +149,7 @@ impl Input {
                 }
                 let message = input.recv().ok()?;
                 let number = match &message {
-                    Ok(job) => job.outcome.frame.number,
+                    Ok(job) => job.result.frame.number,
                     Err(failure) => failure.number,
                 };
                 early.insert(number, message);
@@ -181,12 +181,12 @@ impl Entry {
     /// The frame takes its credit.
     fn enter(&self, mut job: Box<Job>, captured: Captured) -> Message {
         captured.map(|(frame, work)| {
-            let used = std::mem::replace(&mut job.outcome.frame, frame).picture;
+            let used = std::mem::replace(&mut job.result.frame, frame).picture;
             let _ = self.spare.try_send(used);
-            job.outcome.stages = [StageTime::default(); STAGES];
-            job.outcome.stages[Stage::Capture as usize].work = work;
-            job.outcome.tracked.clear();
-            job.since = job.outcome.frame.captured.checked_add(work).unwrap_or_else(Instant::now);
+            job.result.stages = [StageTime::default(); STAGES];
+            job.result.stages[Stage::Capture as usize].work = work;
+            job.result.tracked.clear();
+            job.since = job.result.frame.captured.checked_add(work).unwrap_or_else(Instant::now);
             job
         })
     }

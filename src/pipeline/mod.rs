@@ -1,10 +1,10 @@
 //! Who runs where and when: capture → pyramid → level 1 → level 2 → level 3 → track → output, on threads joined by bounded
 //! channels. What each stage does stands in `stages`, which thread does it in `threads`; how frames wait for each other,
-//! or are left out, in `channels`; how much of a live frame is searched in [`search`]. What is computed is the cascade's
+//! or are left out, in `channels`; how much of a live frame is searched in `search`. What is computed is the cascade's
 //! business, never this room's.
 
 mod channels;
-pub mod search;
+mod search;
 mod stages;
 mod threads;
 
@@ -19,6 +19,7 @@ use crate::frame::Frame;
 use crate::geometry::Face;
 use crate::source::Source;
 use crate::track::Tracked;
+pub use search::SearchBudget;
 use stages::Stages;
 
 /// What happens to a frame, in order.
@@ -47,7 +48,7 @@ const FRAMES_FOR_GPU: usize = 32;
 /// How many stages there are.
 pub const STAGES: usize = 7;
 
-impl Default for Settings {
+impl Default for PipelineOptions {
     /// A file's, on all cores.
     fn default() -> Self {
         Self {
@@ -99,18 +100,18 @@ pub enum Policy {
 
 /// How the pipeline runs.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct PipelineOptions {
     /// See [`Policy`].
     pub policy: Policy,
     /// Cores to fit the threads to; at least 1. Where the cascade is on a GPU there are two threads more, which wait for it.
     pub threads: usize,
-    /// Follow faces; without, [`Outcome::tracked`] stays empty.
+    /// Follow faces; without, [`FrameResult::tracked`] stays empty.
     pub track: bool,
     /// Search only where and when it is worth it, which needs `track`; `None`: every frame, everywhere.
-    pub search: Option<search::Settings>,
+    pub search: Option<SearchBudget>,
     /// Set from outside (Ctrl-C) to end after the frames on their way.
     pub stop: Arc<AtomicBool>,
-    /// Set from outside while the windows after each stage are wanted in [`Outcome::windows`].
+    /// Set from outside while the windows after each stage are wanted in [`FrameResult::windows`].
     pub windows: Arc<AtomicBool>,
     /// For measurements: level 1 sleeps for so long, after its work, with each frame that is searched. It takes time then, but
     /// no core.
@@ -128,7 +129,7 @@ pub struct StageTime {
 
 /// A frame with all that was found.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct FrameResult {
     /// The frame. Its buffer is used again after the output returns (take it, if you want to keep it).
     pub frame: Frame,
     /// The faces of this frame alone, best first.
@@ -141,13 +142,13 @@ pub struct Outcome {
     pub stages: [StageTime; STAGES],
     /// Windows that entered each level.
     pub counts: [usize; 3],
-    /// Windows after each stage of the cascade, if [`Settings::windows`] is set.
+    /// Windows after each stage of the cascade, if [`PipelineOptions::windows`] is set.
     pub windows: Vec<cascade::StepTrace>,
     /// Frames dropped so far, at the source and by the policy.
     pub dropped: u64,
 }
 
-impl Outcome {
+impl FrameResult {
     /// What searching took, without waiting: pyramid and levels.
     pub fn search(&self) -> Duration {
         self.stages[Stage::Pyramid as usize..=Stage::Level3 as usize].iter().map(|stage| stage.work).sum()
@@ -160,7 +161,7 @@ pub trait Output {
     ///
     /// # Errors
     /// Ends the run.
-    fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>>;
+    fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>>;
 
     /// Called after [`Self::frame`]: what each stage took, the output too, and the time from capture to now.
     fn presented(&mut self, _stages: &[StageTime; STAGES], _latency: Duration) {}
@@ -174,9 +175,9 @@ pub trait Output {
     }
 }
 
-impl<F: FnMut(&mut Outcome) -> Result<ControlFlow<()>>> Output for F {
-    fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>> {
-        self(outcome)
+impl<F: FnMut(&mut FrameResult) -> Result<ControlFlow<()>>> Output for F {
+    fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
+        self(result)
     }
 }
 
@@ -192,7 +193,7 @@ pub struct Summary {
 }
 
 /// Runs frames of `source` through `cascade` to `output`, until the source ends, the output breaks or
-/// [`Settings::stop`] is set.
+/// [`PipelineOptions::stop`] is set.
 ///
 /// # Errors
 /// The first error of any stage, or its panic, as an error that names the stage; all threads have ended then, except one
@@ -200,28 +201,28 @@ pub struct Summary {
 pub fn run(
     source: Box<dyn Source>,
     cascade: &Cascade,
-    settings: &Settings,
+    options: &PipelineOptions,
     output: &mut dyn Output,
 ) -> Result<Summary> {
-    let settings = &suited(settings, cascade);
-    let stages = Stages::new(cascade, settings);
-    threads::run(source, &|stage| stages.step(stage), settings, output)
+    let options = &suited(options, cascade);
+    let stages = Stages::new(cascade, options);
+    threads::run(source, &|stage| stages.step(stage), options, output)
 }
 
-/// Settings that keep cores and GPU busy at once. Threads that wait for the GPU need no core, so there are as many more:
+/// PipelineOptions that keep cores and GPU busy at once. Threads that wait for the GPU need no core, so there are as many more:
 /// while one waits for its batch, the GPU already has the next one, and every core still makes pyramids and runs level 1.
 /// And a GPU wants more windows at once than a few frames of a file have; but with many threads, the frames on their way
 /// would fill the memory.
-fn suited(settings: &Settings, cascade: &Cascade) -> Settings {
-    let mut settings = settings.clone();
+fn suited(options: &PipelineOptions, cascade: &Cascade) -> PipelineOptions {
+    let mut options = options.clone();
     let more = cascade.waiting_threads();
     if more > 0 {
-        settings.threads += more;
-        if let Policy::File { batch } = &mut settings.policy {
-            *batch = (*batch).max((FRAMES_FOR_GPU / settings.threads).min(BATCH_FOR_GPU));
+        options.threads += more;
+        if let Policy::File { batch } = &mut options.policy {
+            *batch = (*batch).max((FRAMES_FOR_GPU / options.threads).min(BATCH_FOR_GPU));
         }
     }
-    settings
+    options
 }
 
 #[cfg(test)]

@@ -19,14 +19,14 @@ const NEAR: f32 = 0.6;
 /// Searching may be this far ahead of its share of a core.
 const SAVINGS: f64 = 0.2;
 
-/// How much to search.
+/// How much searching may cost, live.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Settings {
+pub struct SearchBudget {
     /// The share of one core that searching may take, over 0..1; 1 sets no limit.
     pub max_cpu: f64,
 }
 
-impl Default for Settings {
+impl Default for SearchBudget {
     fn default() -> Self {
         Self { max_cpu: 1.0 }
     }
@@ -34,7 +34,7 @@ impl Default for Settings {
 
 /// What to do with a frame.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Plan {
+pub(super) enum Plan {
     /// Search the whole picture.
     Everywhere,
     /// The smallest faces only within these regions (pixels), larger ones everywhere.
@@ -46,7 +46,7 @@ pub enum Plan {
 /// What the plan is made from.
 #[derive(Debug)]
 pub(super) struct Search {
-    settings: Settings,
+    budget: SearchBudget,
     faces: Vec<Rect>,
     last_face: Option<Instant>,
     last_search: Option<Instant>,
@@ -59,9 +59,9 @@ pub(super) struct Search {
 }
 
 impl Search {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(budget: SearchBudget) -> Self {
         Self {
-            settings,
+            budget,
             faces: Vec::new(),
             last_face: None,
             last_search: None,
@@ -75,7 +75,7 @@ impl Search {
 
     /// What to do with a picture of `size`, whose smallest faces looked for have sides of `min_face` pixels.
     pub(super) fn plan(&mut self, size: (u32, u32), min_face: f32, now: Instant) -> Plan {
-        let share = self.settings.max_cpu;
+        let share = self.budget.max_cpu;
         if let Some(before) = self.credited.replace(now) {
             self.credit = (self.credit + share * (now - before).as_secs_f64()).min(SAVINGS);
         }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn nobody_there_is_searched_for_seldom_and_never_for_long_not_at_all() {
-        let mut search = Search::new(Settings::default());
+        let mut search = Search::new(SearchBudget::default());
         let plans = plans(&mut search, Instant::now(), 10, 2, &[]);
         assert!(plans[..58].iter().all(|p| *p == Plan::Everywhere), "at first every frame");
         let late = &plans[90..];
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn with_a_face_every_frame_looks_near_it_and_four_frames_see_all() {
-        let mut search = Search::new(Settings::default());
+        let mut search = Search::new(SearchBudget::default());
         let plans = plans(&mut search, Instant::now(), 4, 2, &[tracked(300.0)]);
         let everywhere = plans.iter().filter(|p| **p == Plan::Everywhere).count();
         assert!((4..=5).contains(&everywhere), "{everywhere}");
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn searching_takes_no_more_than_its_share_of_a_core() {
         for (cost, share) in [(20, 0.1), (5, 0.05), (100, 0.5)] {
-            let mut search = Search::new(Settings { max_cpu: share });
+            let mut search = Search::new(SearchBudget { max_cpu: share });
             let plans = plans(&mut search, Instant::now(), 60, cost, &[tracked(300.0)]);
             let used = plans.iter().filter(|p| **p != Plan::Skip).count() as f64 * cost as f64 / 60_000.0;
             assert!(used < share * 1.1 + 0.005 && used > share * 0.6, "{used} of {share}");

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::search::{Plan, Search};
-use super::{Outcome, Policy, STAGES, Settings, Stage, StageTime};
+use super::{FrameResult, PipelineOptions, Policy, STAGES, Stage, StageTime};
 use crate::cascade::{Cascade, Work};
 use crate::error::Result;
 use crate::frame::Frame;
@@ -15,7 +15,7 @@ use crate::track::Tracker;
 /// credit that lets a frame in.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) outcome: Outcome,
+    pub(super) result: FrameResult,
     /// When the stage before was done.
     pub(super) since: Instant,
     /// The thread may take the next frames before it goes on with those it has, and begin with them: a GPU then makes their
@@ -32,7 +32,7 @@ impl Job {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         let frame = Frame { number: 0, captured: now, time: 0.0, picture: image::RgbImage::new(0, 0) };
-        let outcome = Outcome {
+        let result = FrameResult {
             frame,
             faces: Vec::new(),
             tracked: Vec::new(),
@@ -42,7 +42,7 @@ impl Job {
             windows: Vec::new(),
             dropped: 0,
         };
-        Self { outcome, since: now, ahead: false, work: Work::default(), grown: false, traced: false }
+        Self { result, since: now, ahead: false, work: Work::default(), grown: false, traced: false }
     }
 }
 
@@ -53,15 +53,15 @@ pub(super) type Step<'a> = Box<dyn FnMut(&mut [Box<Job>]) -> Result<()> + Send +
 #[derive(Debug)]
 pub(super) struct Stages<'a> {
     cascade: &'a Cascade,
-    settings: &'a Settings,
+    options: &'a PipelineOptions,
     search: Option<Mutex<Search>>,
 }
 
 impl<'a> Stages<'a> {
-    pub(super) fn new(cascade: &'a Cascade, settings: &'a Settings) -> Self {
+    pub(super) fn new(cascade: &'a Cascade, options: &'a PipelineOptions) -> Self {
         // Where nobody follows faces, there is nothing to plan by.
-        let search = settings.search.filter(|_| settings.track).map(|s| Mutex::new(Search::new(s)));
-        Self { cascade, settings, search }
+        let search = options.search.filter(|_| options.track).map(|s| Mutex::new(Search::new(s)));
+        Self { cascade, options, search }
     }
 
     /// What `stage` does; that of the capture only with frames that a thread takes ahead ([`Job::ahead`]). Those of the
@@ -91,23 +91,23 @@ impl<'a> Stages<'a> {
     #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
     fn begin(&self, job: &mut Job) -> Result<()> {
         self.grow(job);
-        self.cascade.submit(&job.outcome.frame.picture, &mut job.work);
+        self.cascade.submit(&job.result.frame.picture, &mut job.work);
         Ok(())
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
     fn pyramid(&self, job: &mut Job) -> Result<()> {
         self.grow(job);
-        let picture = &job.outcome.frame.picture;
-        job.traced = self.settings.windows.load(Ordering::Relaxed);
-        job.outcome.windows.clear();
-        job.outcome.faces.clear();
+        let picture = &job.result.frame.picture;
+        job.traced = self.options.windows.load(Ordering::Relaxed);
+        job.result.windows.clear();
+        job.result.faces.clear();
         let plan = match self.search().filter(|_| !job.traced) {
             Some(mut search) => search.plan(picture.dimensions(), self.cascade.options().min_face, Instant::now()),
             None => Plan::Everywhere,
         };
-        job.outcome.searched = plan != Plan::Skip;
-        let planned = matches!(self.settings.policy, Policy::Live { .. }) || self.search.is_some();
+        job.result.searched = plan != Plan::Skip;
+        let planned = matches!(self.options.policy, Policy::Live { .. }) || self.search.is_some();
         job.ahead = !planned && self.cascade.pyramids().is_elsewhere();
         match plan {
             Plan::Everywhere => self.cascade.start(picture, &mut job.work),
@@ -120,20 +120,20 @@ impl<'a> Stages<'a> {
     #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
     fn level(&self, level: usize, jobs: &mut [Box<Job>]) -> Result<()> {
         let mut together = Vec::with_capacity(jobs.len());
-        for job in jobs.iter_mut().map(Box::as_mut).filter(|job| job.outcome.searched) {
+        for job in jobs.iter_mut().map(Box::as_mut).filter(|job| job.result.searched) {
             if job.traced {
-                self.cascade.level_traced(level, &mut job.work, &mut job.outcome.windows);
+                self.cascade.level_traced(level, &mut job.work, &mut job.result.windows);
             } else {
                 together.push(&mut job.work);
             }
         }
-        if let Some(time) = self.settings.slow.filter(|_| level == 1) {
+        if let Some(time) = self.options.slow.filter(|_| level == 1) {
             std::thread::sleep(time * together.len() as u32);
         }
         self.cascade.level(level, &mut together);
         if level == self.cascade.levels() {
-            for job in jobs.iter_mut().filter(|job| job.outcome.searched) {
-                job.outcome.faces = self.cascade.faces(&job.work);
+            for job in jobs.iter_mut().filter(|job| job.result.searched) {
+                job.result.faces = self.cascade.faces(&job.work);
             }
         }
         Ok(())
@@ -141,20 +141,20 @@ impl<'a> Stages<'a> {
 
     #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
     fn track(&self, tracker: &mut Tracker, job: &mut Job) -> Result<()> {
-        let outcome = &mut job.outcome;
-        outcome.counts = [0; 3];
-        if outcome.searched {
-            for (to, level) in outcome.counts.iter_mut().zip(job.work.counts()) {
+        let result = &mut job.result;
+        result.counts = [0; 3];
+        if result.searched {
+            for (to, level) in result.counts.iter_mut().zip(job.work.counts()) {
                 *to = level.windows;
             }
         }
-        if !self.settings.track {
+        if !self.options.track {
             return Ok(());
         }
-        let time = outcome.frame.time;
-        outcome.tracked = if outcome.searched { tracker.update(&outcome.faces, time) } else { tracker.skip(time) };
-        if let Some(mut search) = self.search().filter(|_| outcome.searched) {
-            search.learn(&outcome.tracked, outcome.search(), Instant::now());
+        let time = result.frame.time;
+        result.tracked = if result.searched { tracker.update(&result.faces, time) } else { tracker.skip(time) };
+        if let Some(mut search) = self.search().filter(|_| result.searched) {
+            search.learn(&result.tracked, result.search(), Instant::now());
         }
         Ok(())
     }

@@ -79,8 +79,8 @@ fn blank(count: usize) -> Arc<Vec<RgbImage>> {
 const FILE: Policy = Policy::File { batch: 3 };
 const LIVE: Policy = Policy::Live { in_flight: 2 };
 
-fn settings(policy: Policy, threads: usize) -> Settings {
-    Settings { policy, threads, ..Settings::default() }
+fn options(policy: Policy, threads: usize) -> PipelineOptions {
+    PipelineOptions { policy, threads, ..PipelineOptions::default() }
 }
 
 /// Fails if `run` takes longer than any run here may.
@@ -131,13 +131,13 @@ fn boxes_are_those_of_the_plain_loop_frame_by_frame() {
                 ..Pictures::new(&clip)
             };
             let mut got = Vec::new();
-            let settings = settings(policy, threads);
-            settings.windows.store(threads == 3, Ordering::Relaxed);
-            let summary = run(Box::new(source), &cascade, &settings, &mut |outcome: &mut Outcome| {
-                let windows = outcome.windows.iter().map(|s| s.name).collect::<Vec<_>>();
+            let options = options(policy, threads);
+            options.windows.store(threads == 3, Ordering::Relaxed);
+            let summary = run(Box::new(source), &cascade, &options, &mut |result: &mut FrameResult| {
+                let windows = result.windows.iter().map(|s| s.name).collect::<Vec<_>>();
                 assert_eq!(windows.len(), if threads == 3 { 9 } else { 0 });
-                assert_eq!(outcome.frame.picture, clip[outcome.frame.number as usize]);
-                got.push((outcome.frame.number, outcome.faces.clone(), outcome.tracked.clone(), outcome.counts));
+                assert_eq!(result.frame.picture, clip[result.frame.number as usize]);
+                got.push((result.frame.number, result.faces.clone(), result.tracked.clone(), result.counts));
                 shown.fetch_add(1, Ordering::Relaxed);
                 Ok(ControlFlow::Continue(()))
             });
@@ -173,12 +173,12 @@ fn a_gpu_that_is_lost_on_the_way_costs_no_frame_and_changes_no_box() {
             let shown_so_far = (policy == LIVE).then(|| Arc::clone(&shown));
             let source = Pictures { shown: shown_so_far, ..Pictures::new(&list) };
             let mut got = Vec::new();
-            let settings = Settings { track: false, ..settings(policy, threads) };
-            let summary = run(Box::new(source), &on_gpu, &settings, &mut |outcome: &mut Outcome| {
-                if outcome.frame.number == lost_at {
+            let options = PipelineOptions { track: false, ..options(policy, threads) };
+            let summary = run(Box::new(source), &on_gpu, &options, &mut |result: &mut FrameResult| {
+                if result.frame.number == lost_at {
                     on_gpu.pyramids().gpu().unwrap().device().destroy();
                 }
-                got.push(std::mem::take(&mut outcome.faces));
+                got.push(std::mem::take(&mut result.faces));
                 shown.fetch_add(1, Ordering::Relaxed);
                 Ok(ControlFlow::Continue(()))
             });
@@ -201,19 +201,19 @@ fn a_fault_in_any_stage_ends_all_with_one_error_that_names_it() {
                         }
                         let step = |this: Stage| -> Step<'static> {
                             Box::new(move |jobs: &mut [Box<Job>]| {
-                                let hit = this == stage && jobs.iter().any(|j| j.outcome.frame.number >= 20);
+                                let hit = this == stage && jobs.iter().any(|j| j.result.frame.number >= 20);
                                 if hit { fault.strike() } else { Ok(()) }
                             })
                         };
-                        let mut output = |outcome: &mut Outcome| {
-                            assert!(outcome.frame.number < 20 || stage == Stage::Output);
-                            if outcome.frame.number >= 20 {
+                        let mut output = |result: &mut FrameResult| {
+                            assert!(result.frame.number < 20 || stage == Stage::Output);
+                            if result.frame.number >= 20 {
                                 fault.strike()?;
                             }
                             Ok(ControlFlow::Continue(()))
                         };
-                        let settings = settings(policy, threads);
-                        threads::run(Box::new(source), &step, &settings, &mut output).unwrap_err().to_string()
+                        let options = options(policy, threads);
+                        threads::run(Box::new(source), &step, &options, &mut output).unwrap_err().to_string()
                     });
                     assert!(error.contains("injected") && error.contains(stage.name()), "{what}: {error}");
                 }
@@ -228,7 +228,7 @@ fn what_came_before_a_source_broke_still_comes_out() {
         let source = Pictures { fails: Some((30, Fault::Error)), ..Pictures::new(&blank(300)) };
         let mut frames = 0;
         let step = |_: Stage| -> Step<'static> { Box::new(|_| Ok(())) };
-        let result = threads::run(Box::new(source), &step, &settings(FILE, threads), &mut |_: &mut Outcome| {
+        let result = threads::run(Box::new(source), &step, &options(FILE, threads), &mut |_: &mut FrameResult| {
             frames += 1;
             Ok(ControlFlow::Continue(()))
         });
@@ -254,16 +254,16 @@ fn a_source_that_never_answers_keeps_nobody_from_ending() {
     }
     for policy in [FILE, Policy::File { batch: 1 }, LIVE] {
         let (_never, silence) = mpsc::channel();
-        let settings = settings(policy, 3);
-        let stop = Arc::clone(&settings.stop);
+        let options = options(policy, 3);
+        let stop = Arc::clone(&options.stop);
         std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(50));
             stop.store(true, Ordering::Relaxed);
         });
         let frames = in_time("silent", move || {
             let step = |_: Stage| -> Step<'static> { Box::new(|_| Ok(())) };
-            let mut output = |_: &mut Outcome| Ok(ControlFlow::Continue(()));
-            threads::run(Box::new(Silent(silence)), &step, &settings, &mut output).unwrap().frames
+            let mut output = |_: &mut FrameResult| Ok(ControlFlow::Continue(()));
+            threads::run(Box::new(Silent(silence)), &step, &options, &mut output).unwrap().frames
         });
         assert_eq!(frames, 0);
     }
@@ -283,16 +283,16 @@ fn on_a_device_frames_in_larger_batches_on_more_threads_have_the_faces_of_the_cp
         (Policy::File { batch: 16 }, 2, (Policy::File { batch: 16 }, 4)),
         (LIVE, 2, (LIVE, 4)),
     ] {
-        let (asked, on_cpu) = (settings(policy, threads), suited(&settings(policy, threads), &cpu));
+        let (asked, on_cpu) = (options(policy, threads), suited(&options(policy, threads), &cpu));
         let suited = suited(&asked, &device);
         assert_eq!((suited.policy, suited.threads), suits);
         assert_eq!((on_cpu.policy, on_cpu.threads), (policy, threads));
     }
     let mut frames = 0;
-    run(Box::new(Pictures::new(&clip)), &device, &settings(FILE, 2), &mut |outcome: &mut Outcome| {
-        let expected = cpu.detect(&clip[outcome.frame.number as usize]).unwrap();
-        assert_eq!((outcome.frame.number, outcome.faces.len()), (frames, expected.len()));
-        for (a, b) in outcome.faces.iter().zip(&expected) {
+    run(Box::new(Pictures::new(&clip)), &device, &options(FILE, 2), &mut |result: &mut FrameResult| {
+        let expected = cpu.detect(&clip[result.frame.number as usize]).unwrap();
+        assert_eq!((result.frame.number, result.faces.len()), (frames, expected.len()));
+        for (a, b) in result.faces.iter().zip(&expected) {
             assert!((a.score - b.score).abs() < 1e-3 && a.rect.iou(&b.rect) > 0.99, "{a:?} and {b:?}");
         }
         frames += 1;
@@ -309,8 +309,8 @@ fn threads_of_different_speed_keep_the_order_and_times_add_up() {
         sums: u64,
     }
     impl Output for Check {
-        fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>> {
-            self.numbers.push(outcome.frame.number);
+        fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
+            self.numbers.push(result.frame.number);
             Ok(ControlFlow::Continue(()))
         }
         fn presented(&mut self, stages: &[StageTime; STAGES], latency: Duration) {
@@ -321,14 +321,14 @@ fn threads_of_different_speed_keep_the_order_and_times_add_up() {
     }
     let step = |stage: Stage| -> Step<'static> {
         Box::new(move |jobs: &mut [Box<Job>]| {
-            let slow = stage == Stage::Level1 && jobs[0].outcome.frame.number.is_multiple_of(3);
+            let slow = stage == Stage::Level1 && jobs[0].result.frame.number.is_multiple_of(3);
             std::thread::sleep(Duration::from_millis(if slow { 5 } else { 0 }));
             Ok(())
         })
     };
     let mut check = Check { numbers: Vec::new(), sums: 0 };
     let source = Box::new(Pictures::new(&blank(60)));
-    threads::run(source, &step, &settings(FILE, 4), &mut check).unwrap();
+    threads::run(source, &step, &options(FILE, 4), &mut check).unwrap();
     assert_eq!((check.numbers, check.sums), ((0..60).collect(), 60));
 }
 
@@ -349,7 +349,7 @@ fn live_drops_what_is_late_at_the_source_and_never_has_more_in_flight_than_credi
         let source = Pictures { pause: Duration::from_micros(300), ..Pictures::new(&blank(300)) };
         let mut last = None;
         let policy = Policy::Live { in_flight };
-        let summary = threads::run(Box::new(source), &step, &settings(policy, threads), &mut |o: &mut Outcome| {
+        let summary = threads::run(Box::new(source), &step, &options(policy, threads), &mut |o: &mut FrameResult| {
             inside.fetch_sub(1, Ordering::Relaxed);
             assert!(last < Some(o.frame.number), "in order");
             last = Some(o.frame.number);
@@ -369,8 +369,8 @@ fn the_output_may_end_the_run_and_keep_frames() {
         let mut kept = Vec::new();
         let step = |_: Stage| -> Step<'static> { Box::new(|_| Ok(())) };
         let source = Pictures { pause: Duration::from_millis(1), ..Pictures::new(&blank(10_000)) };
-        threads::run(Box::new(source), &step, &settings(policy, 3), &mut |outcome: &mut Outcome| {
-            kept.push(std::mem::take(&mut outcome.frame.picture));
+        threads::run(Box::new(source), &step, &options(policy, 3), &mut |result: &mut FrameResult| {
+            kept.push(std::mem::take(&mut result.frame.picture));
             Ok(if kept.len() == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })
         .unwrap();

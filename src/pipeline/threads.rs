@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::channels::{Capture, Entry, Failure, Input, Message, Shared, guarded};
 use super::stages::{Job, Step};
-use super::{Output, Policy, Settings, Stage, StageTime, Summary};
+use super::{Output, PipelineOptions, Policy, Stage, StageTime, Summary};
 use crate::error::{Error, Result};
 use crate::source::Source;
 
@@ -71,11 +71,11 @@ fn in_flight(policy: Policy, groups: &[Group]) -> usize {
 pub(super) fn run<'a>(
     source: Box<dyn Source>,
     step: &dyn Fn(Stage) -> Step<'a>,
-    settings: &Settings,
+    options: &PipelineOptions,
     output: &mut dyn Output,
 ) -> Result<Summary> {
-    let policy = settings.policy;
-    let groups = groups(policy, settings.threads);
+    let policy = options.policy;
+    let groups = groups(policy, options.threads);
     let jobs = in_flight(policy, &groups);
     let live = matches!(policy, Policy::Live { .. });
     let shared = Arc::new(Shared::default());
@@ -96,7 +96,7 @@ pub(super) fn run<'a>(
         late: live.then(|| frames.clone()),
         spare,
         shared: Arc::clone(&shared),
-        stop: Arc::clone(&settings.stop),
+        stop: Arc::clone(&options.stop),
     };
     spawn_failed(
         Stage::Capture,
@@ -136,7 +136,7 @@ pub(super) fn run<'a>(
             }
         }
         match last {
-            Some(results) => present(results, free_send, quit_send, settings, &shared, output),
+            Some(results) => present(results, free_send, quit_send, options, &shared, output),
             None => Ok(Summary::default()),
         }
     });
@@ -176,7 +176,7 @@ fn work(
         while ahead && failure.is_none() && begun.len() < together && begun.back().is_none_or(|m: &Message| m.is_ok()) {
             let Some(message) = input.next_if_there() else { break };
             begun.push_back(message.and_then(|mut job| {
-                let number = job.outcome.frame.number;
+                let number = job.result.frame.number;
                 let begin = || begin(std::slice::from_mut(&mut job));
                 guarded(Stage::Pyramid, begin).map_err(|error| Failure { number, error })?;
                 Ok(job)
@@ -200,7 +200,7 @@ fn work(
 }
 
 fn through(steps: &mut [(Stage, Step<'_>)], jobs: &mut [Box<Job>]) -> std::result::Result<(), Failure> {
-    let Some(number) = jobs.first().map(|job| job.outcome.frame.number) else { return Ok(()) };
+    let Some(number) = jobs.first().map(|job| job.result.frame.number) else { return Ok(()) };
     for (stage, step) in steps {
         let begin = Instant::now();
         guarded(*stage, || step(jobs)).map_err(|error| Failure { number, error })?;
@@ -216,7 +216,7 @@ fn through(steps: &mut [(Stage, Step<'_>)], jobs: &mut [Box<Job>]) -> std::resul
 /// Notes that `stage` ended `now` and took `work` of the time since the one before; the rest was waiting.
 fn note(job: &mut Job, stage: Stage, work: Duration, now: Instant) {
     let wait = now.saturating_duration_since(job.since).saturating_sub(work);
-    job.outcome.stages[stage as usize] = StageTime { work, wait };
+    job.result.stages[stage as usize] = StageTime { work, wait };
     job.since = now;
 }
 
@@ -225,7 +225,7 @@ fn present(
     results: Receiver<Message>,
     free: Sender<Box<Job>>,
     quit: Sender<()>,
-    settings: &Settings,
+    options: &PipelineOptions,
     shared: &Shared,
     output: &mut dyn Output,
 ) -> Result<Summary> {
@@ -233,20 +233,20 @@ fn present(
     let mut first = None;
     let mut quit = Some(quit);
     loop {
-        if settings.stop.load(Ordering::Relaxed) {
+        if options.stop.load(Ordering::Relaxed) {
             quit = None;
         }
         let flow = match results.recv_timeout(TICK) {
             Ok(Ok(mut job)) => {
                 let begin = Instant::now();
-                job.outcome.dropped = shared.dropped.load(Ordering::Relaxed);
+                job.result.dropped = shared.dropped.load(Ordering::Relaxed);
                 // The output may take the frame.
-                let captured = job.outcome.frame.captured;
-                let flow = guarded(Stage::Output, || output.frame(&mut job.outcome))?;
+                let captured = job.result.frame.captured;
+                let flow = guarded(Stage::Output, || output.frame(&mut job.result))?;
                 let now = Instant::now();
                 note(&mut job, Stage::Output, now - begin, now);
                 summary.frames += 1;
-                output.presented(&job.outcome.stages, job.since.saturating_duration_since(captured));
+                output.presented(&job.result.stages, job.since.saturating_duration_since(captured));
                 summary.elapsed = job.since.saturating_duration_since(*first.get_or_insert(captured));
                 let _ = free.try_send(job);
                 flow

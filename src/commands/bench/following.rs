@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use facecascade::output::times::ms;
-use facecascade::pipeline::{self, Outcome, Policy, Settings, search};
+use facecascade::pipeline::{self, FrameResult, PipelineOptions, Policy, SearchBudget};
 use facecascade::source::Source;
 use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
 use facecascade::track::Tracker;
@@ -134,26 +134,26 @@ fn first_box(cascade: &Cascade, threads: usize, enter: f64) -> Result<Duration> 
     let scene = SceneSettings { faces: 1, enter, noise: NOISE, ..Default::default() };
     let truth = Scene::new(&scene)?;
     let source: Box<dyn Source> = Box::new(Synthetic::new(Scene::new(&scene)?, Some(enter + 5.0)));
-    let settings = Settings {
+    let options = PipelineOptions {
         policy: Policy::Live { in_flight: 2 },
         threads,
-        search: Some(search::Settings::default()),
-        ..Settings::default()
+        search: Some(SearchBudget::default()),
+        ..PipelineOptions::default()
     };
     let mut first = None;
-    let mut output = |outcome: &mut Outcome| {
-        let there = truth.truth(truth.frame_at(outcome.frame.time));
-        let hit = |t: &Rect| outcome.tracked.iter().any(|f| f.shown && f.face.rect.iou(t) > 0.3);
+    let mut output = |result: &mut FrameResult| {
+        let there = truth.truth(truth.frame_at(result.frame.time));
+        let hit = |t: &Rect| result.tracked.iter().any(|f| f.shown && f.face.rect.iou(t) > 0.3);
         if there.iter().any(hit) {
             // The face came with an earlier frame.
-            let since = Duration::from_secs_f64((outcome.frame.time - enter).max(0.0));
-            first = Some(outcome.frame.captured.elapsed() + since);
+            let since = Duration::from_secs_f64((result.frame.time - enter).max(0.0));
+            first = Some(result.frame.captured.elapsed() + since);
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
     };
     let begin = Instant::now();
-    pipeline::run(source, cascade, &settings, &mut output)?;
+    pipeline::run(source, cascade, &options, &mut output)?;
     Ok(first.unwrap_or_else(|| begin.elapsed()))
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use facecascade::output::figures::Figures;
 use facecascade::output::latency::{Meter, Report, Shown};
 use facecascade::output::overlay::{self, Canvas};
-use facecascade::pipeline::{self, Outcome, Output, STAGES, Settings, StageTime};
+use facecascade::pipeline::{self, FrameResult, Output, PipelineOptions, STAGES, StageTime};
 use facecascade::source::Source;
 use facecascade::{Cascade, Result};
 
@@ -32,22 +32,22 @@ impl<'a> Bench<'a> {
     }
 
     /// Whether the user wants an end.
-    pub(super) fn is_stopped(&self, settings: &Settings) -> bool {
-        self.quit || settings.stop.load(Ordering::Relaxed)
+    pub(super) fn is_stopped(&self, options: &PipelineOptions) -> bool {
+        self.quit || options.stop.load(Ordering::Relaxed)
     }
 
     /// Measures `source` for `length`, after `warm_up` frames.
     pub(super) fn measure(
         &mut self,
         source: Box<dyn Source>,
-        settings: &Settings,
+        options: &PipelineOptions,
         warm_up: u64,
         length: Duration,
     ) -> anyhow::Result<(Report, Vec<Shown>)> {
         let about = source.describe();
         let meter = Meter::new(warm_up, length);
         let mut run = Run { bench: self, meter, figures: Figures::default(), length, counted: None };
-        let summary = pipeline::run(source, run.bench.cascade, settings, &mut run)?;
+        let summary = pipeline::run(source, run.bench.cascade, options, &mut run)?;
         let Some(report) = run.meter.report() else {
             anyhow::bail!(
                 "{about}: ended after {} frames; the first {warm_up} are not measured, so there is nothing to tell",
@@ -79,18 +79,18 @@ impl Run<'_, '_> {
 }
 
 impl Output for Run<'_, '_> {
-    fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>> {
-        if !self.meter.frame(outcome) {
+    fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
+        if !self.meter.frame(result) {
             return Ok(ControlFlow::Break(()));
         }
         let begin = Instant::now();
         let Bench { screen, canvas, size, .. } = &mut *self.bench;
-        canvas.faces(&outcome.frame.picture, &outcome.tracked, screen.size().unwrap_or(*size));
-        let age = outcome.frame.captured.elapsed();
+        canvas.faces(&result.frame.picture, &result.tracked, screen.size().unwrap_or(*size));
+        let age = result.frame.captured.elapsed();
         overlay::readout(canvas.picture_mut(), &self.figures.snapshot(), age, true);
         screen.show(canvas.picture())?;
         let now = Instant::now();
-        self.figures.shown(outcome, now, now - begin);
+        self.figures.shown(result, now, now - begin);
         Ok(self.obey())
     }
 

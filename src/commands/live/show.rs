@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use facecascade::output::figures::Figures;
 use facecascade::output::overlay::{self, Canvas};
 use facecascade::output::recorder::Recorder;
-use facecascade::pipeline::{Outcome, Output};
+use facecascade::pipeline::{FrameResult, Output};
 use facecascade::pyramid::Pyramid;
 use facecascade::track::Tracked;
 use facecascade::{Error, Result};
@@ -119,15 +119,15 @@ impl Live {
     }
 
     /// Draws what is to be seen and shows it.
-    fn draw(&mut self, outcome: &Outcome) -> Result<()> {
+    fn draw(&mut self, result: &FrameResult) -> Result<()> {
         let Some(size) = self.screen.size() else { return Ok(()) };
-        let frame = &outcome.frame.picture;
+        let frame = &result.frame.picture;
         match self.view {
-            View::Stages if !outcome.windows.is_empty() => self.canvas.stages(frame, &outcome.windows, size),
+            View::Stages if !result.windows.is_empty() => self.canvas.stages(frame, &result.windows, size),
             View::Pyramid => self.canvas.pyramid(&Pyramid::of(frame, 12), size),
             View::Picture | View::Stages => {
-                self.canvas.faces(frame, &outcome.tracked, size);
-                let age = outcome.frame.captured.elapsed();
+                self.canvas.faces(frame, &result.tracked, size);
+                let age = result.frame.captured.elapsed();
                 overlay::readout(self.canvas.picture_mut(), &self.figures.snapshot(), age, self.details);
             }
         }
@@ -223,19 +223,18 @@ impl Live {
 }
 
 impl Output for Live {
-    fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>> {
-        if self.resumed.is_some_and(|resumed| outcome.frame.captured < resumed) {
+    fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
+        if self.resumed.is_some_and(|resumed| result.frame.captured < resumed) {
             return Ok(ControlFlow::Continue(()));
         }
         let begin = Instant::now();
-        self.draw(outcome)?;
+        self.draw(result)?;
         self.last = Instant::now();
-        self.figures.shown(outcome, self.last, self.last - begin);
+        self.figures.shown(result, self.last, self.last - begin);
         let mut recorder = lent(&self.recorder);
         if let Some(recording) = recorder.as_mut() {
-            let faces = &outcome.tracked;
-            let taken =
-                recording.frame(&outcome.frame.picture, outcome.frame.time, |copy| overlay::tracked(copy, faces));
+            let faces = &result.tracked;
+            let taken = recording.frame(&result.frame.picture, result.frame.time, |copy| overlay::tracked(copy, faces));
             if taken.is_err() {
                 // It has ended; nobody is to end it again.
                 *recorder = None;
@@ -245,8 +244,8 @@ impl Output for Live {
         drop(recorder);
         if self.screen.size().is_some() {
             // Buffers change places: nothing is copied.
-            std::mem::swap(&mut self.shown, &mut outcome.frame.picture);
-            std::mem::swap(&mut self.faces, &mut outcome.tracked);
+            std::mem::swap(&mut self.shown, &mut result.frame.picture);
+            std::mem::swap(&mut self.faces, &mut result.tracked);
         }
         if self.print()?.is_break() || self.obey()?.is_break() {
             return Ok(ControlFlow::Break(()));

@@ -12,7 +12,7 @@ use facecascade::output::redact::Redactor;
 use facecascade::output::times::Times;
 use facecascade::output::writer::{WriteTimes, Writer};
 use facecascade::output::{draw, overlay, records};
-use facecascade::pipeline::{Outcome, Output, STAGES};
+use facecascade::pipeline::{FrameResult, Output, STAGES};
 use facecascade::track::Tracked;
 use facecascade::track::lookahead::Lookahead;
 use facecascade::{Error, Face, Result};
@@ -122,25 +122,25 @@ impl Film {
 }
 
 impl Output for Film {
-    fn frame(&mut self, outcome: &mut Outcome) -> Result<ControlFlow<()>> {
-        for (times, stage) in self.tally.stages.iter_mut().zip(&outcome.stages) {
+    fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
+        for (times, stage) in self.tally.stages.iter_mut().zip(&result.stages) {
             times.note(stage.work);
         }
-        self.tally.search.note(outcome.search());
-        let seconds = outcome.frame.time;
+        self.tally.search.note(result.search());
+        let seconds = result.frame.time;
         let picture = match &self.writer {
-            Some(writer) => std::mem::replace(&mut outcome.frame.picture, writer.buffer()),
+            Some(writer) => std::mem::replace(&mut result.frame.picture, writer.buffer()),
             None => RgbImage::default(),
         };
         self.held.push_back(Held { seconds, picture });
         match &mut self.ahead {
             Some(ahead) => {
                 let begin = Instant::now();
-                let known = ahead.push(&outcome.faces, seconds);
+                let known = ahead.push(&result.faces, seconds);
                 self.tally.track.note(begin.elapsed());
                 known.map_or(Ok(()), |tracked| self.next(Marks::Followed(tracked)))?;
             }
-            None => self.next(Marks::Found(std::mem::take(&mut outcome.faces)))?,
+            None => self.next(Marks::Found(std::mem::take(&mut result.faces)))?,
         }
         Ok(ControlFlow::Continue(()))
     }

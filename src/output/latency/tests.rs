@@ -4,11 +4,11 @@ use super::*;
 use crate::frame::Frame;
 
 /// A frame `number` of 50 a second.
-fn outcome(start: Instant, number: u64, dropped: u64) -> Outcome {
+fn frame_result(start: Instant, number: u64, dropped: u64) -> FrameResult {
     let time = number as f64 / 50.0;
     let captured = start + Duration::from_millis(20 * number);
     let frame = Frame { number, captured, time, picture: image::RgbImage::new(1, 1) };
-    Outcome {
+    FrameResult {
         frame,
         faces: Vec::new(),
         tracked: Vec::new(),
@@ -33,7 +33,7 @@ pub(in crate::output) fn measured(latencies: &[u64], frames: u64) -> (Report, Ve
     let start = Instant::now();
     let mut meter = Meter::new(0, Duration::from_secs(3600));
     for (number, latency) in (0..frames).zip(latencies.iter().cycle()) {
-        assert!(meter.frame(&outcome(start, number, 0)));
+        assert!(meter.frame(&frame_result(start, number, 0)));
         let latency = Duration::from_millis(*latency);
         meter.presented(&stages(latency), latency);
     }
@@ -61,7 +61,7 @@ fn the_warm_up_and_what_comes_after_the_end_do_not_count() {
     loop {
         // Four are dropped in the warm-up, three afterwards.
         let dropped = number.min(4) + u64::from(number >= 30) * 3;
-        if !meter.frame(&outcome(start, number, dropped)) {
+        if !meter.frame(&frame_result(start, number, dropped)) {
             break;
         }
         assert_eq!(meter.is_measuring(), number > 10);
@@ -92,7 +92,7 @@ fn latency_that_grows_is_seen() {
 #[test]
 fn nothing_measured_is_no_report() {
     let mut meter = Meter::new(3, Duration::from_secs(1));
-    meter.frame(&outcome(Instant::now(), 0, 0));
+    meter.frame(&frame_result(Instant::now(), 0, 0));
     meter.presented(&stages(Duration::ZERO), Duration::ZERO);
     assert!(meter.report().is_none());
 }
