@@ -1,88 +1,126 @@
 #!/usr/bin/env python3
-"""Writes the figures of README.md and models/README.md between their markers, from what the project's commands printed.
+"""Puts what the project's commands printed between the markers of README.md, docs/performance.md and models/README.md.
 
-usage: figures.py EVAL BENCH RUN [NOTE]
-  EVAL   output of: facecascade eval --data ../shared/data --set wider-val --threads 1
-  BENCH  output of: make bench
-  RUN    folder of the `train all` run that made the weights (its events.jsonl)
-  NOTE   what else is to be said of the run"""
+usage: figures.py KIND ...    one or more, each with what it needs:
+  eval FILE            output of: facecascade eval --data DIR --set wider-val --threads 1
+  bench FILE           output of: make bench
+  latency FILE [NOTE]  output of: facecascade bench --seconds 20
+  policies FILE [NOTE] output of: facecascade bench --headless --seconds 5 --slow 100 --policies
+  video-speed FILE     output of: ROUNDS=2 tools/video_speed.sh
+  run FOLDER [NOTE]    folder of the `train all` run that made the weights (its events.jsonl)
+  quick-start          runs the commands of README.md's quick start with target/release/facecascade
+NOTE says what else is to be known, such as what the machine did besides; it begins with none of the words above."""
 import json
+import os
 import pathlib
 import re
+import subprocess
 import sys
+import tempfile
 
 root = pathlib.Path(__file__).resolve().parent.parent
-evaluation, bench = (pathlib.Path(path).read_text().strip() for path in sys.argv[1:3])
-bench = "\n".join(line for line in bench.splitlines() if not line.startswith("Benchmarking"))
-record = (pathlib.Path(sys.argv[3]) / "events.jsonl").read_text().splitlines()
-note = f" ({sys.argv[4]})" if len(sys.argv) > 4 else ""
-EVAL = "`facecascade eval --data ../shared/data --set wider-val --threads 1`"
+PERFORMANCE, NETS, README = "docs/performance.md", "models/README.md", "README.md"
 
 
 def put(path, name, text):
-    path = root / path
-    head, rest = path.read_text().split(f"<!-- {name}:begin -->")
-    tail = rest.split(f"<!-- {name}:end -->")[1]
-    path.write_text(f"{head}<!-- {name}:begin -->\n{text.strip()}\n<!-- {name}:end -->{tail}")
+    """Replaces what lies between the markers of `name`."""
+    file, begin, end = root / path, f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    head, rest = file.read_text().split(begin)
+    file.write_text(f"{head}{begin}\n{text.strip()}\n{end}{rest.split(end)[1]}")
 
 
-def code(text):
-    return f"```text\n{text.strip()}\n```"
+def code(text, language="text"):
+    return f"```{language}\n{text.strip()}\n```"
 
 
-def between(start, end):
-    return re.search(re.escape(start) + r".*?(?=" + end + r"|\Z)", bench, re.S)[0]
+def evaluation(output):
+    for path in (PERFORMANCE, NETS):
+        put(path, "accuracy", code(output))
 
 
-def net_row(net, case, title):
-    cells = []
-    for engine in ("cpu", "own", "stock"):
-        numbers = rf"^{net}/{engine} {case}\s+time:\s+\[\S+ \S+ (\S+ \S+) \S+ \S+\]\s+thrpt:\s+\[\S+ \S+ (\S+) (\S)elem"
-        time, speed, unit = re.search(numbers, bench, re.M).groups()
-        cells.append(f"{time} ({speed} {unit}/s)")
-    return f"| `{net}`, {title} | " + " | ".join(cells) + " |"
+def bench(output):
+    output = "\n".join(line for line in output.splitlines() if not line.startswith("Benchmarking"))
+
+    def between(start, end):
+        return code(re.search(re.escape(start) + r".*?(?=" + end + r"|\Z)", output, re.S)[0])
+
+    def net_row(net, case, title):
+        cells = []
+        for engine in ("cpu", "own", "stock"):
+            numbers = rf"^{net}/{engine} {case}\s+time:\s+\[\S+ \S+ (\S+ \S+) \S+ \S+\]\s+thrpt:\s+\[\S+ \S+ (\S+) (\S)elem"
+            time, speed, unit = re.search(numbers, output, re.M).groups()
+            cells.append(f"{time} ({speed} {unit}/s)")
+        return f"| `{net}`, {title} | " + " | ".join(cells) + " |"
+
+    # A line with the date may follow the output.
+    peers = between("VGA frame, smallest face 20, one thread", "\n[A-Z][a-z]{2} [A-Z][a-z]{2} ")
+    for path in (README, PERFORMANCE):
+        put(path, "peers", peers)
+    put(PERFORMANCE, "steps", between("crowd, smallest face 20: ", "frame/"))
+    cases = [("octave", "vga", "pyramid of a VGA frame"), ("refine24", "1 windows", "1 window"),
+             ("refine24", "64 windows", "64 windows"), ("refine48", "1 windows", "1 window"),
+             ("refine48", "64 windows", "64 windows")]
+    put(PERFORMANCE, "nets", "\n".join(["| net | engine | candle, our operations | candle's own |", "|---|---|---|---|",
+                                        *(net_row(*case) for case in cases)]))
 
 
-cases = [("octave", "vga", "pyramid of a VGA frame"), ("refine24", "1 windows", "1 window"),
-         ("refine24", "64 windows", "64 windows"), ("refine48", "1 windows", "1 window"),
-         ("refine48", "64 windows", "64 windows")]
-nets = "\n".join(["| net | engine | candle, our operations | candle's own |", "|---|---|---|---|",
-                  *(net_row(*case) for case in cases)])
+def latency(output, note):
+    put(PERFORMANCE, "latency", f"`facecascade bench --seconds 20`{note and ' ' + note} printed:\n\n{code(output)}")
 
-# Whoever adds the date behind the output does no harm.
-DATE = "\n[A-Z][a-z]{2} [A-Z][a-z]{2} "
 
-put("README.md", "figures", f"""
-Accuracy on the validation part of WIDER FACE, 394 pictures of five classes of scene. {EVAL}:
+def policies(output, note):
+    command = "`facecascade bench --headless --seconds 5 --slow 100 --policies`"
+    put(PERFORMANCE, "policies", f"{command}{note and ' ' + note} printed:\n\n{code(output)}")
 
-{code(evaluation)}
 
-Time beside other detectors, in the same minute (`make bench`). The crowd is made to be hard: there levels 2 and 3 do most
-of the work.
+def run(folder, note):
+    record = (pathlib.Path(folder) / "events.jsonl").read_text().splitlines()
+    done = [event for event in map(json.loads, record) if event["event"] == "done"]
+    for net in ("octave", "refine24", "refine48"):
+        rows = ["From the run's record (`events.jsonl`):\n", "| part of the run | samples | time |", "|---|---|---|"]
+        for event in done:
+            if net in event["stage"]:
+                what = "windows" if "mining" in event["stage"] else "samples"
+                rows.append(f"| {event['stage']} | {event['samples']:,} {what} | {event['seconds']:.0f} s |")
+        put(NETS, net, "\n".join(rows))
+    minutes = sum(event["seconds"] for event in done) / 60
+    put(NETS, "run", f"One run of `facecascade train all`: {minutes:.0f} minutes on two cores{note and f' ({note})'}.")
 
-{code(between("VGA frame, smallest face 20, one thread", DATE))}
 
-The crowd stage by stage, one thread (`cargo bench --bench frame`):
+def quick_start():
+    text = (root / README).read_text()
+    block = re.search(r"<!-- quick-start:begin -->\n(.*?)<!-- quick-start:end -->", text, re.S)[1]
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        # In a folder that holds nothing but links, so that results don't end up among the sources.
+        folder = pathlib.Path(folder)
+        (folder / "assets").symlink_to(root / "assets")
+        environment = os.environ | {"PATH": f"{root / 'target/release'}:{os.environ['PATH']}"}
+        for command in re.findall(r"^\$ (.*)$", block, re.M):
+            ran = subprocess.run(["bash", "-eo", "pipefail", "-c", command], cwd=folder, env=environment, text=True, capture_output=True)
+            if ran.returncode:
+                sys.exit(f"{command}: {ran.stderr.strip()}")
+            lines += [f"$ {command}", ran.stdout.rstrip()]
+    put(README, "quick-start", code("\n".join(filter(None, lines)), "console"))
 
-{code(between("crowd, smallest face 20: ", "frame/"))}
 
-Each net, one thread, median time and multiply-adds a second (`cargo bench --bench nets`):
+KINDS = {"eval": evaluation, "bench": bench, "latency": latency, "policies": policies,
+         "video-speed": lambda output: put(PERFORMANCE, "video-speed", code(output)), "run": run, "quick-start": quick_start}
+NOTES = ("latency", "policies", "run")
 
-{nets}
-""")
-
-done = [event for event in map(json.loads, record) if event["event"] == "done"]
-for net in ("octave", "refine24", "refine48"):
-    rows = ["From the run's record (`events.jsonl`):\n", "| stage | samples | time |", "|---|---|---|"]
-    for event in done:
-        if net in event["stage"]:
-            what = "windows" if "mining" in event["stage"] else "samples"
-            rows.append(f"| {event['stage']} | {event['samples']:,} {what} | {event['seconds']:.0f} s |")
-    put("models/README.md", net, "\n".join(rows))
-minutes = sum(event["seconds"] for event in done) / 60
-put("models/README.md", "cascade", f"""
-One run of `facecascade train all`: {minutes:.0f} minutes on two cores{note}. The settings, [shipped.toml](shipped.toml), were
-chosen on the validation part of WIDER FACE, on which no net learned. {EVAL}:
-
-{code(evaluation)}
-""")
+arguments = sys.argv[1:]
+if not arguments or arguments[0] not in KINDS:
+    sys.exit(__doc__)
+while arguments:
+    kind, *arguments = arguments
+    given = []
+    if kind != "quick-start":
+        if not arguments:
+            sys.exit(f"figures.py: {kind} needs a file or folder\n\n{__doc__}")
+        where = arguments.pop(0)
+        given.append(where if kind == "run" else pathlib.Path(where).read_text())
+    if kind in NOTES:
+        given.append(arguments.pop(0) if arguments and arguments[0] not in KINDS else "")
+    if arguments and arguments[0] not in KINDS:
+        sys.exit(f"figures.py: {arguments[0]} is none of {', '.join(KINDS)}\n\n{__doc__}")
+    KINDS[kind](*given)
