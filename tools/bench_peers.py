@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Other detectors on the scenes of `cargo bench --bench frame`, smallest face 20, one thread, in one table with ours.
+"""Prints a table of other detectors and ours on the scenes of `cargo bench --bench frame`, smallest face 20, one thread.
 
-usage: bench_peers.py PEERS_FOLDER      (right after that bench; the folder holds peers.py)
+usage: bench_peers.py PEERS_FOLDER      (run it right after that bench; the folder holds peers.py)
 
-Ours is wall clock, the least of criterion's samples (each the mean of some runs); the others' is processor time, the
-least of 20 runs. So other work on the machine tells little, and what it tells is against us."""
+Our time is wall-clock time, the least of criterion's samples (each the mean of some runs); the others' is processor time, the
+least of 20 runs. So other work on the machine changes little, and if anything it makes ours look slower."""
 import json
 import pathlib
 import subprocess

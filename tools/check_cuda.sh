@@ -1,15 +1,15 @@
 #!/bin/sh
-# Builds everything with --features cuda where there is neither a GPU nor a CUDA toolkit, and runs those tests that need
-# none. NVIDIA's compiler and headers come from PyPI, into target/cuda-toolkit; what only the driver and a full toolkit
-# have are stub libraries that say "no device" to every call. The build goes to target/cuda. Nothing is fetched a second
-# time. What it builds is for checking: on a machine with a GPU, build with that machine's own toolkit.
+# Builds everything with --features cuda on a machine without a GPU and without a CUDA toolkit, and runs the tests that need
+# neither. NVIDIA's compiler and headers come from PyPI, into target/cuda-toolkit; libraries that only the driver and a full
+# toolkit have are replaced by stubs that answer "no device" to every call. The build goes to target/cuda. Nothing is fetched a
+# second time. The result is for checking only: on a machine with a GPU, build with that machine's own toolkit.
 set -eu
 cd "$(dirname "$0")/.."
 CARGO=${CARGO:-cargo}
 TOOLKIT=$PWD/target/cuda-toolkit
 # One release of the toolkit: its parts must fit each other, and cudarc must know it.
 WHEELS="nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85"
-# Names and versions that programs ask for at run time, and the part of cudarc that declares what is in them.
+# Names and versions of the libraries that programs load, and the module of cudarc that declares their functions.
 STUBS="cuda:1:driver nvrtc:13:nvrtc cublas:13:cublas cublasLt:13:cublaslt curand:10:curand"
 
 step() { echo "check-cuda: $*" >&2; }
@@ -23,7 +23,7 @@ Linux-x86_64) ;;
 *) fail "NVIDIA's wheels are used as on Linux on x86-64 only; elsewhere install the CUDA toolkit and build with --features cuda" ;;
 esac
 
-# The toolkit. The name of what is in it stands in a file that is written last.
+# The toolkit. A file that is written last names what the toolkit holds.
 if [ "$(cat "$TOOLKIT/contents" 2>/dev/null)" != "$WHEELS" ]; then
     tools/packages.sh cc:build-essential python3:python3
     python3 -c "import ensurepip, venv" 2>/dev/null || tools/packages.sh venv-for-python:python3-venv
@@ -41,7 +41,7 @@ for home in "$TOOLKIT"/lib/python3*/site-packages/nvidia/cu13; do
 done
 [ -x "$CUDA_HOME/bin/nvcc" ] || fail "the wheels hold no nvcc where it was expected: $CUDA_HOME/bin/nvcc"
 
-# Stubs. CUDA_ERROR_NO_DEVICE is 100; as no device opens, nothing but the driver is ever called.
+# Stubs. CUDA_ERROR_NO_DEVICE is 100; since no device opens, only the driver is ever called.
 platform=x86_64-unknown-linux-gnu
 $CARGO fetch --locked --quiet --target $platform || step "offline: going on with the crates that are here"
 cudarc=$($CARGO metadata --locked --offline --format-version 1 --features cuda --filter-platform $platform | python3 -c '

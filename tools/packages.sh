@@ -1,12 +1,12 @@
 #!/bin/sh
-# Sees to it that programs and libraries are there: packages.sh COMMAND:PACKAGE LIBRARY.so.N:PACKAGE libclang:PACKAGE lavapipe:PACKAGE ...
-# Missing ones come through apt, with sudo only if this is not root. Where that can't be done they are named, and the
-# caller goes on with what is there. Says nothing when nothing is missing.
+# Installs the programs and libraries that are missing: packages.sh COMMAND:PACKAGE LIBRARY.so.N:PACKAGE libclang:PACKAGE lavapipe:PACKAGE ...
+# Uses apt, with sudo only if the caller is not root. Where that is not possible, names what is missing and succeeds, so that the
+# caller goes on with what is there. Prints nothing when nothing is missing.
 set -u
 
 is_here() {
     case "$1" in
-    libclang) # Read by the build of the camera's bindings, which Linux alone has.
+    libclang) # The camera's bindings read C headers with it while they are built, on Linux only.
         [ "$(uname)" = Linux ] && [ -z "${LIBCLANG_PATH:-}" ] || return 0
         for library in /usr/lib/llvm-*/lib/libclang.so* /usr/lib64/libclang.so* /usr/lib/libclang.so*; do
             [ -e "$library" ] && return 0
@@ -47,7 +47,7 @@ if [ "$as_root" != none ] && command -v apt-get >/dev/null 2>&1; then
     echo "Installing:$missing" >&2
     install="env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends"
     $as_root $install $missing >/dev/null 2>&1 && exit 0
-    # The machine's list of packages may be old, or not there yet.
+    # apt's list of packages may be old or missing.
     { $as_root apt-get update -qq && $as_root $install $missing; } >&2 && exit 0
 fi
 echo "Not found:$missing. Please install (names as in Debian and Ubuntu); going on without." >&2

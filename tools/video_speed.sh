@@ -1,6 +1,6 @@
 #!/bin/bash
-# How fast `facecascade video` is beside its parts: decoding, encoding and detecting alone, with the same settings and
-# threads, in turns within the same minutes; the best of three rounds (ROUNDS) counts for each. Wants ffmpeg and a built program.
+# Compares the speed of `facecascade video` with that of its parts: decoding, encoding and detecting alone, with the same settings
+# and threads, in turns within the same minutes; the best of three rounds (ROUNDS) counts for each. Needs ffmpeg and a built program.
 #   tools/video_speed.sh [CLIP]     CLIP: by default one of the shipped clips, at 1280×720 for 20 seconds
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,7 +22,7 @@ show() { ffprobe -v error -select_streams v:0 -show_entries "$1" -of csv=p=0 "$c
 size=$(show stream=width,height | tr , x)
 rate=$(show stream=r_frame_rate)
 frames=$(ffprobe -v error -select_streams v:0 -count_packets -show_entries stream=nb_read_packets -of csv=p=0 "$clip" | tr -d ' ,')
-# What the encoder is fed with, and frames that take next to nothing to decode. Both stay in the system's memory.
+# The encoder's input, and frames that take next to no time to decode. Both stay in the system's file cache.
 $ff -i "$clip" -f rawvideo -pix_fmt yuv420p "$work/planes"
 $ff -i "$clip" -c:v rawvideo -pix_fmt rgb24 "$work/frames.nut"
 
@@ -59,7 +59,7 @@ done | awk -v frames="$frames" -v size="$size" -v cores="$cores" -v encoder="$en
         row("video", "facecascade video -o --json")
         row("redact", "facecascade video --redact blur")
         slowest = best["decode"]
-        # Each alone has all cores, so where all are busy nothing could be faster than this but by what the parts left idle.
+        # Each part alone has all cores, so the whole can be faster than this sum only by what the parts leave idle.
         best["sum"] = best["decode"] + best["encode"] + best["detect"]
         if (best["encode"] > slowest) slowest = best["encode"]
         if (best["detect"] > slowest) slowest = best["detect"]
