@@ -1,6 +1,6 @@
-# make demo and make test need Rust (https://rustup.rs) and do the rest themselves; see README.md.
+# make demo and make test need Rust (https://rustup.rs) and install the rest themselves; see README.md.
 
-# Where rustup puts cargo, for shells that were opened before.
+# Where rustup puts cargo: a shell that was open before rustup ran does not know it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO ?= cargo
 PROGRAM := target/release/facecascade
@@ -12,33 +12,38 @@ PICTURES := assets/astronaut.jpg assets/grace_hopper.jpg
 STAGES_OF := assets/grace_hopper.jpg
 OPTIONS :=
 
+# The parts that the demo runs. Cameras, GPUs and training take two thirds of a build, so they are left out.
+DEMO := --no-default-features --features cli,window
+
 # What building needs (libclang for the camera's bindings), and what windows are opened with.
-BUILD := cc:build-essential libclang:libclang-dev
+COMPILER := cc:build-essential
+BUILD := $(COMPILER) libclang:libclang-dev
 WINDOW := libX11.so.6:libx11-6 libXcursor.so.1:libxcursor1
 
 # A GPU in software, to test the shaders on: Vulkan's loader and lavapipe.
 VULKAN := libvulkan.so.1:libvulkan1 lavapipe:mesa-vulkan-drivers
 
-# Other detectors to measure in the same minute, if they are here, and a Python that has their requirements.
-PEERS := ../shared/peers
-PEERS_PYTHON ?= $(firstword $(wildcard ../peers-venv/bin/python) python3)
+# A folder with other detectors to measure in the same minute (its peers.py runs them), and a Python that has their
+# requirements: make bench PEERS=DIR PEERS_PYTHON=DIR/bin/python
+PEERS ?=
+PEERS_PYTHON ?= python3
 
-.PHONY: help demo test check check-cuda fmt live bench soak rust
+.PHONY: help demo test check check-cuda fmt live bench soak rust lints
 .NOTPARALLEL:
 
 help:
-	@echo "make demo    build, and find faces in a clip and in pictures: results in $(OUT)/"
+	@echo "make demo    build what it runs, and find faces in a clip and in pictures: results in $(OUT)/"
 	@echo "make test    formatting, lints, documentation, the library alone, all tests"
 	@echo "make check   the same without the tests"
 	@echo "make check-cuda  build with --features cuda, without a GPU or a CUDA toolkit (Linux on x86-64; long)"
-	@echo "make fmt     put the sources into shape"
+	@echo "make fmt     format the sources"
 	@echo "make bench   how fast the nets and the whole cascade are, on one thread"
-	@echo "make soak    ten minutes live: memory, threads and open files stay as they are"
-	@echo "make live    the camera in a window, with boxes (OPTIONS=\"--source synthetic\": without a camera)"
+	@echo "make soak    ten minutes live: memory, threads and open files must not grow"
+	@echo "make live    build all, and show the camera in a window, with boxes (OPTIONS=\"--source synthetic\": without a camera)"
 
 demo: rust
-	@tools/packages.sh $(BUILD) ffmpeg:ffmpeg
-	$(CARGO) build --release --locked
+	@tools/packages.sh $(COMPILER) ffmpeg:ffmpeg
+	$(CARGO) build --release --locked $(DEMO)
 	@mkdir -p $(OUT)
 	$(PROGRAM) video $(CLIP) -o $(OUT)/faces.mp4 --json $(OUT)/faces.jsonl $(OPTIONS) > $(OUT)/video.txt
 	@cat $(OUT)/video.txt
@@ -63,25 +68,26 @@ demo: rust
 	say $(OUT)/latency.txt "from capture to being shown, stage by stage (the table above)"; \
 	say $(OUT)/latency.png "the same as a picture"
 
-# Tests run kill, which a shell has built in; pgrep comes in the same package.
+# Tests run kill, which every shell has; pgrep stands here for the package that has both.
 test: check
 	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps Xvfb:xvfb import:imagemagick xdotool:xdotool $(WINDOW) $(VULKAN)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; $(CARGO) nextest run --release --locked --no-fail-fast; \
 	else set -x; $(CARGO) test --release --locked --no-fail-fast --lib --bins --tests; fi
 	$(CARGO) test --release --locked --doc
 
-# Clippy's and rustdoc's builds of the dependencies are one; the tests' is that of the program.
-check: rust
+# Clippy and rustdoc share one build of the dependencies, tests and program another.
+check: lints
 	@tools/packages.sh $(BUILD)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps
 	$(CARGO) check --release --locked --no-default-features
+	$(CARGO) check --release --locked $(DEMO)
 
 check-cuda: rust
 	@CARGO="$(CARGO)" tools/check_cuda.sh
 
-fmt: rust
+fmt: lints
 	$(CARGO) fmt
 
 bench: rust
@@ -89,7 +95,8 @@ bench: rust
 	$(CARGO) bench --locked --bench nets
 	$(CARGO) bench --locked --bench frame
 	$(CARGO) bench --locked --bench pyramid
-	@if ! [ -f $(PEERS)/peers.py ]; then echo "No other detectors in $(PEERS): not compared."; \
+	@if [ -z "$(PEERS)" ]; then echo "Not compared with other detectors: PEERS=DIR names a folder with peers.py."; \
+	elif ! [ -f $(PEERS)/peers.py ]; then echo "No peers.py in $(PEERS): not compared."; \
 	elif ! $(PEERS_PYTHON) -c "import cv2, numpy, onnxruntime" 2>/dev/null; then \
 	echo "$(PEERS_PYTHON) lacks $(PEERS)/requirements.txt: not compared (PEERS_PYTHON names another)."; \
 	else $(PEERS_PYTHON) tools/bench_peers.py $(PEERS); fi
@@ -105,6 +112,8 @@ live: rust
 
 rust:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
+
+lints: rust
 	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 \
 	|| rustup component add rustfmt clippy \
 	|| echo "rustfmt or clippy is missing: make test needs both." >&2
