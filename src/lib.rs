@@ -12,44 +12,65 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Without default features this is all there is: `cli` adds pictures and videos in and out and the program, `camera`
-//! cameras, `window` the window of the live preview, `gpu` the pyramid and the first net as compute shaders, `train` datasets,
-//! evaluation and training, `cuda` levels 2 and 3 on an NVIDIA GPU.
+//! Call [`Cascade::shipped`] once, with [`Options`], then [`Cascade::detect`] for each picture: it returns a [`Face`] for each face
+//! found, the best first. A `Cascade` never changes and is shared by threads. [`Cascade::load`] reads nets of your own.
 //!
-//! Read the modules from top to bottom to follow a frame: it comes from a `source`, [`pyramid`] makes it into an image
-//! pyramid, [`nets`] are run over it by the [`cascade`], which finds faces; `track` follows them, and `output` shows or
-//! writes them. `pipeline` says which thread does what, and when.
+//! | feature | adds |
+//! |---|---|
+//! | none (`default-features = false`) | what this page shows |
+//! | `cli` | the program: pictures and videos in and out |
+//! | `camera`, `window` | cameras, and the window of the live preview |
+//! | `gpu` | the image pyramid and the net of level 1 as compute shaders |
+//! | `train` | datasets, evaluation and training |
+//! | `cuda` | levels 2 and 3 on an NVIDIA GPU |
+//!
+//! The library is what this page shows, and only that keeps to semantic versioning. The other modules are public because the
+//! program, which is a crate of its own, its tests and its benches call them; they are hidden here and change without notice.
+//! `CONTRIBUTING.md` tells how a frame goes through them.
 
-pub mod error;
+mod error;
+#[doc(hidden)]
 pub mod geometry;
 
+// The modules of the program, in the order in which a frame meets them.
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod frame;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod source;
 
+#[doc(hidden)]
 pub mod pyramid;
 
+#[doc(hidden)]
 pub mod nets;
 
+#[doc(hidden)]
 pub mod cascade;
 
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod track;
 
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod pipeline;
 
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod output;
 #[cfg(feature = "cli")]
 mod plotting;
 
 #[cfg(feature = "train")]
+#[doc(hidden)]
 pub mod dataset;
 #[cfg(feature = "train")]
+#[doc(hidden)]
 pub mod eval;
 #[cfg(feature = "train")]
+#[doc(hidden)]
 pub mod train;
 
 pub use cascade::{Cascade, Device, Options};
