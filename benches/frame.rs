@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use facecascade::source::picture;
+use facecascade::text::ms;
 use facecascade::{Cascade, Options};
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
@@ -79,7 +80,6 @@ fn describe(out: &mut impl Write, name: &str, cascade: &Cascade, scene: &RgbImag
             least.elapsed = least.elapsed.min(again.elapsed);
         }
     }
-    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     let sum = stages.iter().map(|s| s.elapsed).sum();
     let mut text = format!("{name}, smallest face {}: {} faces\n", cascade.options().min_face, faces.len());
     for stage in &stages {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 use facecascade::pyramid::Pyramid;
+use facecascade::text::ms;
 use facecascade::{Cascade, Options};
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
@@ -112,7 +113,6 @@ fn pyramids(criterion: &mut Criterion, out: &mut impl Write) -> facecascade::Res
         let whole = least(|| {
             black_box(cascade.detect(black_box(&frame)).unwrap_or_default());
         });
-        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
         let _ = writeln!(
             out,
             "smallest face {min_face}: pyramid {:.3} ms, {:.2} × fast_image_resize alone; {:.1} % of a frame without faces \

@@ -31,6 +31,9 @@
 mod error;
 #[doc(hidden)]
 pub mod geometry;
+#[cfg(feature = "cli")]
+pub mod parallel;
+pub mod text;
 
 // The modules of the program, in the order in which a frame meets them.
 #[cfg(feature = "cli")]

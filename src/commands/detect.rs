@@ -1,16 +1,16 @@
 //! `facecascade detect`: faces in pictures.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::Context;
 use facecascade::nets::weights::write_whole;
 use facecascade::output::{draw, records};
 use facecascade::source::picture;
-use facecascade::{Cascade, Error, Face};
+use facecascade::text::ms;
+use facecascade::{Cascade, Error, Face, parallel};
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -68,8 +68,8 @@ pub(crate) fn run(args: DetectArgs, common: &Common) -> anyhow::Result<Outcome> 
     let threads = threads.min(pictures.len().max(1));
     let bar = progress(pictures.len(), common.quiet);
     let (mut failed, mut unreadable) = (false, 0);
-    let work = |i: usize| one(&cascade, &pictures[i], targets.get(i), args.json);
-    in_order(pictures.len(), threads, work, |report: Report| {
+    let work = |(i, path): (usize, &PathBuf)| one(&cascade, path, targets.get(i), args.json);
+    parallel::in_order(pictures.iter().enumerate(), threads, work, |report: Report| -> anyhow::Result<()> {
         failed |= report.complaint.is_some() || report.unreadable;
         unreadable += usize::from(report.unreadable);
         bar.suspend(|| -> std::io::Result<()> {
@@ -114,8 +114,8 @@ fn find(cascade: &Cascade, path: &Path) -> facecascade::Result<(RgbImage, Vec<Fa
     let picture = picture::read(path)?;
     let start = Instant::now();
     let faces = cascade.detect(&picture)?;
-    let ms = start.elapsed().as_secs_f64() * 1000.0;
-    Ok((picture, faces, ms))
+    let taken = ms(start.elapsed());
+    Ok((picture, faces, taken))
 }
 
 /// `a.jpg: 2 faces in 4.1 ms: 48×50 at 12,30 (0.997); …`
@@ -195,71 +195,9 @@ fn progress(pictures: usize, quiet: bool) -> ProgressBar {
     ProgressBar::new(pictures as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Does `work` for 0 … n − 1 on `threads` threads and hands the results to `take` in order. An error of `take` stops all.
-fn in_order<T: Send>(
-    n: usize,
-    threads: usize,
-    work: impl Fn(usize) -> T + Sync,
-    mut take: impl FnMut(T) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    if threads <= 1 {
-        return (0..n).try_for_each(|i| take(work(i)));
-    }
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        let (send, receive) = std::sync::mpsc::channel();
-        for _ in 0..threads {
-            let (send, next, stop, work) = (send.clone(), &next, &stop, &work);
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let i = next.fetch_add(1, Ordering::Relaxed);
-                    if i >= n || send.send((i, work(i))).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(send);
-        let mut early = BTreeMap::new();
-        let mut due = 0;
-        for (i, result) in receive {
-            early.insert(i, result);
-            while let Some(result) = early.remove(&due) {
-                due += 1;
-                if let Err(e) = take(result) {
-                    stop.store(true, Ordering::Relaxed);
-                    return Err(e);
-                }
-            }
-        }
-        Ok(())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn results_come_in_order_whatever_the_threads_and_an_error_stops_all() {
-        for threads in [1, 2, 7] {
-            let mut got = Vec::new();
-            let work = |i: usize| {
-                std::thread::sleep(std::time::Duration::from_micros((i * 7919 % 13) as u64 * 50));
-                i
-            };
-            let keep = |i| {
-                got.push(i);
-                Ok(())
-            };
-            in_order(60, threads, work, keep).unwrap();
-            assert_eq!(got, (0..60).collect::<Vec<_>>());
-            let done = AtomicUsize::new(0);
-            let counted = |_| done.fetch_add(1, Ordering::Relaxed);
-            assert!(in_order(1_000_000, threads, counted, |_| anyhow::bail!("no")).is_err());
-            assert!(done.into_inner() < 1_000_000);
-        }
-    }
 
     #[test]
     fn pictures_of_one_name_are_numbered_and_never_written_over_an_input() {

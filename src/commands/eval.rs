@@ -236,7 +236,7 @@ fn detect_one(cascade: &Cascade, picture: &Annotated, count: bool) -> Result<One
     }
     let start = Instant::now();
     let faces = cascade.detect(&pixels).map_err(|e| e.to_string())?;
-    let ms = start.elapsed().as_secs_f64() * 1e3;
+    let ms = facecascade::text::ms(start.elapsed());
     let work = if count { Some(work(cascade, &pixels).map_err(|e| e.to_string())?) } else { None };
     let mut faces: Vec<Detection> = faces.iter().map(Detection::from).collect();
     detections::sort(&mut faces);

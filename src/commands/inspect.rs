@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use facecascade::output::figures::counted;
 use facecascade::output::panels;
 use facecascade::source::{picture, truth};
+use facecascade::text::{counted, ms};
 
 use super::DetectorArgs;
 use crate::cli::{Common, Outcome};
@@ -59,16 +59,15 @@ pub(crate) fn run(args: InspectArgs, _common: &Common) -> anyhow::Result<Outcome
     cascade.detect(&picture)?;
     let (faces, stages) = cascade.trace(&picture)?;
 
-    let ms: f64 = stages.iter().map(|s| s.elapsed.as_secs_f64() * 1000.0).sum();
+    let all: f64 = stages.iter().map(|s| ms(s.elapsed)).sum();
     let name = args.picture.file_name().unwrap_or_default().to_string_lossy();
     let (width, height) = picture.dimensions();
-    let heading = format!("{name} · {width}×{height} · smallest face {} px · {ms:.1} ms", args.min_face);
+    let heading = format!("{name} · {width}×{height} · smallest face {} px · {all:.1} ms", args.min_face);
     super::detect::save(&panels::sheet(&picture, &heading, &stages, &faces, &truth), &args.output)?;
 
     let mut out = std::io::stdout().lock();
     for stage in &stages {
-        let ms = stage.elapsed.as_secs_f64() * 1000.0;
-        writeln!(out, "{:<12} {:>5} windows {ms:>8.2} ms", stage.name, stage.windows.len())?;
+        writeln!(out, "{:<12} {:>5} windows {:>8.2} ms", stage.name, stage.windows.len(), ms(stage.elapsed))?;
     }
     let found = counted(faces.len(), "face");
     writeln!(out, "{}: {found} -> {}", args.picture.display(), args.output.display())?;

@@ -1,7 +1,6 @@
 //! `facecascade train`
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -36,21 +35,19 @@ pub(crate) struct TrainArgs {
     checkpoint_every: u64,
 }
 
-static STOP: AtomicBool = AtomicBool::new(false);
-
 pub(crate) fn run(args: TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     // Shards already use every core; candle's own threads, which wait by spinning, would only be in their way.
     // SAFETY: no other thread has been started yet that could read the environment.
     unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     let recipes = recipes(&args.what)?;
-    let _ = ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed));
+    let stop = super::stop_on_signal()?;
     let settings = plan::Settings {
         data: args.data,
         run: args.run.clone(),
         resume: args.resume,
         threads: common.threads(),
         checkpoint_every: Duration::from_secs(args.checkpoint_every),
-        stop: &STOP,
+        stop: &stop,
     };
     let mut display = Display::new(common.quiet);
     let outcome = plan::run(&recipes, &settings, &mut |event| display.show(event))?;

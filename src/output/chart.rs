@@ -6,6 +6,7 @@ use plotters::prelude::SeriesLabelPosition::{UpperLeft, UpperRight};
 use plotters::prelude::*;
 
 use super::latency::{Report, Shown};
+use super::times::rounded;
 use crate::error::Result;
 use crate::plotting::{COLOURS, FINER, GRID, INK, failed, reduced, text};
 
@@ -129,7 +130,7 @@ type Chart<'a, 'b> = ChartContext<
 
 fn mesh(chart: &mut Chart<'_, '_>, x: &str, y: &str, y_labels: usize) -> Result<()> {
     // As many decimals as the axis needs.
-    let number = |v: &f64| format!("{}", (v * 1000.0).round() / 1000.0);
+    let number = |v: &f64| format!("{}", rounded(*v));
     chart
         .configure_mesh()
         .x_desc(x)

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::times::{Times, at_share, ms};
+use super::times::{Times, at_share};
 use crate::pipeline::{FrameResult, STAGES, Stage, StageTime};
+use crate::text::{counted, ms};
 
 /// How far back figures look.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -116,11 +117,6 @@ impl Figures {
             stages: std::array::from_fn(|i| StageTime { work: mean(|t| t.work, i), wait: mean(|t| t.wait, i) }),
         }
     }
-}
-
-/// `1 face`, `2 faces`.
-pub fn counted(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 impl Snapshot {

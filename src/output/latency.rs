@@ -7,8 +7,9 @@ use serde::{Serialize, Serializer};
 
 use super::machine::Usage;
 pub use super::times::Percentiles;
-use super::times::{Times, at_share, ms, rounded};
+use super::times::{Times, at_share, rounded};
 use crate::pipeline::{FrameResult, STAGES, Stage, StageTime};
+use crate::text::ms;
 
 /// How often memory, threads and files are noted.
 const MINUTE: Duration = Duration::from_secs(60);

@@ -6,12 +6,12 @@ use std::time::Duration;
 use image::{Rgb, RgbImage, imageops};
 
 use super::draw::{self, GROUND, INK, SHADE};
-use super::figures::{Snapshot, counted};
-use super::times::ms;
+use super::figures::Snapshot;
 use crate::cascade;
 use crate::geometry::Rect;
 use crate::pipeline::Stage;
 use crate::pyramid::{Pyramid, cpu::Resizer};
+use crate::text::{counted, ms};
 use crate::track::{Basis, Tracked};
 
 const QUIET: Rgb<u8> = Rgb([170, 178, 186]);

@@ -4,10 +4,9 @@ use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
 use super::draw::{self, GROUND, INK};
-use super::figures::counted;
-use super::times::ms;
 use crate::cascade::StepTrace;
 use crate::geometry::{Face, Rect};
+use crate::text::{counted, ms};
 
 /// Width of a panel, pixels; a picture of any size is scaled to it.
 const PANEL: f32 = 480.0;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::text::ms;
+
 /// Times of one kind of work, to a thousandth.
 #[derive(Debug, Clone)]
 pub struct Times {
@@ -73,11 +75,6 @@ pub(super) fn at_share<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
 /// To three decimals.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
-}
-
-/// Milliseconds.
-pub fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! level.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::pictures::{Picture, is_clear};
 use super::recipe::WindowSettings;
@@ -11,6 +11,7 @@ use crate::cascade::Cascade;
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
 use crate::nets::weights::{Array, Weights};
+use crate::parallel;
 
 /// A mined window.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,48 +53,34 @@ pub fn mine(
     progress: Progress<'_>,
 ) -> Result<Pool> {
     let of = sources.pictures.len() + sources.negatives.len();
-    let next = AtomicUsize::new(0);
-    let work = || {
+    let work = |index: usize| {
         let mut pool = Pool::default();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(picture) = (index < of && !stop.load(Ordering::Relaxed)).then(|| sources.pooled(index)).flatten()
-            else {
-                return Ok(pool);
-            };
-            progress(index + 1, of);
-            let Some(rgb) = to_rgb(picture) else { continue };
-            for window in so_far.windows_after(&rgb, so_far.levels())? {
-                sort_in(&mut pool, index, picture, &window.rect.to_square(), settings);
-            }
-            if let Some(whole) = whole {
-                for window in whole.windows_after(&rgb, whole.levels())? {
-                    let window = window.rect.to_square();
-                    if is_background(picture, &window, settings.negative) {
-                        pool.hard.push(Pooled { picture: index, face: None, window });
-                    }
+        let Some(picture) = sources.pooled(index) else { return Ok(pool) };
+        let Some(rgb) = to_rgb(picture) else { return Ok(pool) };
+        for window in so_far.windows_after(&rgb, so_far.levels())? {
+            sort_in(&mut pool, index, picture, &window.rect.to_square(), settings);
+        }
+        if let Some(whole) = whole {
+            for window in whole.windows_after(&rgb, whole.levels())? {
+                let window = window.rect.to_square();
+                if is_background(picture, &window, settings.negative) {
+                    pool.hard.push(Pooled { picture: index, face: None, window });
                 }
             }
         }
+        Ok(pool)
     };
-    let parts: Vec<Result<Pool>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .map(|t| t.join().unwrap_or_else(|_| Err(Error::Backend("a mining thread panicked".into()))))
-            .collect()
-    });
-    let mut all = Pool::default();
-    for part in parts {
+    let (mut all, mut done) = (Pool::default(), 0);
+    let indices = (0..of).take_while(|_| !stop.load(Ordering::Relaxed));
+    parallel::in_order(indices, threads, work, |part: Result<Pool>| {
         let part = part?;
         all.faces.extend(part.faces);
         all.negatives.extend(part.negatives);
         all.hard.extend(part.hard);
-    }
-    // Threads took the pictures in turns; a run with other threads finds the same order.
-    for list in [&mut all.faces, &mut all.negatives, &mut all.hard] {
-        list.sort_by_key(|p| p.picture);
-    }
+        done += 1;
+        progress(done, of);
+        Ok::<_, Error>(())
+    })?;
     Ok(all)
 }
 

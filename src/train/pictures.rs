@@ -1,11 +1,10 @@
 //! All pictures that training draws from, decoded once and kept with their half-size levels.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use crate::cascade::crops::Crop;
 use crate::dataset::{Annotated, Truth};
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
+use crate::parallel;
 use crate::pyramid::Pyramid;
 
 /// A decoded picture with its faces.
@@ -37,31 +36,18 @@ pub fn load(
     threads: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Picture>> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = list.get(i) else { return Ok(done) };
-            let picture = crate::source::picture::read(&item.image)?;
-            let pyramid = Pyramid::of(&picture, shortest);
-            done.push((i, Picture { name: item.name.clone(), pyramid, faces: item.faces.clone() }));
-            progress(i + 1);
-        }
+    let read = |item: &Annotated| -> Result<Picture> {
+        let picture = crate::source::picture::read(&item.image)?;
+        let pyramid = Pyramid::of(&picture, shortest);
+        Ok(Picture { name: item.name.clone(), pyramid, faces: item.faces.clone() })
     };
-    let parts: Vec<Result<Vec<(usize, Picture)>>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .map(|t| t.join().unwrap_or_else(|_| Err(Error::Backend("a thread that reads pictures panicked".into()))))
-            .collect()
-    });
     let mut all = Vec::with_capacity(list.len());
-    for part in parts {
-        all.extend(part?);
-    }
-    all.sort_by_key(|(i, _)| *i);
-    Ok(all.into_iter().map(|(_, picture)| picture).collect())
+    parallel::in_order(list, threads, read, |picture: Result<Picture>| {
+        all.push(picture?);
+        progress(all.len());
+        Ok::<_, Error>(())
+    })?;
+    Ok(all)
 }
 
 /// The box of a face in a crop of `n` × `n` pixels. A turned face is taken as the ellipse inside its box, turned.

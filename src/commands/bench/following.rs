@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use facecascade::output::times::ms;
 use facecascade::pipeline::{self, FrameResult, PipelineOptions, Policy, SearchBudget};
 use facecascade::source::Source;
 use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
+use facecascade::text::ms;
 use facecascade::track::Tracker;
 use facecascade::{Cascade, Rect, Result};
 use image::RgbImage;

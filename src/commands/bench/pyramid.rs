@@ -11,10 +11,11 @@ pub(super) fn print(cascade: &Cascade, size: (u32, u32)) -> anyhow::Result<()> {
 #[cfg(feature = "gpu")]
 fn report(cascade: &Cascade, size: (u32, u32)) -> facecascade::Result<String> {
     use facecascade::pyramid::gpu::{Adapters, Gpu, auto, measure};
+    use facecascade::text::ms;
     let gpu = match Gpu::open(Adapters::All) {
         Ok(gpu) => gpu,
         Err(e) => {
-            let ms = measure::on_cpu(size, &cascade.plan()).as_secs_f64() * 1000.0;
+            let ms = ms(measure::on_cpu(size, &cascade.plan()));
             return Ok(format!("pyramid of a picture of {}×{} on the CPU: {ms:.3} ms ({e})", size.0, size.1));
         }
     };

@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-use facecascade::output::figures::counted;
 use facecascade::output::times::Times;
 use facecascade::pipeline::Stage;
 use facecascade::source::video::VideoInfo;
+use facecascade::text::counted;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::film::Tally;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::device::likely;
 use super::{Adapters, Gpu, measure};
 use crate::pyramid::Plan;
+use crate::text::ms;
 
 /// Runs that are shorter never ask for a GPU: its driver alone takes longer than what there would be to win.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -115,7 +116,6 @@ pub fn choose(which: Adapters, size: (u32, u32), plan: &Plan) -> Outcome {
     let Some((on_gpu, cpu)) = measure::both(&gpu, size, plan) else {
         return on_cpu(format!("{} gives other pixels, or none", gpu.name()));
     };
-    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     let name = gpu.name();
     if on_gpu < cpu {
         let reason = format!("on {name}: {:.2} ms a picture, the CPU takes {:.2}", ms(on_gpu), ms(cpu));

@@ -9,6 +9,7 @@ use super::layout::Layout;
 use super::slot::Slot;
 use super::{Gpu, Ticket};
 use crate::pyramid::{Plan, Pyramid, cpu};
+use crate::text::ms;
 
 /// Pictures to take the median of.
 const PICTURES: usize = 15;
@@ -189,7 +190,6 @@ fn cpu_times(plan: &Plan, halves: &Pyramid, levels: &Pyramid) -> Vec<Duration> {
 impl fmt::Display for Times {
     /// A table.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
         writeln!(f, "pyramid of a picture of {}×{}, median ms", self.size.0, self.size.1)?;
         writeln!(f, "{:<22} {:>9} {:>9}  GPU: {}", "", "GPU", "CPU", self.name)?;
         for level in &self.levels {
