@@ -4,7 +4,6 @@ mod show;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -88,14 +87,12 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         writeln!(std::io::stderr(), "{about}")?;
     }
 
-    let windows = Arc::new(AtomicBool::new(false));
     let options = PipelineOptions {
         policy: Policy::Live { in_flight: 2 },
         threads: common.threads(),
         track: true,
         search: Some(SearchBudget { max_cpu: f64::from(args.max_cpu) / 100.0 }),
         stop: super::stop_on_signal()?,
-        windows: Arc::clone(&windows),
         ..PipelineOptions::default()
     };
     let recording: Recording = Arc::new(Mutex::new(recorder));
@@ -106,7 +103,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
             end_recording(&recording, target.as_deref(), quiet).unwrap_or_else(|e| super::complain(&e));
         }
     });
-    let mut live = Live::new(screen, Arc::clone(&recording), args.snap, windows, Arc::clone(&options.stop));
+    let mut live = Live::new(screen, Arc::clone(&recording), args.snap, Arc::clone(&options.stop));
     live.stop_after(args.seconds.map(Duration::from_secs_f64));
     let ended = pipeline::run(source, &cascade, &options, &mut live);
     // Whatever happened: what was recorded is kept.

@@ -53,11 +53,10 @@ pub struct Snapshot {
 }
 
 impl Figures {
-    /// Notes a frame that was shown at `at` after `output` of work.
-    pub fn shown(&mut self, result: &FrameResult, at: Instant, output: Duration) {
-        let age = at.saturating_duration_since(result.frame.captured);
-        let mut stages = result.stages;
-        stages[Stage::Output as usize].work = output;
+    /// Notes a frame that was shown.
+    pub fn presented(&mut self, result: &FrameResult) {
+        let (age, stages) = (result.latency, result.stages);
+        let at = result.frame.captured + age;
         while self.recent.front().is_some_and(|old| at.saturating_duration_since(old.at) > WINDOW) {
             self.recent.pop_front();
         }
@@ -144,18 +143,10 @@ mod tests {
     use image::RgbImage;
 
     fn frame_result(captured: Instant, dropped: u64) -> FrameResult {
-        let mut stages = [StageTime::default(); STAGES];
-        stages[Stage::Level1 as usize].work = Duration::from_millis(4);
-        FrameResult {
-            frame: Frame { number: 0, captured, time: 0.0, picture: RgbImage::new(1, 1) },
-            faces: Vec::new(),
-            tracked: Vec::new(),
-            searched: true,
-            stages,
-            counts: [0; 3],
-            windows: Vec::new(),
-            dropped,
-        }
+        let frame = Frame { number: 0, captured, time: 0.0, picture: RgbImage::new(1, 1) };
+        let mut result = FrameResult { searched: true, dropped, ..FrameResult::of(frame) };
+        result.stages[Stage::Level1 as usize].work = Duration::from_millis(4);
+        result
     }
 
     #[test]
@@ -169,7 +160,9 @@ mod tests {
             let age = if i < 20 { 500 } else { i - 20 };
             let mut result = frame_result(start, 3);
             result.frame.captured = at.checked_sub(ms_(age)).unwrap_or(start);
-            figures.shown(&result, at, ms_(2));
+            result.latency = at - result.frame.captured;
+            result.stages[Stage::Output as usize].work = ms_(2);
+            figures.presented(&result);
         }
         let snapshot = figures.snapshot();
         assert!((snapshot.rate - 20.0).abs() < 1e-6, "{}", snapshot.rate);
@@ -192,7 +185,7 @@ mod tests {
     fn figures_of_nothing_are_zeros() {
         let mut figures = Figures::default();
         assert_eq!(figures.snapshot(), Snapshot::default());
-        figures.shown(&frame_result(Instant::now(), 0), Instant::now(), Duration::ZERO);
+        figures.presented(&frame_result(Instant::now(), 0));
         assert_eq!(figures.snapshot().rate, 0.0);
     }
 }

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::machine::Usage;
 pub use super::times::Percentiles;
 use super::times::{Times, at_share, rounded};
-use crate::pipeline::{FrameResult, STAGES, Stage, StageTime};
+use crate::pipeline::{FrameResult, STAGES, Stage};
 use crate::text::ms;
 
 /// How often memory, threads and files are noted.
@@ -26,7 +26,6 @@ pub struct Meter {
     seen: u64,
     /// Capture of the first frame that counts.
     start: Option<Instant>,
-    now: Option<Moment>,
     /// Drops up to the last frame.
     dropped: u64,
     latency: Times,
@@ -36,14 +35,6 @@ pub struct Meter {
     /// Every minute, from the first frame that counts.
     usage: Vec<Usage>,
     newest: Option<Usage>,
-}
-
-/// What is known of a frame before it is shown.
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    captured: Instant,
-    dropped: u64,
-    searched: bool,
 }
 
 /// A frame of the time line.
@@ -65,7 +56,6 @@ impl Meter {
             length,
             seen: 0,
             start: None,
-            now: None,
             dropped: 0,
             latency: Times::default(),
             stages: std::array::from_fn(|_| Default::default()),
@@ -76,45 +66,38 @@ impl Meter {
         }
     }
 
-    /// Takes down a frame that is about to be shown; `false` if the time is over: it does not count then.
-    pub fn frame(&mut self, result: &FrameResult) -> bool {
-        let FrameResult { dropped, searched, .. } = *result;
-        let now = Moment { captured: result.frame.captured, dropped, searched };
+    /// Takes down a frame that was shown; `false` if the time is over: the frame does not count then.
+    pub fn presented(&mut self, result: &FrameResult) -> bool {
+        let (captured, dropped) = (result.frame.captured, result.dropped);
         self.seen += 1;
         if self.seen <= self.warm_up {
             self.dropped = dropped;
             return true;
         }
         if self.start.is_none() {
-            self.start = Some(now.captured);
+            self.start = Some(captured);
             let usage = Usage::now();
             self.usage.push(usage);
             self.newest = Some(usage);
         }
-        if self.elapsed(now.captured) + SLACK >= self.length {
+        if self.elapsed(captured) + SLACK >= self.length {
             self.look(true);
             return false;
         }
-        self.now = Some(now);
-        true
-    }
-
-    /// The frame was shown: `latency` after its capture.
-    pub fn presented(&mut self, stages: &[StageTime; STAGES], latency: Duration) {
-        let Some(now) = self.now.take() else { return };
-        self.latency.note(latency);
-        for (sums, time) in self.stages.iter_mut().zip(stages) {
+        self.latency.note(result.latency);
+        for (sums, time) in self.stages.iter_mut().zip(&result.stages) {
             sums.0.note(time.work);
             sums.1.note(time.wait);
         }
-        self.searched += u64::from(now.searched);
+        self.searched += u64::from(result.searched);
         self.shown.push(Shown {
-            time: self.elapsed(now.captured).as_secs_f32(),
-            latency: ms(latency) as f32,
-            dropped: now.dropped.saturating_sub(self.dropped) as u32,
+            time: self.elapsed(captured).as_secs_f32(),
+            latency: ms(result.latency) as f32,
+            dropped: dropped.saturating_sub(self.dropped) as u32,
         });
-        self.dropped = now.dropped;
+        self.dropped = dropped;
         self.look(false);
+        true
     }
 
     fn elapsed(&self, captured: Instant) -> Duration {

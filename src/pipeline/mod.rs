@@ -1,7 +1,7 @@
 //! Who runs where and when: capture → pyramid → level 1 → level 2 → level 3 → track → output, on threads joined by bounded
-//! channels. What each stage does stands in `stages`, which thread does it in `threads`; how frames wait for each other,
-//! or are left out, in `channels`; how much of a live frame is searched in `search`. What is computed is the cascade's
-//! business, never this room's.
+//! channels. What each stage does stands in `stages`, which thread does it in `threads`; how frames wait for each other
+//! in `channels`; how much of a live frame is searched in `search`. What is computed is the cascade's business, never this
+//! module's.
 
 mod channels;
 mod search;
@@ -57,7 +57,6 @@ impl Default for PipelineOptions {
             track: true,
             search: None,
             stop: Arc::default(),
-            windows: Arc::default(),
             slow: None,
         }
     }
@@ -111,8 +110,6 @@ pub struct PipelineOptions {
     pub search: Option<SearchBudget>,
     /// Set from outside (Ctrl-C) to end after the frames on their way.
     pub stop: Arc<AtomicBool>,
-    /// Set from outside while the windows after each stage are wanted in [`FrameResult::windows`].
-    pub windows: Arc<AtomicBool>,
     /// For measurements: level 1 sleeps for so long, after its work, with each frame that is searched. It takes time then, but
     /// no core.
     pub slow: Option<Duration>,
@@ -138,17 +135,34 @@ pub struct FrameResult {
     pub tracked: Vec<Tracked>,
     /// Whether this frame was searched at all (live only: see `search`).
     pub searched: bool,
-    /// By [`Stage`]; the output's own is not known yet.
+    /// By [`Stage`]; the output's own is known in [`Output::presented`].
     pub stages: [StageTime; STAGES],
     /// Windows that entered each level.
     pub counts: [usize; 3],
-    /// Windows after each stage of the cascade, if [`PipelineOptions::windows`] is set.
+    /// Windows after each step of the cascade, if the output wanted them ([`Output::wants_windows`]).
     pub windows: Vec<cascade::StepTrace>,
     /// Frames dropped so far, at the source and by the policy.
     pub dropped: u64,
+    /// From capture until [`Output::frame`] had returned: the sum of all works and waits. Zero before.
+    pub latency: Duration,
 }
 
 impl FrameResult {
+    /// A frame that nothing is known of.
+    pub(crate) fn of(frame: Frame) -> Self {
+        Self {
+            frame,
+            faces: Vec::new(),
+            tracked: Vec::new(),
+            searched: false,
+            stages: [StageTime::default(); STAGES],
+            counts: [0; 3],
+            windows: Vec::new(),
+            dropped: 0,
+            latency: Duration::ZERO,
+        }
+    }
+
     /// What searching took, without waiting: pyramid and levels.
     pub fn search(&self) -> Duration {
         self.stages[Stage::Pyramid as usize..=Stage::Level3 as usize].iter().map(|stage| stage.work).sum()
@@ -163,8 +177,19 @@ pub trait Output {
     /// Ends the run.
     fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>>;
 
-    /// Called after [`Self::frame`]: what each stage took, the output too, and the time from capture to now.
-    fn presented(&mut self, _stages: &[StageTime; STAGES], _latency: Duration) {}
+    /// Called after [`Self::frame`], when the output's time and the latency are known too; what is done here counts in
+    /// neither. `Break` ends the run.
+    ///
+    /// # Errors
+    /// Ends the run.
+    fn presented(&mut self, _result: &mut FrameResult) -> Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether frames that begin from now on are to bring [`FrameResult::windows`]; they are searched everywhere then.
+    fn wants_windows(&self) -> bool {
+        false
+    }
 
     /// Called every 20 ms while no frame comes, so that a window stays alive.
     ///
@@ -206,10 +231,10 @@ pub fn run(
 ) -> Result<Summary> {
     let options = &suited(options, cascade);
     let stages = Stages::new(cascade, options);
-    threads::run(source, &|stage| stages.step(stage), options, output)
+    threads::run(source, &|stage| stages.function(stage), stages.ahead(), options, output)
 }
 
-/// PipelineOptions that keep cores and GPU busy at once. Threads that wait for the GPU need no core, so there are as many more:
+/// Options that keep cores and GPU busy at once. Threads that wait for the GPU need no core, so there are as many more:
 /// while one waits for its batch, the GPU already has the next one, and every core still makes pyramids and runs level 1.
 /// And a GPU wants more windows at once than a few frames of a file have; but with many threads, the frames on their way
 /// would fill the memory.

@@ -1,11 +1,13 @@
-//! What each stage does with a frame. Capture and output are the source's and the caller's.
+//! What each stage does with a frame, one function each. Capture and output are the source's and the caller's.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use image::RgbImage;
+
+use super::channels::Captured;
 use super::search::{Plan, Search};
-use super::{FrameResult, PipelineOptions, Policy, STAGES, Stage, StageTime};
+use super::{FrameResult, PipelineOptions, Policy, Stage};
 use crate::cascade::{Cascade, Work};
 use crate::error::Result;
 use crate::frame::Frame;
@@ -16,38 +18,58 @@ use crate::track::Tracker;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) result: FrameResult,
+    /// Whether the output wants the windows after each step of the cascade.
+    pub(super) traced: bool,
     /// When the stage before was done.
-    pub(super) since: Instant,
-    /// The thread may take the next frames before it goes on with those it has, and begin with them: a GPU then makes their
-    /// pyramids meanwhile. Not where a plan might leave the frame out; and never live, where a frame that is taken early is
-    /// an old one.
-    pub(super) ahead: bool,
+    since: Instant,
     work: Work,
     /// Whether its buffers have grown, which happens when it is first needed.
     grown: bool,
-    traced: bool,
 }
 
 impl Job {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(traced: bool) -> Self {
         let now = Instant::now();
-        let frame = Frame { number: 0, captured: now, time: 0.0, picture: image::RgbImage::new(0, 0) };
-        let result = FrameResult {
-            frame,
-            faces: Vec::new(),
-            tracked: Vec::new(),
-            searched: false,
-            stages: [StageTime::default(); STAGES],
-            counts: [0; 3],
-            windows: Vec::new(),
-            dropped: 0,
-        };
-        Self { result, since: now, ahead: false, work: Work::default(), grown: false, traced: false }
+        let frame = Frame { number: 0, captured: now, time: 0.0, picture: RgbImage::default() };
+        Self { result: FrameResult::of(frame), traced, since: now, work: Work::default(), grown: false }
+    }
+
+    /// Begins with a new frame; returns the old one, whose buffer is free.
+    pub(super) fn enter(&mut self, captured: Captured) -> Captured {
+        let Captured { frame, work } = captured;
+        self.since = frame.captured.checked_add(work).unwrap_or_else(Instant::now);
+        let old = std::mem::replace(&mut self.result, FrameResult::of(frame));
+        self.result.stages[Stage::Capture as usize].work = work;
+        Captured { frame: old.frame, work }
+    }
+
+    /// Notes that `stage` ended `now` and took `work` of the time since the one before; the rest was waiting.
+    pub(super) fn note(&mut self, stage: Stage, work: Duration, now: Instant) {
+        let time = &mut self.result.stages[stage as usize];
+        time.wait += now.saturating_duration_since(self.since).saturating_sub(work);
+        time.work += work;
+        self.since = now;
     }
 }
 
-/// What is done in one stage with frames that are worked on together: one, or of a file a few in a row.
-pub(super) type Step<'a> = Box<dyn FnMut(&mut [Box<Job>]) -> Result<()> + Send + 'a>;
+/// A stage's function, with the frames that are worked on together: one, or of a file a few in a row.
+pub(super) type StageFn<'a> = Box<dyn FnMut(&mut [Box<Job>]) -> Result<()> + Send + 'a>;
+
+/// A stage that takes each frame by itself, and cannot fail.
+fn each<'a>(mut stage: impl FnMut(&mut Job) + Send + 'a) -> StageFn<'a> {
+    Box::new(move |jobs| {
+        jobs.iter_mut().for_each(|job| stage(job));
+        Ok(())
+    })
+}
+
+/// A stage that takes frames together, and cannot fail.
+fn together<'a>(mut stage: impl FnMut(&mut [Box<Job>]) + Send + 'a) -> StageFn<'a> {
+    Box::new(move |jobs| {
+        stage(jobs);
+        Ok(())
+    })
+}
 
 /// What the stages share.
 #[derive(Debug)]
@@ -64,21 +86,28 @@ impl<'a> Stages<'a> {
         Self { cascade, options, search }
     }
 
-    /// What `stage` does; that of the capture only with frames that a thread takes ahead ([`Job::ahead`]). Those of the
-    /// cascade know nothing of other frames, so several threads may each have one.
-    pub(super) fn step(&'a self, stage: Stage) -> Step<'a> {
+    /// The function of `stage`, for one thread. Those of the cascade know nothing of other frames, so several threads may
+    /// each have one.
+    pub(super) fn function(&'a self, stage: Stage) -> StageFn<'a> {
         match stage {
-            Stage::Capture => Box::new(|jobs| jobs.iter_mut().try_for_each(|job| self.begin(job))),
-            Stage::Output => Box::new(|_| Ok(())),
-            Stage::Pyramid => Box::new(|jobs| jobs.iter_mut().try_for_each(|job| self.pyramid(job))),
-            Stage::Level1 => Box::new(|jobs| self.level(1, jobs)),
-            Stage::Level2 => Box::new(|jobs| self.level(2, jobs)),
-            Stage::Level3 => Box::new(|jobs| self.level(3, jobs)),
+            // The source's and the caller's.
+            Stage::Capture | Stage::Output => each(|_| {}),
+            Stage::Pyramid => each(|job| self.pyramid(job)),
+            Stage::Level1 => together(|jobs| self.level(1, jobs)),
+            Stage::Level2 => together(|jobs| self.level(2, jobs)),
+            Stage::Level3 => together(|jobs| self.level(3, jobs)),
             Stage::Track => {
                 let mut tracker = Tracker::default();
-                Box::new(move |jobs| jobs.iter_mut().try_for_each(|job| self.track(&mut tracker, job)))
+                each(move |job| self.track(&mut tracker, job))
             }
         }
+    }
+
+    /// What is done with a frame before its turn comes: a GPU, where one builds pyramids, begins with them. `None` where no
+    /// frame is to be begun ahead: live, where one that is taken early is an old one, and where a search might leave it out.
+    pub(super) fn ahead(&'a self) -> Option<StageFn<'a>> {
+        let all = matches!(self.options.policy, Policy::File { .. }) && self.search.is_none();
+        all.then(|| each(|job| self.submit(job)))
     }
 
     fn grow(&self, job: &mut Job) {
@@ -87,38 +116,27 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// Has a GPU begin with the pyramids.
-    #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
-    fn begin(&self, job: &mut Job) -> Result<()> {
+    fn submit(&self, job: &mut Job) {
         self.grow(job);
         self.cascade.submit(&job.result.frame.picture, &mut job.work);
-        Ok(())
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
-    fn pyramid(&self, job: &mut Job) -> Result<()> {
+    fn pyramid(&self, job: &mut Job) {
         self.grow(job);
         let picture = &job.result.frame.picture;
-        job.traced = self.options.windows.load(Ordering::Relaxed);
-        job.result.windows.clear();
-        job.result.faces.clear();
         let plan = match self.search().filter(|_| !job.traced) {
             Some(mut search) => search.plan(picture.dimensions(), self.cascade.options().min_face, Instant::now()),
             None => Plan::Everywhere,
         };
         job.result.searched = plan != Plan::Skip;
-        let planned = matches!(self.options.policy, Policy::Live { .. }) || self.search.is_some();
-        job.ahead = !planned && self.cascade.pyramids().is_elsewhere();
         match plan {
             Plan::Everywhere => self.cascade.start(picture, &mut job.work),
             Plan::Within(regions) => self.cascade.start_within(picture, regions, &mut job.work),
             Plan::Skip => {}
         }
-        Ok(())
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
-    fn level(&self, level: usize, jobs: &mut [Box<Job>]) -> Result<()> {
+    fn level(&self, level: usize, jobs: &mut [Box<Job>]) {
         let mut together = Vec::with_capacity(jobs.len());
         for job in jobs.iter_mut().map(Box::as_mut).filter(|job| job.result.searched) {
             if job.traced {
@@ -136,27 +154,23 @@ impl<'a> Stages<'a> {
                 job.result.faces = self.cascade.faces(&job.work);
             }
         }
-        Ok(())
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "all stages look alike")]
-    fn track(&self, tracker: &mut Tracker, job: &mut Job) -> Result<()> {
+    fn track(&self, tracker: &mut Tracker, job: &mut Job) {
         let result = &mut job.result;
-        result.counts = [0; 3];
         if result.searched {
             for (to, level) in result.counts.iter_mut().zip(job.work.counts()) {
                 *to = level.windows;
             }
         }
         if !self.options.track {
-            return Ok(());
+            return;
         }
         let time = result.frame.time;
         result.tracked = if result.searched { tracker.update(&result.faces, time) } else { tracker.skip(time) };
         if let Some(mut search) = self.search().filter(|_| result.searched) {
             search.learn(&result.tracked, result.search(), Instant::now());
         }
-        Ok(())
     }
 
     fn search(&self) -> Option<MutexGuard<'_, Search>> {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use image::RgbImage;
 
-use super::stages::{Job, Step};
+use super::stages::{Job, StageFn};
 use super::*;
 use crate::cascade::Options;
 use crate::error::Error;
@@ -83,6 +83,24 @@ fn options(policy: Policy, threads: usize) -> PipelineOptions {
     PipelineOptions { policy, threads, ..PipelineOptions::default() }
 }
 
+/// A step ahead that does nothing: of files it has a thread of its own.
+fn nothing_ahead(policy: Policy) -> Option<StageFn<'static>> {
+    matches!(policy, Policy::File { .. }).then(|| -> StageFn<'static> { Box::new(|_| Ok(())) })
+}
+
+/// An output that may want the windows after each step.
+struct Traced<F>(bool, F);
+
+impl<F: FnMut(&mut FrameResult) -> Result<ControlFlow<()>>> Output for Traced<F> {
+    fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
+        self.1(result)
+    }
+
+    fn wants_windows(&self) -> bool {
+        self.0
+    }
+}
+
 /// Fails if `run` takes longer than any run here may.
 fn in_time<T: Send + 'static>(what: &str, run: impl FnOnce() -> T + Send + 'static) -> T {
     let (send, receive) = mpsc::channel();
@@ -132,8 +150,7 @@ fn boxes_are_those_of_the_plain_loop_frame_by_frame() {
             };
             let mut got = Vec::new();
             let options = options(policy, threads);
-            options.windows.store(threads == 3, Ordering::Relaxed);
-            let summary = run(Box::new(source), &cascade, &options, &mut |result: &mut FrameResult| {
+            let mut output = Traced(threads == 3, |result: &mut FrameResult| {
                 let windows = result.windows.iter().map(|s| s.name).collect::<Vec<_>>();
                 assert_eq!(windows.len(), if threads == 3 { 9 } else { 0 });
                 assert_eq!(result.frame.picture, clip[result.frame.number as usize]);
@@ -141,7 +158,7 @@ fn boxes_are_those_of_the_plain_loop_frame_by_frame() {
                 shown.fetch_add(1, Ordering::Relaxed);
                 Ok(ControlFlow::Continue(()))
             });
-            let summary = summary.unwrap();
+            let summary = run(Box::new(source), &cascade, &options, &mut output).unwrap();
             assert_eq!((summary.frames, summary.dropped), (clip.len() as u64, 0));
             assert!(got == expected, "{policy:?}, {threads} threads");
         }
@@ -199,7 +216,7 @@ fn a_fault_in_any_stage_ends_all_with_one_error_that_names_it() {
                         if stage == Stage::Capture {
                             source.fails = Some((20, fault));
                         }
-                        let step = |this: Stage| -> Step<'static> {
+                        let step = |this: Stage| -> StageFn<'static> {
                             Box::new(move |jobs: &mut [Box<Job>]| {
                                 let hit = this == stage && jobs.iter().any(|j| j.result.frame.number >= 20);
                                 if hit { fault.strike() } else { Ok(()) }
@@ -213,7 +230,9 @@ fn a_fault_in_any_stage_ends_all_with_one_error_that_names_it() {
                             Ok(ControlFlow::Continue(()))
                         };
                         let options = options(policy, threads);
-                        threads::run(Box::new(source), &step, &options, &mut output).unwrap_err().to_string()
+                        // What is done ahead fails in the pyramid's place.
+                        let ahead = (policy == FILE).then(|| step(Stage::Pyramid));
+                        threads::run(Box::new(source), &step, ahead, &options, &mut output).unwrap_err().to_string()
                     });
                     assert!(error.contains("injected") && error.contains(stage.name()), "{what}: {error}");
                 }
@@ -227,11 +246,17 @@ fn what_came_before_a_source_broke_still_comes_out() {
     for threads in [1, 2, 5] {
         let source = Pictures { fails: Some((30, Fault::Error)), ..Pictures::new(&blank(300)) };
         let mut frames = 0;
-        let step = |_: Stage| -> Step<'static> { Box::new(|_| Ok(())) };
-        let result = threads::run(Box::new(source), &step, &options(FILE, threads), &mut |_: &mut FrameResult| {
-            frames += 1;
-            Ok(ControlFlow::Continue(()))
-        });
+        let step = |_: Stage| -> StageFn<'static> { Box::new(|_| Ok(())) };
+        let result = threads::run(
+            Box::new(source),
+            &step,
+            nothing_ahead(FILE),
+            &options(FILE, threads),
+            &mut |_: &mut FrameResult| {
+                frames += 1;
+                Ok(ControlFlow::Continue(()))
+            },
+        );
         assert!(result.is_err());
         assert_eq!(frames, 30);
     }
@@ -261,9 +286,9 @@ fn a_source_that_never_answers_keeps_nobody_from_ending() {
             stop.store(true, Ordering::Relaxed);
         });
         let frames = in_time("silent", move || {
-            let step = |_: Stage| -> Step<'static> { Box::new(|_| Ok(())) };
+            let step = |_: Stage| -> StageFn<'static> { Box::new(|_| Ok(())) };
             let mut output = |_: &mut FrameResult| Ok(ControlFlow::Continue(()));
-            threads::run(Box::new(Silent(silence)), &step, &options, &mut output).unwrap().frames
+            threads::run(Box::new(Silent(silence)), &step, nothing_ahead(policy), &options, &mut output).unwrap().frames
         });
         assert_eq!(frames, 0);
     }
@@ -313,13 +338,14 @@ fn threads_of_different_speed_keep_the_order_and_times_add_up() {
             self.numbers.push(result.frame.number);
             Ok(ControlFlow::Continue(()))
         }
-        fn presented(&mut self, stages: &[StageTime; STAGES], latency: Duration) {
-            let sum: Duration = stages.iter().map(|s| s.work + s.wait).sum();
-            assert_eq!(sum, latency);
+        fn presented(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
+            let sum: Duration = result.stages.iter().map(|s| s.work + s.wait).sum();
+            assert_eq!(sum, result.latency);
             self.sums += 1;
+            Ok(ControlFlow::Continue(()))
         }
     }
-    let step = |stage: Stage| -> Step<'static> {
+    let step = |stage: Stage| -> StageFn<'static> {
         Box::new(move |jobs: &mut [Box<Job>]| {
             let slow = stage == Stage::Level1 && jobs[0].result.frame.number.is_multiple_of(3);
             std::thread::sleep(Duration::from_millis(if slow { 5 } else { 0 }));
@@ -328,7 +354,7 @@ fn threads_of_different_speed_keep_the_order_and_times_add_up() {
     };
     let mut check = Check { numbers: Vec::new(), sums: 0 };
     let source = Box::new(Pictures::new(&blank(60)));
-    threads::run(source, &step, &options(FILE, 4), &mut check).unwrap();
+    threads::run(source, &step, nothing_ahead(FILE), &options(FILE, 4), &mut check).unwrap();
     assert_eq!((check.numbers, check.sums), ((0..60).collect(), 60));
 }
 
@@ -336,7 +362,7 @@ fn threads_of_different_speed_keep_the_order_and_times_add_up() {
 fn live_drops_what_is_late_at_the_source_and_never_has_more_in_flight_than_credits() {
     for (in_flight, threads) in [(1, 2), (2, 2), (2, 7), (4, 7)] {
         let (inside, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let step = |stage: Stage| -> Step<'static> {
+        let step = |stage: Stage| -> StageFn<'static> {
             let (inside, most) = (Arc::clone(&inside), Arc::clone(&most));
             Box::new(move |_: &mut [Box<Job>]| {
                 if stage == Stage::Pyramid {
@@ -349,12 +375,18 @@ fn live_drops_what_is_late_at_the_source_and_never_has_more_in_flight_than_credi
         let source = Pictures { pause: Duration::from_micros(300), ..Pictures::new(&blank(300)) };
         let mut last = None;
         let policy = Policy::Live { in_flight };
-        let summary = threads::run(Box::new(source), &step, &options(policy, threads), &mut |o: &mut FrameResult| {
-            inside.fetch_sub(1, Ordering::Relaxed);
-            assert!(last < Some(o.frame.number), "in order");
-            last = Some(o.frame.number);
-            Ok(ControlFlow::Continue(()))
-        })
+        let summary = threads::run(
+            Box::new(source),
+            &step,
+            nothing_ahead(policy),
+            &options(policy, threads),
+            &mut |o: &mut FrameResult| {
+                inside.fetch_sub(1, Ordering::Relaxed);
+                assert!(last < Some(o.frame.number), "in order");
+                last = Some(o.frame.number);
+                Ok(ControlFlow::Continue(()))
+            },
+        )
         .unwrap();
         assert_eq!(summary.frames + summary.dropped, 300);
         assert!(summary.dropped > 50, "{summary:?}");
@@ -367,12 +399,18 @@ fn live_drops_what_is_late_at_the_source_and_never_has_more_in_flight_than_credi
 fn the_output_may_end_the_run_and_keep_frames() {
     for policy in [FILE, Policy::File { batch: 1 }, LIVE] {
         let mut kept = Vec::new();
-        let step = |_: Stage| -> Step<'static> { Box::new(|_| Ok(())) };
+        let step = |_: Stage| -> StageFn<'static> { Box::new(|_| Ok(())) };
         let source = Pictures { pause: Duration::from_millis(1), ..Pictures::new(&blank(10_000)) };
-        threads::run(Box::new(source), &step, &options(policy, 3), &mut |result: &mut FrameResult| {
-            kept.push(std::mem::take(&mut result.frame.picture));
-            Ok(if kept.len() == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })
+        threads::run(
+            Box::new(source),
+            &step,
+            nothing_ahead(policy),
+            &options(policy, 3),
+            &mut |result: &mut FrameResult| {
+                kept.push(std::mem::take(&mut result.frame.picture));
+                Ok(if kept.len() == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            },
+        )
         .unwrap();
         assert!(kept.len() == 5 && kept.iter().all(|k| k.dimensions() == (8, 8)));
     }

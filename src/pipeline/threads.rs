@@ -1,19 +1,20 @@
 //! Which thread does what: stages are put on as many threads as there are cores for them, and the caller's thread
 //! presents what comes out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::channels::{Capture, Entry, Failure, Input, Message, Shared, guarded};
-use super::stages::{Job, Step};
-use super::{Output, PipelineOptions, Policy, Stage, StageTime, Summary};
+use super::channels::{Entry, Failure, Inbox, Input, Message, capture, guarded};
+use super::stages::{Job, StageFn};
+use super::{Output, PipelineOptions, Policy, Stage, Summary};
 use crate::error::{Error, Result};
 use crate::source::Source;
+use crate::source::mailbox::Keep;
 
 /// How often a window is kept alive while no frame comes, and how soon a wish to stop is heard.
 const TICK: Duration = Duration::from_millis(20);
@@ -67,102 +68,93 @@ fn in_flight(policy: Policy, groups: &[Group]) -> usize {
     }
 }
 
-/// Runs the stages, whose work `step` gives for each thread.
+/// Closes the inbox when dropped: then nobody waits for the source, and the source's thread ends.
+struct Closing<'a>(&'a Inbox);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Runs `source` through the stages, whose functions `stage` makes for each thread, to `output`. With `ahead`, a thread of
+/// its own calls that with each frame before the first stage's turn comes.
 pub(super) fn run<'a>(
     source: Box<dyn Source>,
-    step: &dyn Fn(Stage) -> Step<'a>,
+    stage: &dyn Fn(Stage) -> StageFn<'a>,
+    ahead: Option<StageFn<'a>>,
     options: &PipelineOptions,
     output: &mut dyn Output,
 ) -> Result<Summary> {
-    let policy = options.policy;
-    let groups = groups(policy, options.threads);
-    let jobs = in_flight(policy, &groups);
-    let live = matches!(policy, Policy::Live { .. });
-    let shared = Arc::new(Shared::default());
-
-    let (free_send, free) = bounded(jobs);
-    for _ in 0..jobs {
-        let _ = free_send.send(Box::new(Job::new()));
-    }
-    // Of a file, as many wait decoded as are taken at once.
-    let read_ahead = groups[0].together.max(if live { 1 } else { READ_AHEAD });
-    let (captured, frames) = bounded(read_ahead);
-    let (spare_send, spare) = bounded(jobs + read_ahead + 1);
-    let (quit_send, quit) = bounded(0);
-    let (farewell, has_left) = bounded::<()>(0);
-
-    let capture = Capture {
-        output: captured,
-        late: live.then(|| frames.clone()),
-        spare,
-        shared: Arc::clone(&shared),
-        stop: Arc::clone(&options.stop),
+    let groups = groups(options.policy, options.threads);
+    let jobs = in_flight(options.policy, &groups);
+    let keep = match options.policy {
+        Policy::Live { .. } => Keep::Newest,
+        // As many wait decoded as are taken at once.
+        Policy::File { .. } => Keep::All(groups[0].together.max(READ_AHEAD)),
     };
-    spawn_failed(
+    let (inbox, lost) = (Arc::new(Inbox::new(keep)), Arc::new(AtomicU64::new(0)));
+    let (farewell, has_left) = bounded::<()>(0);
+    let (theirs, counter) = (Arc::clone(&inbox), Arc::clone(&lost));
+    // Not in the scope: a source that does not answer is left behind.
+    started(
         Stage::Capture,
-        Builder::new().name("capture".into()).spawn(move || {
-            capture.run(source);
+        Builder::new().name(Stage::Capture.name().into()).spawn(move || {
+            capture(source, &theirs, &counter);
             drop(farewell);
         }),
     )?;
 
     let ended = std::thread::scope(|scope| {
-        let entry = |_| {
-            let (free, frames, quit, spare) = (free.clone(), frames.clone(), quit.clone(), spare_send.clone());
-            Input::Entry(Entry { free, frames, quit, spare, credit: None })
+        // On the way out all ends close that are here, and with them all threads end.
+        let _closing = Closing(&inbox);
+        let (credits, free) = bounded(jobs);
+        for _ in 0..jobs {
+            let _ = credits.send(Box::new(Job::new(output.wants_windows())));
+        }
+        let thread = |steps: Vec<(Stage, StageFn<'a>)>, input, together, send: Sender<Message>| {
+            let stage = steps[0].0;
+            let thread = Builder::new().name(stage.name().into());
+            started(stage, thread.spawn_scoped(scope, move || work(steps, input, together, &send))).map(drop)
         };
-        let mut inputs: Vec<_> = (0..groups[0].workers).map(entry).collect();
-        // Where all their ends are closed, threads end.
-        drop((free, frames, quit, spare_send));
-        let mut last = None;
-        for (i, group) in groups.iter().enumerate() {
+        let entry = || Input::Entry(Entry::new(free.clone(), Arc::clone(&inbox)));
+        let first = &groups[0];
+        let mut inputs: Vec<Input> = match ahead {
+            None => (0..first.workers).map(|_| entry()).collect(),
+            Some(ahead) => {
+                let (send, receive) = bounded(first.workers * first.together);
+                thread(vec![(first.stages[0], ahead)], entry(), 1, send)?;
+                (0..first.workers).map(|_| Input::Channel(receive.clone())).collect()
+            }
+        };
+        drop(free);
+        for group in &groups {
             let (send, receive) = bounded(jobs);
             for input in inputs.drain(..) {
-                let steps: Vec<_> = group.stages.iter().map(|stage| (*stage, step(*stage))).collect();
-                let begin = step(Stage::Capture);
-                let send = send.clone();
-                let thread = Builder::new().name(group.stages[0].name().into());
-                spawn_failed(
-                    group.stages[0],
-                    thread.spawn_scoped(scope, move || work(steps, begin, input, group.together, &send)),
-                )?;
+                let steps = group.stages.iter().map(|s| (*s, stage(*s))).collect();
+                thread(steps, input, group.together, send.clone())?;
             }
-            if i + 1 == groups.len() {
-                last = Some(receive);
-            } else if group.workers > 1 {
-                inputs.push(Input::Ordered { input: receive, next: 0, early: BTreeMap::new() });
-            } else {
-                inputs.push(Input::Channel(receive));
-            }
+            inputs.push(match group.workers {
+                1 => Input::Channel(receive),
+                _ => Input::Ordered { input: receive, next: 0, early: BTreeMap::new() },
+            });
         }
-        match last {
-            Some(results) => present(results, free_send, quit_send, options, &shared, output),
-            None => Ok(Summary::default()),
-        }
+        let Some(Input::Channel(results)) = inputs.pop() else { unreachable!("one thread follows faces") };
+        present(&results, &credits, &inbox, &lost, &options.stop, output)
     });
-    shared.ended.store(true, Ordering::Relaxed);
     let _ = has_left.recv_timeout(FAREWELL);
     ended
 }
 
-fn spawn_failed<T>(stage: Stage, thread: std::io::Result<T>) -> Result<T> {
+fn started<T>(stage: Stage, thread: std::io::Result<T>) -> Result<T> {
     let fail = |e| Error::Backend(format!("no thread could be started for it: {e}"));
     guarded(stage, || thread.map_err(fail))
 }
 
-/// A thread: does its stages with frame after frame, of those that are there already up to `together` at once. Where the
-/// frames before said so ([`Job::ahead`]), it first takes the next ones, if they are there, and begins with them.
-fn work(
-    mut steps: Vec<(Stage, Step<'_>)>,
-    mut begin: Step<'_>,
-    mut input: Input,
-    together: usize,
-    output: &Sender<Message>,
-) {
+/// A thread: calls its stages' functions with frame after frame, of those that are there already up to `together` at once.
+fn work(mut stages: Vec<(Stage, StageFn<'_>)>, mut input: Input, together: usize, output: &Sender<Message>) {
     let mut jobs = Vec::with_capacity(together);
-    let mut begun = VecDeque::new();
-    let mut ahead = false;
-    while let Some(first) = begun.pop_front().or_else(|| input.next()) {
+    while let Some(first) = input.next() {
         let mut failure = None;
         let mut next = Some(first);
         while let Some(message) = next {
@@ -170,23 +162,12 @@ fn work(
                 Ok(job) => jobs.push(job),
                 Err(e) => failure = Some(e),
             }
-            let more = failure.is_none() && jobs.len() < together;
-            next = if more { begun.pop_front().or_else(|| input.next_if_there()) } else { None };
+            next = if failure.is_none() && jobs.len() < together { input.next_if_there() } else { None };
         }
-        while ahead && failure.is_none() && begun.len() < together && begun.back().is_none_or(|m: &Message| m.is_ok()) {
-            let Some(message) = input.next_if_there() else { break };
-            begun.push_back(message.and_then(|mut job| {
-                let number = job.result.frame.number;
-                let begin = || begin(std::slice::from_mut(&mut job));
-                guarded(Stage::Pyramid, begin).map_err(|error| Failure { number, error })?;
-                Ok(job)
-            }));
-        }
-        if let Err(e) = through(&mut steps, &mut jobs) {
+        if let Err(e) = through(&mut stages, &mut jobs) {
             jobs.clear();
             failure = Some(e);
         }
-        ahead = jobs.iter().any(|job| job.ahead);
         let failed = failure.is_some();
         for message in jobs.drain(..).map(Ok).chain(failure.map(Err)) {
             if output.send(message).is_err() {
@@ -199,57 +180,49 @@ fn work(
     }
 }
 
-fn through(steps: &mut [(Stage, Step<'_>)], jobs: &mut [Box<Job>]) -> std::result::Result<(), Failure> {
+fn through(stages: &mut [(Stage, StageFn<'_>)], jobs: &mut [Box<Job>]) -> std::result::Result<(), Failure> {
     let Some(number) = jobs.first().map(|job| job.result.frame.number) else { return Ok(()) };
-    for (stage, step) in steps {
+    for (stage, run) in stages {
         let begin = Instant::now();
-        guarded(*stage, || step(jobs)).map_err(|error| Failure { number, error })?;
+        guarded(*stage, || run(jobs)).map_err(|error| Failure { number, error })?;
         let now = Instant::now();
         let share = (now - begin) / jobs.len() as u32;
-        for job in jobs.iter_mut() {
-            note(job, *stage, share, now);
-        }
+        jobs.iter_mut().for_each(|job| job.note(*stage, share, now));
     }
     Ok(())
 }
 
-/// Notes that `stage` ended `now` and took `work` of the time since the one before; the rest was waiting.
-fn note(job: &mut Job, stage: Stage, work: Duration, now: Instant) {
-    let wait = now.saturating_duration_since(job.since).saturating_sub(work);
-    job.result.stages[stage as usize] = StageTime { work, wait };
-    job.since = now;
-}
-
-/// The last stage, on the caller's thread. When it returns, both ends close, and all other threads end.
+/// The last stage, on the caller's thread: `output` gets the results, and their jobs become credits again.
 fn present(
-    results: Receiver<Message>,
-    free: Sender<Box<Job>>,
-    quit: Sender<()>,
-    options: &PipelineOptions,
-    shared: &Shared,
+    results: &Receiver<Message>,
+    credits: &Sender<Box<Job>>,
+    inbox: &Inbox,
+    lost: &AtomicU64,
+    stop: &AtomicBool,
     output: &mut dyn Output,
 ) -> Result<Summary> {
     let mut summary = Summary::default();
     let mut first = None;
-    let mut quit = Some(quit);
+    let dropped = || lost.load(Ordering::Relaxed) + inbox.replaced();
     loop {
-        if options.stop.load(Ordering::Relaxed) {
-            quit = None;
+        if stop.load(Ordering::Relaxed) {
+            inbox.close();
         }
         let flow = match results.recv_timeout(TICK) {
             Ok(Ok(mut job)) => {
+                job.result.dropped = dropped();
                 let begin = Instant::now();
-                job.result.dropped = shared.dropped.load(Ordering::Relaxed);
-                // The output may take the frame.
-                let captured = job.result.frame.captured;
-                let flow = guarded(Stage::Output, || output.frame(&mut job.result))?;
+                let shown = guarded(Stage::Output, || output.frame(&mut job.result))?;
                 let now = Instant::now();
-                note(&mut job, Stage::Output, now - begin, now);
+                job.note(Stage::Output, now - begin, now);
+                let captured = job.result.frame.captured;
+                job.result.latency = now.saturating_duration_since(captured);
                 summary.frames += 1;
-                output.presented(&job.result.stages, job.since.saturating_duration_since(captured));
-                summary.elapsed = job.since.saturating_duration_since(*first.get_or_insert(captured));
-                let _ = free.try_send(job);
-                flow
+                summary.elapsed = now.saturating_duration_since(*first.get_or_insert(captured));
+                let after = guarded(Stage::Output, || output.presented(&mut job.result))?;
+                job.traced = output.wants_windows();
+                let _ = credits.try_send(job);
+                if shown.is_break() { shown } else { after }
             }
             Ok(Err(failure)) => return Err(failure.error),
             Err(RecvTimeoutError::Timeout) => guarded(Stage::Output, || output.idle())?,
@@ -259,7 +232,6 @@ fn present(
             break;
         }
     }
-    drop(quit);
-    summary.dropped = shared.dropped.load(Ordering::Relaxed);
+    summary.dropped = dropped();
     Ok(summary)
 }

@@ -1,7 +1,8 @@
 //! Where pictures come from: picture files and folders of them ([`picture`]), and video files through ffmpeg as a child
 //! process ([`video`]), a camera (`camera`), or a synthetic one ([`synthetic`]). Everything is turned into upright 8-bit RGB
 //! here, so that no other room knows formats. What gives frames one after the other is a [`Source`]; [`playback`] plays
-//! files as if they were a camera. Boxes that people drew for a picture are read by [`truth`].
+//! files as if they were a camera. Of all live sources the newest frame counts: one that a thread takes lies in a
+//! `mailbox`, one that is made when it is asked for is chosen by `pace`. Boxes that people drew for a picture are read by [`truth`].
 
 use std::time::Instant;
 
@@ -11,6 +12,8 @@ use crate::error::Result;
 
 #[cfg(feature = "camera")]
 pub mod camera;
+pub(crate) mod mailbox;
+mod pace;
 pub mod picture;
 pub(crate) mod planes;
 pub mod playback;

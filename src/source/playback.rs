@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use image::RgbImage;
 
+use super::pace::Pace;
 use super::video::{self, Frames};
 use super::{Source, Stamp, picture};
 use crate::error::Result;
@@ -22,23 +23,24 @@ const TOO_LATE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Playback {
     what: What,
-    start: Option<Instant>,
-    dropped: u64,
 }
 
 #[derive(Debug)]
 enum What {
-    Video {
-        frames: Box<Frames>,
-        /// A frame that was read but is not shown yet, and the buffer it lies in.
-        ahead: Option<f64>,
-        buffer: RgbImage,
-    },
-    Still {
-        picture: RgbImage,
-        name: String,
-        count: u64,
-    },
+    Video(Box<Video>),
+    Still { picture: RgbImage, name: String, pace: Pace },
+}
+
+/// A video at the pace of its own times.
+#[derive(Debug)]
+struct Video {
+    frames: Frames,
+    /// The time of a frame that was read and not given yet, and the buffer that it lies in.
+    ahead: Option<f64>,
+    buffer: RgbImage,
+    /// When the frame of time 0 was due.
+    start: Option<Instant>,
+    dropped: u64,
 }
 
 impl Playback {
@@ -48,20 +50,56 @@ impl Playback {
     /// If it can't be read, or is neither; if it is a video and ffmpeg is not installed.
     pub fn open(path: &Path, threads: usize) -> Result<Self> {
         let what = if picture::is_named_like_one(path) {
-            What::Still { picture: picture::read(path)?, name: path.display().to_string(), count: 0 }
+            What::Still { picture: picture::read(path)?, name: path.display().to_string(), pace: Pace::new(STILL_RATE) }
         } else {
             let info = video::probe(path)?;
-            let frames = Box::new(Frames::open(path, &info, threads)?);
-            What::Video { frames, ahead: None, buffer: RgbImage::new(0, 0) }
+            let frames = Frames::open(path, &info, threads)?;
+            What::Video(Box::new(Video { frames, ahead: None, buffer: RgbImage::default(), start: None, dropped: 0 }))
         };
-        Ok(Self { what, start: None, dropped: 0 })
+        Ok(Self { what })
+    }
+}
+
+impl Video {
+    fn next(&mut self, into: &mut RgbImage) -> Result<Option<Stamp>> {
+        let Self { frames, ahead, buffer, start, dropped } = self;
+        let Some(mut time) = (match ahead.take() {
+            Some(time) => Some(time),
+            None => frames.next_into(buffer)?,
+        }) else {
+            return Ok(None);
+        };
+        std::mem::swap(into, buffer);
+        // As long as the one behind it is due as well, this one is late.
+        let mut left_out = 0;
+        while let Some(start) = *start
+            && left_out < MOST_LEFT_OUT
+            && let Some(next) = frames.next_into(buffer)?
+        {
+            if start + Duration::from_secs_f64(next.max(0.0)) > Instant::now() {
+                *ahead = Some(next);
+                break;
+            }
+            *dropped += 1;
+            left_out += 1;
+            time = next;
+            std::mem::swap(into, buffer);
+        }
+        let time_in = Duration::from_secs_f64(time.max(0.0));
+        let now = Instant::now();
+        // The first frame is due when it was read; so is one that decoding is far too slow for.
+        let in_time = |start: &Instant| now.saturating_duration_since(*start + time_in) < TOO_LATE;
+        let start = *start.insert(start.filter(in_time).unwrap_or_else(|| now.checked_sub(time_in).unwrap_or(now)));
+        let due = start + time_in;
+        std::thread::sleep(due.saturating_duration_since(now));
+        Ok(Some(Stamp { captured: due, time }))
     }
 }
 
 impl Source for Playback {
     fn describe(&self) -> String {
         match &self.what {
-            What::Video { frames, .. } => frames.describe(),
+            What::Video(video) => video.frames.describe(),
             What::Still { picture, name, .. } => {
                 format!("{name} ({}×{}, at {STILL_RATE} frames/s)", picture.width(), picture.height())
             }
@@ -70,67 +108,34 @@ impl Source for Playback {
 
     fn size(&self) -> Option<(u32, u32)> {
         match &self.what {
-            What::Video { frames, .. } => frames.size(),
+            What::Video(video) => video.frames.size(),
             What::Still { picture, .. } => Some(picture.dimensions()),
         }
     }
 
     fn frame_rate(&self) -> Option<f64> {
         match &self.what {
-            What::Video { frames, .. } => frames.frame_rate(),
+            What::Video(video) => video.frames.frame_rate(),
             What::Still { .. } => Some(STILL_RATE),
         }
     }
 
     fn next(&mut self, into: &mut RgbImage) -> Result<Option<Stamp>> {
-        let time = match &mut self.what {
-            What::Still { picture, count, .. } => {
-                let now = self.start.map_or(0.0, |start| start.elapsed().as_secs_f64());
-                let newest = ((now * STILL_RATE) as u64).max(*count);
-                self.dropped += newest - *count;
-                *count = newest + 1;
+        match &mut self.what {
+            What::Video(video) => video.next(into),
+            What::Still { picture, pace, .. } => {
+                let Some(frame) = pace.next(u64::MAX) else { return Ok(None) };
                 into.clone_from(picture);
-                newest as f64 / STILL_RATE
+                Ok(Some(Stamp { captured: pace.wait_for(frame), time: frame as f64 / STILL_RATE }))
             }
-            What::Video { frames, ahead, buffer } => {
-                let Some(mut time) = (match ahead.take() {
-                    Some(time) => Some(time),
-                    None => frames.next_into(buffer)?,
-                }) else {
-                    return Ok(None);
-                };
-                std::mem::swap(into, buffer);
-                // As long as the one behind it is due as well, this one is late.
-                let mut left_out = 0;
-                while let Some(start) = self.start
-                    && left_out < MOST_LEFT_OUT
-                    && let Some(next) = frames.next_into(buffer)?
-                {
-                    if start + Duration::from_secs_f64(next.max(0.0)) > Instant::now() {
-                        *ahead = Some(next);
-                        break;
-                    }
-                    self.dropped += 1;
-                    left_out += 1;
-                    time = next;
-                    std::mem::swap(into, buffer);
-                }
-                time
-            }
-        };
-        let time_in = Duration::from_secs_f64(time.max(0.0));
-        let now = Instant::now();
-        // The first frame is due when it was read; so is one that decoding is far too slow for.
-        let in_time = |start: &Instant| now.saturating_duration_since(*start + time_in) < TOO_LATE;
-        let start = self.start.filter(in_time).unwrap_or_else(|| now.checked_sub(time_in).unwrap_or(now));
-        self.start = Some(start);
-        let due = start + time_in;
-        std::thread::sleep(due.saturating_duration_since(now));
-        Ok(Some(Stamp { captured: due, time }))
+        }
     }
 
     fn dropped(&self) -> u64 {
-        self.dropped
+        match &self.what {
+            What::Video(video) => video.dropped,
+            What::Still { pace, .. } => pace.dropped(),
+        }
     }
 }
 

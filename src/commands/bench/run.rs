@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use facecascade::output::figures::Figures;
 use facecascade::output::latency::{Meter, Report, Shown};
 use facecascade::output::overlay::{self, Canvas};
-use facecascade::pipeline::{self, FrameResult, Output, PipelineOptions, STAGES, StageTime};
+use facecascade::pipeline::{self, FrameResult, Output, PipelineOptions};
 use facecascade::source::Source;
 use facecascade::{Cascade, Result};
 
@@ -80,25 +80,23 @@ impl Run<'_, '_> {
 
 impl Output for Run<'_, '_> {
     fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
-        if !self.meter.frame(result) {
-            return Ok(ControlFlow::Break(()));
-        }
-        let begin = Instant::now();
         let Bench { screen, canvas, size, .. } = &mut *self.bench;
         canvas.faces(&result.frame.picture, &result.tracked, screen.size().unwrap_or(*size));
         let age = result.frame.captured.elapsed();
         overlay::readout(canvas.picture_mut(), &self.figures.snapshot(), age, true);
         screen.show(canvas.picture())?;
-        let now = Instant::now();
-        self.figures.shown(result, now, now - begin);
-        Ok(self.obey())
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn presented(&mut self, stages: &[StageTime; STAGES], latency: Duration) {
-        self.meter.presented(stages, latency);
+    fn presented(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
+        if !self.meter.presented(result) {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.figures.presented(result);
         if self.meter.is_measuring() {
             self.counted.get_or_insert_with(Instant::now);
         }
+        Ok(self.obey())
     }
 
     fn idle(&mut self) -> Result<ControlFlow<()>> {

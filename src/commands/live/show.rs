@@ -30,12 +30,12 @@ const WAIT: Duration = Duration::from_millis(15);
 /// A recording, if there is one; shared with who ends it if the display is lost.
 pub(super) type Recording = Arc<Mutex<Option<Recorder>>>;
 
-/// It, for a moment.
+/// Locks the recording; a poisoned lock is still usable.
 pub(super) fn lent(recording: &Recording) -> MutexGuard<'_, Option<Recorder>> {
     recording.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends it, if there is one: how many frames it holds, and how many had no place in it.
+/// Ends the recording, if there is one; returns how many frames it holds, and how many had no place in it.
 pub(super) fn finish(recording: &Recording) -> Result<Option<(u64, u64)>> {
     let Some(recorder) = lent(recording).take() else { return Ok(None) };
     let left_out = recorder.left_out();
@@ -66,8 +66,6 @@ pub(super) struct Live {
     shown: RgbImage,
     faces: Vec<Tracked>,
     last: Instant,
-    /// What the pipeline is told: windows after each stage are wanted.
-    windows: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     start: Instant,
     seconds: Option<Duration>,
@@ -75,13 +73,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(
-        screen: Screen,
-        recorder: Recording,
-        snap: PathBuf,
-        windows: Arc<AtomicBool>,
-        stop: Arc<AtomicBool>,
-    ) -> Self {
+    pub(super) fn new(screen: Screen, recorder: Recording, snap: PathBuf, stop: Arc<AtomicBool>) -> Self {
         let now = Instant::now();
         Self {
             screen,
@@ -97,7 +89,6 @@ impl Live {
             shown: RgbImage::new(0, 0),
             faces: Vec::new(),
             last: now,
-            windows,
             stop,
             start: now,
             seconds: None,
@@ -112,6 +103,11 @@ impl Live {
     /// What the whole run was like; empty without a frame.
     pub(super) fn summary(&self) -> String {
         self.figures.summary(self.start.elapsed().as_secs_f64())
+    }
+
+    /// Whether a frame was taken before a pause ended: it is not shown.
+    fn waited_through_a_pause(&self, result: &FrameResult) -> bool {
+        self.resumed.is_some_and(|resumed| result.frame.captured < resumed)
     }
 
     fn is_over(&self) -> bool {
@@ -161,7 +157,6 @@ impl Live {
                         View::Stages => View::Pyramid,
                         View::Pyramid => View::Picture,
                     };
-                    self.windows.store(self.view == View::Stages, Ordering::Relaxed);
                 }
                 Key::Save => {
                     // A picture that can't be saved is no reason to stop.
@@ -224,13 +219,18 @@ impl Live {
 
 impl Output for Live {
     fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
-        if self.resumed.is_some_and(|resumed| result.frame.captured < resumed) {
+        if !self.waited_through_a_pause(result) {
+            self.draw(result)?;
+            self.last = Instant::now();
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn presented(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
+        if self.waited_through_a_pause(result) {
             return Ok(ControlFlow::Continue(()));
         }
-        let begin = Instant::now();
-        self.draw(result)?;
-        self.last = Instant::now();
-        self.figures.shown(result, self.last, self.last - begin);
+        self.figures.presented(result);
         let mut recorder = lent(&self.recorder);
         if let Some(recording) = recorder.as_mut() {
             let faces = &result.tracked;
@@ -251,6 +251,10 @@ impl Output for Live {
             return Ok(ControlFlow::Break(()));
         }
         if self.paused { self.pause() } else { Ok(ControlFlow::Continue(())) }
+    }
+
+    fn wants_windows(&self) -> bool {
+        self.view == View::Stages
     }
 
     fn idle(&mut self) -> Result<ControlFlow<()>> {

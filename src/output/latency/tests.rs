@@ -2,30 +2,18 @@
 
 use super::*;
 use crate::frame::Frame;
+use crate::pipeline::StageTime;
 
-/// A frame `number` of 50 a second.
-fn frame_result(start: Instant, number: u64, dropped: u64) -> FrameResult {
+/// A frame `number` of 50 a second: all of its latency is work of level 1, but a millisecond of waiting for it.
+fn frame_result(start: Instant, number: u64, dropped: u64, latency: Duration) -> FrameResult {
     let time = number as f64 / 50.0;
     let captured = start + Duration::from_millis(20 * number);
     let frame = Frame { number, captured, time, picture: image::RgbImage::new(1, 1) };
-    FrameResult {
-        frame,
-        faces: Vec::new(),
-        tracked: Vec::new(),
-        searched: number.is_multiple_of(2),
-        stages: [StageTime::default(); STAGES],
-        counts: [0; 3],
-        windows: Vec::new(),
-        dropped,
-    }
-}
-
-/// All of it work of level 1, but a millisecond of waiting for it.
-fn stages(latency: Duration) -> [StageTime; STAGES] {
-    let mut stages = [StageTime::default(); STAGES];
+    let searched = number.is_multiple_of(2);
+    let mut result = FrameResult { searched, dropped, latency, ..FrameResult::of(frame) };
     let wait = Duration::from_millis(1).min(latency);
-    stages[Stage::Level1 as usize] = StageTime { work: latency - wait, wait };
-    stages
+    result.stages[Stage::Level1 as usize] = StageTime { work: latency - wait, wait };
+    result
 }
 
 /// A run without warm-up of `frames` frames, whose latencies (ms) repeat.
@@ -33,9 +21,7 @@ pub(in crate::output) fn measured(latencies: &[u64], frames: u64) -> (Report, Ve
     let start = Instant::now();
     let mut meter = Meter::new(0, Duration::from_secs(3600));
     for (number, latency) in (0..frames).zip(latencies.iter().cycle()) {
-        assert!(meter.frame(&frame_result(start, number, 0)));
-        let latency = Duration::from_millis(*latency);
-        meter.presented(&stages(latency), latency);
+        assert!(meter.presented(&frame_result(start, number, 0, Duration::from_millis(*latency))));
     }
     (meter.report().unwrap(), meter.into_shown())
 }
@@ -61,12 +47,11 @@ fn the_warm_up_and_what_comes_after_the_end_do_not_count() {
     loop {
         // Four are dropped in the warm-up, three afterwards.
         let dropped = number.min(4) + u64::from(number >= 30) * 3;
-        if !meter.frame(&frame_result(start, number, dropped)) {
-            break;
-        }
         assert_eq!(meter.is_measuring(), number > 10);
         let latency = Duration::from_millis(if number < 10 { 900 } else { 5 });
-        meter.presented(&stages(latency), latency);
+        if !meter.presented(&frame_result(start, number, dropped, latency)) {
+            break;
+        }
         number += 1;
     }
     let report = meter.report().unwrap();
@@ -92,7 +77,6 @@ fn latency_that_grows_is_seen() {
 #[test]
 fn nothing_measured_is_no_report() {
     let mut meter = Meter::new(3, Duration::from_secs(1));
-    meter.frame(&frame_result(Instant::now(), 0, 0));
-    meter.presented(&stages(Duration::ZERO), Duration::ZERO);
+    meter.presented(&frame_result(Instant::now(), 0, 0, Duration::ZERO));
     assert!(meter.report().is_none());
 }

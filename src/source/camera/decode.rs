@@ -1,6 +1,9 @@
-//! What cameras send, made into RGB.
+//! Turns what cameras send into RGB. YUYV and NV12 are BT.601 with values of 16 to 235, as webcams send.
 
 use image::RgbImage;
+use yuv::{
+    YuvBiPlanarImage, YuvConversionMode, YuvPackedImage, YuvRange, YuvStandardMatrix, yuv_nv12_to_rgb, yuyv422_to_rgb,
+};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -42,8 +45,32 @@ impl Decoder {
         resize(into, shot.width, shot.height);
         let out: &mut [u8] = into;
         match shot.coding {
-            Coding::Yuyv => yuyv(bytes, width, out),
-            Coding::Nv12 => nv12(bytes, width, pixels, out),
+            Coding::Yuyv => {
+                let stride = shot.width.next_multiple_of(2) * 2;
+                let image = YuvPackedImage {
+                    yuy: &bytes[..expected],
+                    yuy_stride: stride,
+                    width: shot.width,
+                    height: shot.height,
+                };
+                let converted =
+                    yuyv422_to_rgb(&image, out, shot.width * 3, YuvRange::Limited, YuvStandardMatrix::Bt601);
+                converted.map_err(|e| e.to_string())?;
+            }
+            Coding::Nv12 => {
+                let (luma, colour) = bytes[..expected].split_at(pixels);
+                let image = YuvBiPlanarImage {
+                    y_plane: luma,
+                    y_stride: shot.width,
+                    uv_plane: colour,
+                    uv_stride: shot.width.next_multiple_of(2),
+                    width: shot.width,
+                    height: shot.height,
+                };
+                let (matrix, mode) = (YuvStandardMatrix::Bt601, YuvConversionMode::Balanced);
+                let converted = yuv_nv12_to_rgb(&image, out, shot.width * 3, YuvRange::Limited, matrix, mode);
+                converted.map_err(|e| e.to_string())?;
+            }
             Coding::Rgb => out.copy_from_slice(&bytes[..expected]),
             Coding::Bgr => {
                 for (to, from) in out.chunks_exact_mut(3).zip(bytes.chunks_exact(3)) {
@@ -83,43 +110,6 @@ fn mjpeg(bytes: &mut Vec<u8>, into: &mut RgbImage) -> Result<(), String> {
         return Err("it can't be made into RGB".into());
     }
     decoder.decode_into(into).map_err(|e| e.to_string())
-}
-
-/// BT.601 with studio swing (Y 16..235), what webcams send; in 1024ths.
-fn rgb(y: u8, (red, green, blue): (i32, i32, i32)) -> [u8; 3] {
-    let y = (i32::from(y) - 16) * 1192 + 512;
-    [red, green, blue].map(|part| ((y + part) >> 10).clamp(0, 255) as u8)
-}
-
-/// What U and V add to red, green and blue.
-fn chroma(u: u8, v: u8) -> (i32, i32, i32) {
-    let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
-    (1634 * v, -401 * u - 832 * v, 2066 * u)
-}
-
-fn yuyv(bytes: &[u8], width: usize, out: &mut [u8]) {
-    let stride = width.next_multiple_of(2) * 2;
-    for (row, to) in bytes.chunks_exact(stride).zip(out.chunks_exact_mut(width * 3)) {
-        for (from, to) in row.chunks_exact(4).zip(to.chunks_mut(6)) {
-            let chroma = chroma(from[1], from[3]);
-            to[..3].copy_from_slice(&rgb(from[0], chroma));
-            // An odd width ends within a pair.
-            if let Some(to) = to.get_mut(3..6) {
-                to.copy_from_slice(&rgb(from[2], chroma));
-            }
-        }
-    }
-}
-
-fn nv12(bytes: &[u8], width: usize, pixels: usize, out: &mut [u8]) {
-    let (luma, colour) = bytes.split_at(pixels);
-    let stride = width.next_multiple_of(2);
-    for (y, (row, to)) in luma.chunks_exact(width).zip(out.chunks_exact_mut(width * 3)).enumerate() {
-        let colour = &colour[y / 2 * stride..][..stride];
-        for (x, (luma, to)) in row.iter().zip(to.chunks_exact_mut(3)).enumerate() {
-            to.copy_from_slice(&rgb(*luma, chroma(colour[x / 2 * 2], colour[x / 2 * 2 + 1])));
-        }
-    }
 }
 
 #[cfg(test)]

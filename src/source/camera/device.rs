@@ -66,7 +66,7 @@ pub struct Shot {
 }
 
 /// An open camera. It lives in the thread that opened it.
-pub trait Device {
+pub trait CameraDevice {
     /// Its name, and what was chosen: size, rate, coding.
     fn describe(&self) -> String;
 
@@ -86,7 +86,7 @@ pub trait Device {
 }
 
 /// Opens a camera, again and again if need be; the reason, if it can't be opened.
-pub type Open = Box<dyn FnMut() -> Result<Box<dyn Device>, String> + Send>;
+pub type Open = Box<dyn FnMut() -> Result<Box<dyn CameraDevice>, String> + Send>;
 
 /// The formats, best first: 25 frames a second or more, then near to 640×480 or else to 1280×720, then a coding that fits
 /// the size (raw pictures up to VGA, as there is nothing to decode; MJPEG above, as raw ones do not fit through USB), then

@@ -1,5 +1,5 @@
 //! A camera. A thread does nothing but take pictures from the driver, and the newest one lies in a mailbox until the
-//! pipeline asks: so nobody ever sees a driver's queue of old ones. A camera that is pulled out is waited for.
+//! pipeline asks for it: so the driver's queue of old pictures is never seen. A camera that is unplugged is retried.
 //!
 //! What a camera is stands in [`device`]; [`native`] is the system's own, [`decode`] makes RGB of what it sends.
 
@@ -9,16 +9,17 @@ pub mod native;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
 
+use super::mailbox::{Closed, Keep, Mailbox};
 use super::{Source, Stamp};
 use crate::error::{Error, Result};
 use decode::Decoder;
-use device::{Open, Shot};
+use device::{CameraDevice, Open, Shot};
 
 /// How long a camera is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,44 +42,19 @@ impl Default for Patience {
 /// A camera that runs.
 #[derive(Debug)]
 pub struct Camera {
-    mailbox: Arc<Mailbox>,
+    inbox: Arc<Inbox>,
     patience: Patience,
     name: String,
     size: Option<(u32, u32)>,
     rate: Option<f64>,
-    /// The bytes of the last picture; changes places with the mailbox's.
-    bytes: Vec<u8>,
     decoder: Decoder,
     first: Option<Instant>,
     /// Pictures that could not be decoded.
     broken: u64,
 }
 
-/// Between the thread that takes pictures and the one that wants them.
-#[derive(Debug, Default)]
-struct Mailbox {
-    state: Mutex<State>,
-    news: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    newest: Option<(Shot, Vec<u8>)>,
-    /// A buffer to fill next.
-    spare: Vec<u8>,
-    /// Pictures that lay in the mailbox when the next one came.
-    replaced: u64,
-    /// Why there are no pictures now.
-    lost: Option<String>,
-    /// Nobody wants pictures any more.
-    closed: bool,
-}
-
-impl Mailbox {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// Between the thread that takes pictures and the one that wants them: pictures with their bytes, and why there are none.
+type Inbox = Mailbox<(Shot, Vec<u8>), String>;
 
 impl Camera {
     /// The system's camera `index` (`None`: the first one that can be opened).
@@ -94,9 +70,9 @@ impl Camera {
     /// # Errors
     /// If it can't be opened now.
     pub fn start(open: Open, patience: Patience) -> Result<Self> {
-        let mailbox = Arc::new(Mailbox::default());
+        let inbox = Arc::new(Inbox::new(Keep::Newest));
         let (told, hear) = std::sync::mpsc::sync_channel(1);
-        let theirs = Arc::clone(&mailbox);
+        let theirs = Arc::clone(&inbox);
         // Never joined: a driver may not answer for as long as it likes.
         std::thread::Builder::new()
             .name("camera".into())
@@ -106,35 +82,15 @@ impl Camera {
             .recv_timeout(patience.give_up)
             .unwrap_or_else(|_| Err(format!("does not answer for {} s", patience.give_up.as_secs_f32())));
         let About { name, size, rate } = opened.map_err(|reason| {
-            mailbox.state().closed = true;
+            inbox.close();
             Error::Camera(format!("the camera can't be opened: {reason}"))
         })?;
-        let (bytes, decoder) = (Vec::new(), Decoder::default());
-        Ok(Self { mailbox, patience, name, size, rate, bytes, decoder, first: None, broken: 0 })
+        Ok(Self { inbox, patience, name, size, rate, decoder: Decoder::default(), first: None, broken: 0 })
     }
 
     /// Pictures that came damaged and were left out.
     pub fn broken(&self) -> u64 {
         self.broken
-    }
-
-    /// Waits for a picture until `until`, or until the camera says that it is lost, if `hear_of_loss`.
-    fn wait(&mut self, until: Instant, hear_of_loss: bool) -> News {
-        let mut state = self.mailbox.state();
-        loop {
-            if let Some((shot, bytes)) = state.newest.take() {
-                state.spare = std::mem::replace(&mut self.bytes, bytes);
-                return News::Picture(shot);
-            }
-            if let Some(reason) = state.lost.as_ref().filter(|_| hear_of_loss) {
-                return News::Lost(reason.clone());
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return News::Nothing;
-            }
-            state = self.mailbox.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
     }
 }
 
@@ -143,12 +99,6 @@ struct About {
     name: String,
     size: Option<(u32, u32)>,
     rate: Option<f64>,
-}
-
-enum News {
-    Picture(Shot),
-    Lost(String),
-    Nothing,
 }
 
 impl Source for Camera {
@@ -172,28 +122,32 @@ impl Source for Camera {
         let mut damaged = None;
         loop {
             let patience = if missing.is_some() { give_up } else { self.patience.stall };
-            let reason = match self.wait(begin + patience, missing.is_none()) {
-                News::Picture(shot) => match self.decoder.decode(&shot, &mut self.bytes, into) {
-                    Ok(()) => {
-                        if missing.is_some() {
-                            tracing::warn!("{}: the camera is back", self.name);
+            let reason = match self.inbox.take(Some(begin + patience)) {
+                Ok(Some((shot, mut bytes))) => {
+                    let decoded = self.decoder.decode(&shot, &mut bytes, into);
+                    self.inbox.give_back((shot, bytes));
+                    match decoded {
+                        Ok(()) => {
+                            if missing.is_some() {
+                                tracing::warn!("{}: the camera is back", self.name);
+                            }
+                            let first = *self.first.get_or_insert(shot.captured);
+                            let time = shot.captured.saturating_duration_since(first).as_secs_f64();
+                            return Ok(Some(Stamp { captured: shot.captured, time }));
                         }
-                        let first = *self.first.get_or_insert(shot.captured);
-                        let time = shot.captured.saturating_duration_since(first).as_secs_f64();
-                        return Ok(Some(Stamp { captured: shot.captured, time }));
-                    }
-                    Err(reason) => {
-                        self.broken += 1;
-                        tracing::debug!("{}: a picture is damaged and left out: {reason}", self.name);
-                        damaged = Some(format!("it sends only damaged pictures: {reason}"));
-                        if begin.elapsed() < patience {
-                            continue;
+                        Err(reason) => {
+                            self.broken += 1;
+                            tracing::debug!("{}: a picture is damaged and left out: {reason}", self.name);
+                            damaged = Some(format!("it sends only damaged pictures: {reason}"));
+                            if begin.elapsed() < patience {
+                                continue;
+                            }
+                            None
                         }
-                        None
                     }
-                },
-                News::Lost(reason) => Some(reason),
-                News::Nothing => None,
+                }
+                Ok(None) => None,
+                Err(lost) => Some(lost),
             };
             let reason = reason.or(damaged.take()).unwrap_or_else(|| "it sends no pictures".into());
             if begin.elapsed() >= give_up {
@@ -213,20 +167,20 @@ impl Source for Camera {
     }
 
     fn dropped(&self) -> u64 {
-        self.mailbox.state().replaced + self.broken
+        self.inbox.replaced() + self.broken
     }
 }
 
 impl Drop for Camera {
     fn drop(&mut self) {
-        self.mailbox.state().closed = true;
+        self.inbox.close();
     }
 }
 
 /// The thread: takes pictures until nobody wants them any more, and opens the camera anew when it was lost.
 fn take_pictures(
     mut open: Open,
-    mailbox: &Mailbox,
+    inbox: &Inbox,
     patience: Patience,
     told: &SyncSender<std::result::Result<About, String>>,
 ) {
@@ -235,39 +189,26 @@ fn take_pictures(
         Err(reason) => return drop(told.send(Err(reason))),
     };
     let _ = told.send(Ok(About { name: device.describe(), size: device.size(), rate: device.rate() }));
+    let close = |device| {
+        let _ = guarded(|| {
+            drop::<Box<dyn CameraDevice>>(device);
+            Ok(())
+        });
+    };
+    let mut bytes = Vec::new();
     loop {
-        let mut bytes = {
-            let mut state = mailbox.state();
-            if state.closed {
-                break;
-            }
-            std::mem::take(&mut state.spare)
-        };
         match guarded(|| device.grab(&mut bytes)) {
-            Ok(shot) => {
-                let mut state = mailbox.state();
-                state.lost = None;
-                if let Some((_, unseen)) = state.newest.replace((shot, bytes)) {
-                    state.replaced += 1;
-                    state.spare = unseen;
-                }
-                drop(state);
-                mailbox.news.notify_one();
-            }
+            Ok(shot) => match inbox.put((shot, std::mem::take(&mut bytes))) {
+                Ok(used) => bytes = used.map_or_else(Vec::new, |(_, bytes)| bytes),
+                Err(Closed) => return close(device),
+            },
             Err(reason) => {
-                let lost = |reason: String| {
-                    mailbox.state().lost = Some(reason);
-                    mailbox.news.notify_one();
-                };
-                lost(reason);
+                inbox.fail(reason);
                 // Closed first: most systems open a camera only once.
-                let _ = guarded(|| {
-                    drop(device);
-                    Ok(())
-                });
+                close(device);
                 device = loop {
                     std::thread::sleep(patience.retry);
-                    if mailbox.state().closed {
+                    if inbox.is_closed() {
                         return;
                     }
                     match guarded(&mut open) {
@@ -278,10 +219,6 @@ fn take_pictures(
             }
         }
     }
-    let _ = guarded(|| {
-        drop(device);
-        Ok(())
-    });
 }
 
 /// Drivers' libraries panic where cameras misbehave; for us that is a lost camera.

@@ -7,7 +7,7 @@ use nokhwa::utils::{
     ApiBackend, CameraFormat, CameraIndex, CameraInfo, FrameFormat, RequestedFormat, RequestedFormatType, Resolution,
 };
 
-use super::device::{Coding, Device, Format, Open, Shot, ranked};
+use super::device::{CameraDevice, Coding, Format, Open, Shot, ranked};
 use crate::error::{Error, Result};
 
 const CODINGS: [FrameFormat; 6] = [
@@ -78,7 +78,7 @@ pub(super) fn opener(index: Option<u32>) -> Result<Open> {
             match open(info.index()) {
                 Ok(native) => {
                     candidates = again(info);
-                    return Ok(Box::new(native) as Box<dyn Device>);
+                    return Ok(Box::new(native) as Box<dyn CameraDevice>);
                 }
                 Err(reason) => reasons.push(format!("{}: {reason}", info.human_name())),
             }
@@ -152,7 +152,7 @@ fn theirs(format: &Format) -> CameraFormat {
     CameraFormat::new(Resolution::new(format.width, format.height), coding, format.rate)
 }
 
-impl Device for Native {
+impl CameraDevice for Native {
     fn describe(&self) -> String {
         format!("{}, {}", self.camera.info().human_name(), self.format)
     }

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use super::device::{Coding, Device};
+use super::device::{CameraDevice, Coding};
 use super::*;
 
 /// What a scripted camera does next.
@@ -19,7 +19,7 @@ enum Step {
 /// Does its steps; is gone after the last one.
 struct Scripted(VecDeque<Step>);
 
-impl Device for Scripted {
+impl CameraDevice for Scripted {
     fn describe(&self) -> String {
         "scripted camera".into()
     }
@@ -59,7 +59,7 @@ fn jpeg(width: u32) -> Vec<u8> {
 fn camera(lives: &[Option<&[Step]>]) -> Result<Camera> {
     let mut lives: VecDeque<_> = lives.iter().map(|life| life.map(<[Step]>::to_vec)).collect();
     let open: Open = Box::new(move || match lives.pop_front().flatten() {
-        Some(steps) => Ok(Box::new(Scripted(steps.into())) as Box<dyn Device>),
+        Some(steps) => Ok(Box::new(Scripted(steps.into())) as Box<dyn CameraDevice>),
         None => Err("nothing is plugged in".into()),
     });
     let ms = Duration::from_millis;

@@ -7,10 +7,9 @@ mod noise;
 mod portrait;
 mod scene;
 
-use std::time::{Duration, Instant};
-
 use image::RgbImage;
 
+use super::pace::Pace;
 use super::{Source, Stamp};
 use crate::error::Result;
 pub use scene::{Scene, SceneSettings};
@@ -36,26 +35,20 @@ pub struct Synthetic {
     scene: Scene,
     /// How many frames there are; `None`: it never ends.
     length: Option<u64>,
-    paced: bool,
-    start: Option<Instant>,
-    next: u64,
-    dropped: u64,
+    pace: Pace,
 }
 
 impl Synthetic {
     /// A camera that shows `scene` for `seconds` (`None`: forever).
     pub fn new(scene: Scene, seconds: Option<f64>) -> Self {
         let length = seconds.map(|s| (s * scene.rate()).round().max(1.0) as u64);
-        Self { scene, length, paced: true, start: None, next: 0, dropped: 0 }
+        let pace = Pace::new(scene.rate());
+        Self { scene, length, pace }
     }
 
     /// The same without a clock: each frame, as fast as it is asked for.
     pub fn unpaced(scene: Scene, seconds: Option<f64>) -> Self {
-        Self { paced: false, ..Self::new(scene, seconds) }
-    }
-
-    fn due(&self, start: Instant, frame: u64) -> Instant {
-        start + Duration::from_secs_f64(self.scene.seconds(frame))
+        Self { pace: Pace::none(), ..Self::new(scene, seconds) }
     }
 }
 
@@ -74,33 +67,23 @@ impl Source for Synthetic {
     }
 
     fn next(&mut self, into: &mut RgbImage) -> Result<Option<Stamp>> {
-        let start = *self.start.get_or_insert_with(Instant::now);
-        let now = Instant::now();
-        let newest = if self.paced { (now.duration_since(start).as_secs_f64() * self.scene.rate()) as u64 } else { 0 };
         let last = self.length.map_or(u64::MAX, |length| length - 1);
-        if self.next > last {
-            return Ok(None);
-        }
-        let frame = newest.clamp(self.next, last);
-        self.dropped += frame - self.next;
-        self.next = frame + 1;
+        let Some(frame) = self.pace.next(last) else { return Ok(None) };
         // Drawn before it is due: of a camera, too, the picture is there when it is handed over.
         self.scene.draw(frame, into);
-        let mut captured = Instant::now();
-        if self.paced {
-            captured = self.due(start, frame);
-            std::thread::sleep(captured.saturating_duration_since(Instant::now()));
-        }
+        let captured = self.pace.wait_for(frame);
         Ok(Some(Stamp { captured, time: self.scene.seconds(frame) }))
     }
 
     fn dropped(&self) -> u64 {
-        self.dropped
+        self.pace.dropped()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
