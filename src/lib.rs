@@ -30,6 +30,8 @@
 
 mod error;
 #[doc(hidden)]
+pub mod files;
+#[doc(hidden)]
 pub mod geometry;
 #[cfg(feature = "cli")]
 pub mod parallel;

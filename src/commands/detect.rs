@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use facecascade::nets::weights::write_whole;
+use facecascade::files::write_whole;
 use facecascade::output::{draw, records};
 use facecascade::source::picture;
 use facecascade::text::ms;

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use facecascade::dataset::{self, Annotated, Split};
 use facecascade::eval::report::Named;
 use facecascade::eval::{Detection, Report, detections, plots, report};
-use facecascade::nets::weights::write_whole;
+use facecascade::files::write_whole;
 use facecascade::{Cascade, Options, source};
 use rayon::prelude::*;
 

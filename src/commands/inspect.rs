@@ -45,7 +45,7 @@ pub(crate) fn run(args: InspectArgs, _common: &Common) -> anyhow::Result<Outcome
         args.output.display()
     );
     anyhow::ensure!(
-        !facecascade::output::video::same_file(&args.output, &args.picture),
+        !facecascade::files::same_file(&args.output, &args.picture),
         "{}: would overwrite the picture that is read",
         args.output.display()
     );

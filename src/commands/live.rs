@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use facecascade::files::same_file;
 use facecascade::output::recorder::Recorder;
-use facecascade::output::video::same_file;
 use facecascade::pipeline::{self, PipelineOptions, Policy, SearchBudget};
 use facecascade::source::Source;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::spec::{Dims, Layer, Net};
 use crate::error::{Error, Result};
+use crate::files::write_whole;
 
 /// Batch norm's ε, the same in training and in detection.
 pub const NORM_EPSILON: f32 = 1e-5;
@@ -266,24 +267,4 @@ impl Weights {
         let bytes = safetensors::serialize(tensors, Some(notes)).map_err(fail)?;
         write_whole(path, &bytes)
     }
-}
-
-/// Writes a file whole or not at all: to a temporary file beside it, flushed to disk, then renamed.
-///
-/// # Errors
-/// If the folder is missing, can't be written to, or the disk is full.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write;
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = std::path::PathBuf::from(partial);
-    let written = std::fs::File::create(&partial).and_then(|mut f| {
-        f.write_all(bytes)?;
-        f.sync_all()
-    });
-    if let Err(e) = written.and_then(|()| std::fs::rename(&partial, path)) {
-        let _ = std::fs::remove_file(&partial);
-        return Err(Error::io(path)(e));
-    }
-    Ok(())
 }

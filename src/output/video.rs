@@ -10,6 +10,7 @@ use image::RgbImage;
 use super::planes::{Planes, even};
 use super::{disk, matroska};
 use crate::error::{Error, Result};
+use crate::files::same_file;
 use crate::source::process::{Process, command, every_frame_option, file_argument, widen};
 use crate::source::video::{VideoInfo, probe};
 
@@ -75,20 +76,6 @@ impl Container {
             _ if ["subrip", "ass", "ssa", "webvtt", "text", "mov_text"].contains(&codec) => Some("mov_text"),
             _ => None,
         }
-    }
-}
-
-/// Whether two paths name the same file (also by links).
-pub fn same_file(a: &Path, b: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let id = |p: &Path| std::fs::metadata(p).ok().map(|m| (m.dev(), m.ino()));
-        id(a).is_some() && id(a) == id(b)
-    }
-    #[cfg(not(unix))]
-    {
-        std::fs::canonicalize(a).ok().is_some_and(|a| std::fs::canonicalize(b).ok() == Some(a))
     }
 }
 

@@ -17,7 +17,8 @@ use super::windows::{Sources, Windows};
 use crate::cascade::{self, Cascade};
 use crate::dataset::{self, Split};
 use crate::error::{Error, Result};
-use crate::nets::weights::{Weights, write_whole};
+use crate::files::write_whole;
+use crate::nets::weights::Weights;
 
 /// Where training reads and writes, and with what.
 #[derive(Debug)]

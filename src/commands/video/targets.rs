@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use facecascade::output::video::same_file;
+use facecascade::files::same_file;
 
 /// A video to do, and where its results go.
 #[derive(Debug, Clone, PartialEq, Eq)]
