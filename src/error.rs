@@ -1,8 +1,8 @@
-//! The library's errors: each names the file or the setting at fault, and where there is one, the remedy.
+//! The library's errors. Each names the file or setting at fault and, where there is one, the remedy.
 
 use std::path::PathBuf;
 
-/// What can go wrong in the library. The text is complete: callers only print it.
+/// What can go wrong in the library. `Display` gives the complete text, causes included.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be opened, read or written.
@@ -13,23 +13,23 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A picture that can't be decoded, or that is too large.
+    /// A picture can't be decoded or is too large.
     #[error("{}: {reason}", path.display())]
     Picture {
         /// The picture.
         path: PathBuf,
-        /// Why it was refused.
+        /// Why the picture was refused.
         reason: String,
     },
-    /// A weights file that is cut, holds a NaN or does not fit its net.
+    /// A weights file is cut, holds a NaN or does not fit its net.
     #[error("weights {origin}: {reason}")]
     Weights {
         /// The file, or the net's name for weights that are built in.
         origin: String,
-        /// What is wrong with them.
+        /// What is wrong with the weights.
         reason: String,
     },
-    /// A net whose layers do not fit each other.
+    /// The layers of a net do not fit each other.
     #[error("net {net}: {reason}")]
     Net {
         /// The net's name in the zoo.
@@ -37,53 +37,53 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
-    /// A setting outside its range, or a recipe with a wrong key.
+    /// A setting is outside its range, or a recipe has a wrong key. The text names the setting.
     #[error("{0}")]
     Setting(String),
-    /// A data folder that lacks something, or an annotation that can't be read.
+    /// A data folder lacks something, or an annotation can't be read.
     #[error("{}: {reason}", path.display())]
     Data {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is missing or wrong, and what to do.
         reason: String,
     },
-    /// A child process (ffmpeg) that could not be started or failed.
+    /// A child process (ffmpeg) could not be started, or failed.
     #[error("{0}")]
     Process(String),
     /// A stage of the pipeline failed.
     #[error("{source} (stage {stage})")]
     Stage {
-        /// Its name.
+        /// The stage's name.
         stage: &'static str,
-        /// What happened.
+        /// The stage's error.
         source: Box<Self>,
     },
-    /// A camera that is missing, busy or was lost.
+    /// A camera is missing, busy or was lost.
     #[error("{0}")]
     Camera(String),
-    /// A window that can't be opened or drawn.
+    /// A window on the screen can't be opened or drawn.
     #[error("{0}")]
     Window(String),
-    /// A GPU that is missing, can't be used or was lost.
+    /// A GPU is missing, can't be used or was lost.
     #[error("{0}")]
     Gpu(String),
-    /// Training or drawing failed in a library below.
+    /// A library that training or drawing is built on failed.
     #[error("{0}")]
     Backend(String),
 }
 
-/// The library's result.
+/// The result of everything in the library that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An input/output error at `path`; for `map_err`.
+    /// Makes an error of the file system into [`Self::Io`] that names `path`; for `map_err`.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
 
-    /// An error in a data folder or an annotation file.
+    /// Makes a [`Self::Data`] of a file or folder and a reason.
     pub fn data(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
         Self::Data { path: path.into(), reason: reason.into() }
     }
@@ -92,7 +92,7 @@ impl Error {
 #[cfg(feature = "train")]
 impl From<candle_core::Error> for Error {
     fn from(mut e: candle_core::Error) -> Self {
-        // Where RUST_BACKTRACE is set, the text would hold a hundred lines.
+        // With RUST_BACKTRACE set, candle puts a backtrace of a hundred lines into the text.
         while let candle_core::Error::WithBacktrace { inner, .. } = e {
             e = *inner;
         }

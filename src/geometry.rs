@@ -1,4 +1,4 @@
-//! Rectangles, their overlap, and non-maximum suppression.
+//! Rectangles and their overlap, faces, and the cascade's windows.
 
 /// An axis-parallel rectangle in pixels: left, top, width, height; x to the right, y down. It may reach over the
 /// picture's border.
@@ -17,88 +17,68 @@ pub struct Rect {
 /// A face found: its box in pixels of the picture, a score in 0..1 and, where a smile net is loaded, a smile in 0..1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Face {
-    /// Where: roughly hairline to chin, ear to ear.
+    /// Box in pixels of the picture, roughly from hairline to chin and from ear to ear.
     pub rect: Rect,
-    /// How sure, 0..1.
+    /// Confidence, 0..1; greater is surer.
     pub score: f32,
-    /// How much of a smile, 0..1; `None` without a smile net.
+    /// Smile, 0 (none) to 1; `None` without a smile net.
     pub smile: Option<f32>,
 }
 
 /// A window on its way through the cascade.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
-    /// Where, in pixels of the picture.
+    /// Box in pixels of the picture.
     pub rect: Rect,
-    /// The logit of the last net that saw it.
+    /// Logit of the last net that rated the window; greater is surer.
     pub score: f32,
 }
 
 impl Rect {
-    /// A rectangle from its left, top, width and height.
+    /// Makes a rectangle of left edge, top edge, width and height, pixels.
     pub const fn new(x: f32, y: f32, w: f32, h: f32) -> Self {
         Self { x, y, w, h }
     }
 
-    /// The square of side `side` round (`cx`, `cy`).
+    /// Makes the square of side `side` with centre (`cx`, `cy`), pixels.
     pub fn square(cx: f32, cy: f32, side: f32) -> Self {
         Self::new(cx - side / 2.0, cy - side / 2.0, side, side)
     }
 
-    /// The centre.
+    /// Returns the centre (x, y), pixels.
     pub fn center(&self) -> (f32, f32) {
         (self.x + self.w / 2.0, self.y + self.h / 2.0)
     }
 
-    /// The square with the same centre whose side is the longer of width and height: what the cascade's windows are.
+    /// Returns the square with the same centre and the longer of both sides, the shape of the cascade's windows.
     pub fn to_square(&self) -> Self {
         let (cx, cy) = self.center();
         Self::square(cx, cy, self.w.max(self.h))
     }
 
-    /// Width times height.
+    /// Returns width × height, square pixels.
     pub fn area(&self) -> f32 {
         self.w * self.h
     }
 
-    /// The area shared with `other`.
+    /// Returns the area shared with `other`, square pixels.
     pub fn intersection(&self, other: &Self) -> f32 {
         let w = (self.x + self.w).min(other.x + other.w) - self.x.max(other.x);
         let h = (self.y + self.h).min(other.y + other.h) - self.y.max(other.y);
         w.max(0.0) * h.max(0.0)
     }
 
-    /// Intersection over union, 0..1.
+    /// Returns intersection over union with `other`, 0..1; 0 where nothing is shared.
     pub fn iou(&self, other: &Self) -> f32 {
         let shared = self.intersection(other);
         if shared <= 0.0 { 0.0 } else { shared / (self.area() + other.area() - shared) }
     }
 
-    /// The intersection's share of the smaller of the two.
+    /// Returns the share of the smaller rectangle that lies in the larger one, 0..1; 0 if the smaller one has no area.
     pub fn overlap_of_smaller(&self, other: &Self) -> f32 {
         let smaller = self.area().min(other.area());
         if smaller <= 0.0 { 0.0 } else { self.intersection(other) / smaller }
     }
-}
-
-/// Greedy non-maximum suppression: best score first (ties: the earlier one), a window is dropped if `overlaps` says so
-/// of it and a better one that was kept. The result is sorted by score, best first.
-pub fn suppress(windows: &mut Vec<Window>, overlaps: impl Fn(&Rect, &Rect) -> bool) {
-    windows.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let mut kept = 0;
-    for i in 0..windows.len() {
-        let candidate = windows[i];
-        if !windows[..kept].iter().any(|better| overlaps(&better.rect, &candidate.rect)) {
-            windows[kept] = candidate;
-            kept += 1;
-        }
-    }
-    windows.truncate(kept);
-}
-
-/// Non-maximum suppression at an IoU: of two windows that overlap by more, the better stays.
-pub fn non_maximum_suppression(windows: &mut Vec<Window>, iou: f32) {
-    suppress(windows, |a, b| a.iou(b) > iou);
 }
 
 #[cfg(test)]
@@ -116,19 +96,6 @@ mod tests {
             prop_assert!((a.iou(&b) - b.iou(&a)).abs() < 1e-6);
             prop_assert!((0.0..=1.0 + 1e-5).contains(&a.iou(&b)));
             prop_assert!((a.iou(&a) - 1.0).abs() < 1e-5);
-        }
-
-        #[test]
-        fn what_suppression_keeps_does_not_overlap_and_what_it_drops_does(list in prop::collection::vec((rects(), 0f32..1.0), 0..40)) {
-            let all: Vec<Window> = list.into_iter().map(|(rect, score)| Window { rect, score }).collect();
-            let mut kept = all.clone();
-            non_maximum_suppression(&mut kept, 0.4);
-            for (i, a) in kept.iter().enumerate() {
-                for b in &kept[..i] { prop_assert!(a.rect.iou(&b.rect) <= 0.4); }
-            }
-            for w in &all {
-                prop_assert!(kept.contains(w) || kept.iter().any(|k| k.score >= w.score && k.rect.iou(&w.rect) > 0.4));
-            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! What pictures of curves have in common: colours, and DejaVu Sans, so that no font is looked for on the system.
+//! Colours and text of the pictures of curves. Text is set in DejaVu Sans, which is built in: no font of the system is needed.
 
 use std::sync::Once;
 
@@ -8,10 +8,10 @@ use plotters::style::{FontFamily, FontStyle, IntoFont, RGBColor, TextStyle, regi
 
 use crate::error::Error;
 
-/// They are drawn so many times as large and reduced, for the drawing library's thick lines have ragged edges.
+/// Factor by which curves are drawn larger and then reduced: smooths the ragged edges of the drawing library's thick lines.
 pub(crate) const FINER: u32 = 2;
 
-/// Colour-blind-safe (Okabe & Ito).
+/// Colours of the lines, told apart by colour-blind readers too (Okabe & Ito).
 pub(crate) const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -19,26 +19,28 @@ pub(crate) const COLOURS: [RGBColor; 5] = [
     RGBColor(204, 121, 167),
     RGBColor(86, 180, 233),
 ];
+/// Colour of text and axes.
 pub(crate) const INK: RGBColor = RGBColor(40, 40, 40);
+/// Colour of the grid.
 pub(crate) const GRID: RGBColor = RGBColor(222, 222, 222);
 const FONT: &str = "dejavu";
 
-/// Text, `size` pixels high once the picture is reduced.
+/// Returns the style of text that is `size` pixels high in the reduced picture.
 pub(crate) fn text(size: u32) -> TextStyle<'static> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // A font that is built in and was read by the tests can't fail; if it did, drawing would say that there is none.
+        // Registering can only fail on a broken font. The tests draw with this one; drawing without it says that it is missing.
         let _ = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
     });
     (FontFamily::Name(FONT), size * FINER).into_font().color(&INK)
 }
 
-/// The finished picture.
+/// Reduces a picture that was drawn [`FINER`] times as large.
 pub(crate) fn reduced(picture: &RgbImage) -> RgbImage {
     imageops::resize(picture, picture.width() / FINER, picture.height() / FINER, FilterType::Triangle)
 }
 
-/// The drawing library's error.
+/// Makes an error of the drawing library into the library's own.
 pub(crate) fn failed(error: impl std::fmt::Display) -> Error {
     Error::Backend(format!("drawing a curve: {error}"))
 }

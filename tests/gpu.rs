@@ -14,10 +14,10 @@ use serde_json::Value;
 /// Pictures of the data set that CI looks at.
 const PICTURES: usize = 40;
 
-/// Pictures of ours, and evenly over the validation part of WIDER FACE, if that is there.
+/// Pictures that ship, and some spread evenly over the validation part of WIDER FACE, if that is there.
 fn pictures() -> Vec<PathBuf> {
     let mut list = vec![ours("assets/astronaut.jpg"), ours("assets/grace_hopper.jpg")];
-    let folder = ours("../shared/data/wider/val");
+    let folder = common::data().join("wider/val");
     let inside = |dir: &Path| -> Vec<PathBuf> {
         let mut paths: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
         paths.sort();

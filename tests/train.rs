@@ -193,8 +193,22 @@ fn what_is_wrong_with_a_recipe_a_folder_or_a_run_is_said_in_one_line() {
     std::fs::write(&wrong, good.replace("batch = 4", "batch = 0")).unwrap();
     fails(&wrong, folder, "a", &["wrong.toml", "batch"]);
     fails(&folder.join("none.toml"), folder, "a", &["none.toml"]);
-    fails(&octave(folder, 2), &folder.join("nowhere"), "b", &["nowhere"]);
+    fails(&octave(folder, 2), &folder.join("nowhere"), "b", &["nowhere", "--data", "wider/ with annotations.csv"]);
     std::fs::create_dir(folder.join("c")).unwrap();
     std::fs::write(folder.join("c/events.jsonl"), "").unwrap();
     fails(&octave(folder, 2), folder, "c", &["--resume"]);
+}
+
+#[test]
+fn the_data_folder_must_be_named_and_help_says_what_it_holds() {
+    let program = || Command::new(env!("CARGO_BIN_EXE_facecascade"));
+    for command in ["train", "eval"] {
+        let arguments: &[&str] = if command == "train" { &["train", "all"] } else { &["eval"] };
+        let output = program().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", text_of(&output));
+        assert!(text_of(&output).contains("--data <DIR>"), "{}", text_of(&output));
+        let help = program().args([command, "--help"]).output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        assert!(!help.contains("shared") && help.contains("annotations.csv") && help.contains("images.csv"), "{help}");
+    }
 }

@@ -1,4 +1,4 @@
-//! `facecascade eval`: how good the detector is on a set of marked pictures.
+//! `facecascade eval`: measures the detector on a set of marked pictures.
 
 mod print;
 
@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::ValueEnum;
 use facecascade::dataset::{self, Annotated, Split};
-use facecascade::eval::report::Named;
+use facecascade::eval::report::NamedCurve;
 use facecascade::eval::{Detection, Report, detections, plots, report};
 use facecascade::files::write_whole;
 use facecascade::{Cascade, Options, source};
@@ -17,30 +17,35 @@ use rayon::prelude::*;
 
 use crate::cli::{Common, Outcome};
 
-/// Faces down to this score, so that the whole curve is drawn.
+/// Least score of the faces that are measured: low, so that the curves are whole.
 const WHOLE_CURVE: f32 = 0.02;
-/// Pictures on which windows are counted stage by stage.
+/// Number of pictures on which windows are counted after each step of the cascade.
 const TRACED: usize = 50;
-/// Faces without `--min-face` are looked for from this side on, pixels.
+/// Side of the smallest face without `--min-face`, pixels.
 const MIN_FACE: f32 = 20.0;
 
 /// Measure the detector on marked pictures: average precision, recall, speed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  facecascade eval --data ../shared/data
+  facecascade eval --data DIR
       the shipped cascade on WIDER's validation pictures
-  facecascade eval --data ../shared/data --plot --out out
+  facecascade eval --data DIR --plot --out out
       also pictures of precision-recall and ROC: out/pr-wider-val.png, out/roc-wider-val.png
-  facecascade eval --data ../shared/data --cascade runs/article/cascade.toml --every 4 --json
+  facecascade eval --data DIR --cascade runs/article/cascade.toml --every 4 --json
       another cascade on every fourth picture, as one JSON object
-  facecascade eval --data data --set fddb --detections found.jsonl --adjust
+  facecascade eval --data DIR --set fddb --detections found.jsonl --adjust
       boxes that `detect --json` wrote, also mapped to FDDB's box convention
+
+The data folder holds pictures and what is marked in them (docs/training.md lists the columns):
+  wider/  annotations.csv, images.csv                  WIDER FACE, splits val and train
+  fddb/   FDDB-folds/ and originalPics/ as published,  FDDB
+          or ellipses.csv, images.csv
 
 AP is the area under the precision envelope (VOC 2010) at IoU 0.5; faces that are lower, or marked invalid, count \
 neither way. FDDB's figures are its discrete score at 100 to 2000 false alarms on its 2,845 pictures, or as many a \
 picture on fewer. A false alarm is a box on no face or on one already found.")]
 pub(crate) struct EvalArgs {
-    /// Data folder: holds wider/ (annotations.csv) or fddb/ (ellipses.csv, or FDDB-folds/ and originalPics/)
+    /// Data folder: holds wider/ or fddb/ (see below)
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Which pictures
@@ -97,31 +102,31 @@ impl Set {
     }
 }
 
-/// What a detector found on the set, and what it took.
+/// What a detector found on the set, and the cost.
 struct Measured {
     /// Each picture's boxes, best first.
     found: Vec<Vec<Detection>>,
-    /// Milliseconds of detection, of the pictures where they are known.
+    /// Time of detection of the pictures where it is known, milliseconds.
     ms: Vec<f64>,
-    /// Pictures that could not be read, and why.
+    /// Pictures that could not be read: name and reason.
     failures: Vec<(String, String)>,
-    /// Only of a cascade that ran here.
+    /// Cost of a cascade that ran here; `None` for boxes of a file.
     cost: Option<Cost>,
 }
 
-/// What a picture costs.
+/// What detection costs.
 struct Cost {
-    /// Threads that were busy while `ms` was taken, one picture each.
+    /// Number of threads that detected while times were taken, each one picture.
     threads: usize,
     min_face: f32,
-    /// Multiply-adds of each level on a frame of 640×480: level 1's, and those of the windows that these pictures have on
-    /// average, scaled to its area.
+    /// Multiply-adds of each level on a frame of 640×480: level 1's, then those of the refiners' windows, averaged over the pictures
+    /// and scaled to the frame's area.
     multiply_adds_vga: Vec<f64>,
-    /// Mean windows a picture after each stage.
+    /// Mean number of windows a picture after each step.
     windows: Vec<(&'static str, f64)>,
 }
 
-/// All that is printed.
+/// Everything that is printed.
 struct Summary {
     set: &'static str,
     detector: String,
@@ -173,20 +178,20 @@ fn read_detections(file: &Path, pictures: &[Annotated], others: &[Annotated]) ->
     Ok(measured)
 }
 
-/// What one picture gave.
-struct One {
+/// What was found in one picture.
+struct PictureResult {
     faces: Vec<Detection>,
     ms: f64,
-    work: Option<Work>,
+    cost: Option<PictureCost>,
 }
 
-/// What was counted on one picture.
-struct Work {
-    /// Windows after each stage.
-    stages: Vec<(&'static str, usize)>,
+/// What detection in one picture cost.
+struct PictureCost {
+    /// Number of windows after each step.
+    steps: Vec<(&'static str, usize)>,
     /// Multiply-adds of each level.
     multiply_adds: Vec<u64>,
-    /// Width times height.
+    /// Width × height.
     pixels: f64,
 }
 
@@ -194,7 +199,7 @@ fn detect(cascade: &Cascade, options: &Options, pictures: &[Annotated], common: 
     let pool = rayon::ThreadPoolBuilder::new().num_threads(common.threads).build().context("starting threads")?;
     let bar = progress_bar(pictures.len(), common);
     let traced = pictures.len().div_ceil(TRACED).max(1);
-    let results: Vec<Result<One, String>> = pool.install(|| {
+    let results: Vec<Result<PictureResult, String>> = pool.install(|| {
         let one = |(i, picture): (usize, &Annotated)| {
             let result = detect_one(cascade, picture, i % traced == 0);
             bar.inc(1);
@@ -204,11 +209,11 @@ fn detect(cascade: &Cascade, options: &Options, pictures: &[Annotated], common: 
     });
     bar.finish_and_clear();
     let mut measured = Measured { found: Vec::new(), ms: Vec::new(), failures: Vec::new(), cost: None };
-    let mut works = Vec::new();
+    let mut costs = Vec::new();
     for (picture, result) in pictures.iter().zip(results) {
         match result {
             Ok(one) => {
-                works.extend(one.work);
+                costs.extend(one.cost);
                 measured.ms.push(one.ms);
                 measured.found.push(one.faces);
             }
@@ -221,13 +226,13 @@ fn detect(cascade: &Cascade, options: &Options, pictures: &[Annotated], common: 
     measured.cost = Some(Cost {
         threads: pool.current_num_threads(),
         min_face: options.min_face,
-        multiply_adds_vga: multiply_adds_vga(cascade, &works),
-        windows: mean_windows(&works),
+        multiply_adds_vga: multiply_adds_vga(cascade, &costs),
+        windows: mean_windows(&costs),
     });
     Ok(measured)
 }
 
-fn detect_one(cascade: &Cascade, picture: &Annotated, count: bool) -> Result<One, String> {
+fn detect_one(cascade: &Cascade, picture: &Annotated, count: bool) -> Result<PictureResult, String> {
     let pixels = source::picture::read(&picture.image).map_err(|e| e.to_string())?;
     if pixels.dimensions() != (picture.width, picture.height) {
         let (width, height) = pixels.dimensions();
@@ -237,32 +242,33 @@ fn detect_one(cascade: &Cascade, picture: &Annotated, count: bool) -> Result<One
     let start = Instant::now();
     let faces = cascade.detect(&pixels).map_err(|e| e.to_string())?;
     let ms = facecascade::text::ms(start.elapsed());
-    let work = if count { Some(work(cascade, &pixels).map_err(|e| e.to_string())?) } else { None };
+    let cost = if count { Some(cost(cascade, &pixels).map_err(|e| e.to_string())?) } else { None };
     let mut faces: Vec<Detection> = faces.iter().map(Detection::from).collect();
     detections::sort(&mut faces);
-    Ok(One { faces, ms, work })
+    Ok(PictureResult { faces, ms, cost })
 }
 
-fn work(cascade: &Cascade, pixels: &image::RgbImage) -> facecascade::Result<Work> {
-    let (_, stages) = cascade.trace(pixels)?;
+/// Counts windows and multiply-adds in one picture.
+fn cost(cascade: &Cascade, pixels: &image::RgbImage) -> facecascade::Result<PictureCost> {
+    let (_, steps) = cascade.trace(pixels)?;
     let levels = cascade.counts(pixels)?;
-    Ok(Work {
-        stages: stages.iter().map(|s| (s.name, s.windows.len())).collect(),
+    Ok(PictureCost {
+        steps: steps.iter().map(|s| (s.name, s.windows.len())).collect(),
         multiply_adds: levels.iter().map(|level| level.multiply_adds).collect(),
         pixels: f64::from(pixels.width()) * f64::from(pixels.height()),
     })
 }
 
-fn mean_windows(works: &[Work]) -> Vec<(&'static str, f64)> {
-    let stages = works.first().map_or(&[][..], |work| &work.stages);
-    let sum = |i: usize| works.iter().filter_map(|w| w.stages.get(i)).map(|s| s.1 as f64).sum::<f64>();
-    stages.iter().enumerate().map(|(i, &(name, _))| (name, sum(i) / works.len() as f64)).collect()
+fn mean_windows(costs: &[PictureCost]) -> Vec<(&'static str, f64)> {
+    let steps = costs.first().map_or(&[][..], |cost| &cost.steps);
+    let sum = |i: usize| costs.iter().filter_map(|c| c.steps.get(i)).map(|s| s.1 as f64).sum::<f64>();
+    steps.iter().enumerate().map(|(i, &(name, _))| (name, sum(i) / costs.len() as f64)).collect()
 }
 
-fn multiply_adds_vga(cascade: &Cascade, works: &[Work]) -> Vec<f64> {
-    let pixels: f64 = works.iter().map(|w| w.pixels).sum();
+fn multiply_adds_vga(cascade: &Cascade, costs: &[PictureCost]) -> Vec<f64> {
+    let pixels: f64 = costs.iter().map(|c| c.pixels).sum();
     let refiner = |level: usize| {
-        let sum: f64 = works.iter().filter_map(|w| w.multiply_adds.get(level)).map(|&n| n as f64).sum();
+        let sum: f64 = costs.iter().filter_map(|c| c.multiply_adds.get(level)).map(|&n| n as f64).sum();
         sum / pixels.max(1.0) * 640.0 * 480.0
     };
     std::iter::once(cascade.multiply_adds(640, 480) as f64).chain((1..cascade.levels()).map(refiner)).collect()
@@ -277,7 +283,7 @@ fn progress_bar(pictures: usize, common: &Common) -> indicatif::ProgressBar {
     if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
-/// The failures on stderr, not more than anybody reads.
+/// Names the failures on stderr: the first ten, or all with -v.
 fn complain(failures: &[(String, String)], common: &Common) {
     let most = if common.verbose > 0 { usize::MAX } else { 10 };
     for (name, reason) in failures.iter().take(most) {
@@ -297,7 +303,7 @@ fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Res
         .map(|c| (c, ""))
         .chain(adjusted.iter().flat_map(|r| r.curves.iter().map(|c| (c, ", adjusted"))));
     let (mut precision, mut roc) = (Vec::new(), Vec::new());
-    for (Named { name, curve }, adjusted) in both {
+    for (NamedCurve { name, curve }, adjusted) in both {
         let what = format!("{}{adjusted}", print::curve_name(name));
         let figure = if *name == "ellipses" { String::new() } else { format!(": AP {:.3}", curve.average_precision()) };
         precision.push(plots::Series { name: format!("{what}{figure}"), points: curve.precision_recall() });

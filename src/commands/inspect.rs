@@ -1,4 +1,4 @@
-//! `facecascade inspect`: what each stage of the cascade let through.
+//! `facecascade inspect`: draws the windows after each step of the cascade.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ pub(crate) fn run(args: InspectArgs, _common: &Common) -> anyhow::Result<Outcome
         None => Vec::new(),
     };
     let cascade = args.detector.build(args.min_face)?;
-    // The first run fills caches and buffers: its times say nothing.
+    // The first run fills caches and buffers, so its times are not those of a frame.
     cascade.detect(&picture)?;
     let (faces, stages) = cascade.trace(&picture)?;
 

@@ -1,4 +1,4 @@
-//! `facecascade train`
+//! `facecascade train`: trains nets from their recipes.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,15 +14,22 @@ use crate::cli::{Common, Outcome};
 /// Train one net from its recipe, or the whole cascade from nothing
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  facecascade train all --data ../shared/data --run runs/all
-  facecascade train all --data ../shared/data --run runs/all --resume
-  facecascade train models/octave.toml --data ../shared/data --run runs/octave")]
+  facecascade train all --data DIR --run runs/all
+  facecascade train all --data DIR --run runs/all --resume
+  facecascade train models/octave.toml --data DIR --run runs/octave
+
+\
+The data folder holds pictures and, for each set, a CSV file (docs/training.md lists the columns):
+  wider/        annotations.csv, images.csv  pictures with faces, split train
+  negatives/    images.csv                   pictures without faces
+  wider_faces/  annotations.csv              single faces cut out; not for octave.toml
+  mtfl/         annotations.csv              single faces with landmarks; not for octave.toml")]
 pub(crate) struct TrainArgs {
     /// A recipe (TOML), `all` for the cascade that ships, or `article` for the article's own
     #[arg(value_name = "RECIPE.toml|all|article")]
     what: String,
-    /// Folder that holds wider/, wider_faces/, mtfl/ and negatives/
-    #[arg(long, default_value = "../shared/data", value_name = "DIR")]
+    /// Data folder: holds wider/, negatives/, wider_faces/ and mtfl/ (see below)
+    #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Folder for the record (events.jsonl), checkpoints and weights
     #[arg(long, default_value = "runs/latest", value_name = "DIR")]
@@ -41,7 +48,7 @@ pub(crate) fn run(args: TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     let recipes = recipes(&args.what)?;
     let stop = super::stop_on_signal()?;
-    let settings = plan::Settings {
+    let settings = plan::TrainingOptions {
         data: args.data,
         run: args.run.clone(),
         resume: args.resume,
@@ -50,11 +57,11 @@ pub(crate) fn run(args: TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
         stop: &stop,
     };
     let mut display = Display::new(common.quiet);
-    let outcome = plan::run(&recipes, &settings, &mut |event| display.show(event))?;
+    let end = plan::run(&recipes, &settings, &mut |event| display.show(event))?;
     display.bar.finish_and_clear();
-    match outcome {
-        plan::Outcome::Done => super::say(&format!("weights are in {}", args.run.display()))?,
-        plan::Outcome::Stopped => super::say(&format!("stopped; go on with --resume --run {}", args.run.display()))?,
+    match end {
+        plan::RunEnd::Done => super::say(&format!("weights are in {}", args.run.display()))?,
+        plan::RunEnd::Stopped => super::say(&format!("stopped; go on with --resume --run {}", args.run.display()))?,
     }
     Ok(Outcome::Done)
 }
@@ -72,7 +79,7 @@ fn recipes(what: &str) -> anyhow::Result<Vec<(Recipe, String)>> {
     Ok(vec![(Recipe::parse(&text, what)?, text)])
 }
 
-/// Progress on stderr: a bar in a terminal, a line every half minute elsewhere.
+/// Shows progress on stderr: a bar in a terminal, a line every half minute elsewhere.
 struct Display {
     bar: ProgressBar,
     stage: String,

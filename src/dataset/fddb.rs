@@ -1,5 +1,5 @@
-//! FDDB (Jain & Learned-Miller 2010): ellipses round heads, in ten folds. Two forms: tables (`ellipses.csv`,
-//! `images.csv`), or the published lists `FDDB-fold-01-ellipseList.txt` beside the pictures.
+//! FDDB (Jain & Learned-Miller 2010): heads marked by ellipses, in ten folds. Reads two forms: the tables `ellipses.csv` and
+//! `images.csv`, or the published lists `FDDB-fold-01-ellipseList.txt` to `-10-`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use super::{Annotated, Ellipse, Truth, folder_of, table};
 use crate::error::{Error, Result};
 
 #[derive(serde::Deserialize)]
-struct Picture {
+struct PictureRow {
     image: String,
     width: u32,
     height: u32,
 }
 
 #[derive(serde::Deserialize)]
-struct Face {
+struct EllipseRow {
     image: String,
     major: f64,
     minor: f64,
@@ -24,9 +24,12 @@ struct Face {
     cy: f64,
 }
 
-/// All folds, in the order of the files. `data` holds `fddb/`, or is that folder. Of the published form, the lists may
-/// lie in `FDDB-folds/` and the pictures in `originalPics/`, as in the archives, or both in the folder itself; pictures'
-/// sizes are then read from their files, so these must be there.
+/// Reads all folds, in the order of the files. `data` holds `fddb/`, or is that folder. In the published form, the lists lie in
+/// `FDDB-folds/` and the pictures in `originalPics/`, as in the archives, or both in the folder itself; the pictures must be
+/// there, because their sizes are read from their files.
+///
+/// # Errors
+/// If neither form is there, or a row or line can't be read. The error names file and line.
 pub fn read(data: &Path) -> Result<Vec<Annotated>> {
     let folder = folder_of(data, "fddb", &["ellipses.csv", "FDDB-folds", "FDDB-fold-01-ellipseList.txt"])?;
     if folder.join("ellipses.csv").exists() {
@@ -49,6 +52,10 @@ pub fn read(data: &Path) -> Result<Vec<Annotated>> {
     Ok(all)
 }
 
+/// Makes a face of an ellipse.
+///
+/// # Errors
+/// If a number is not finite or an axis is not above 0.
 fn truth(ellipse: Ellipse) -> std::result::Result<Truth, String> {
     let Ellipse { major, minor, angle, cx, cy } = ellipse;
     if [major, minor, angle, cx, cy].iter().all(|v| v.is_finite()) && major > 0.0 && minor > 0.0 {
@@ -61,7 +68,7 @@ fn truth(ellipse: Ellipse) -> std::result::Result<Truth, String> {
 fn tables(folder: &Path) -> Result<Vec<Annotated>> {
     let mut list: Vec<Annotated> = Vec::new();
     let mut index = HashMap::new();
-    table::for_each(&folder.join("images.csv"), |row: Picture| {
+    table::for_each(&folder.join("images.csv"), |row: PictureRow| {
         if index.insert(row.image.clone(), list.len()).is_some() {
             return Err(format!("{} is listed twice", row.image));
         }
@@ -71,20 +78,19 @@ fn tables(folder: &Path) -> Result<Vec<Annotated>> {
             width: row.width,
             height: row.height,
             faces: Vec::new(),
-            padding: [0.0; 4],
         });
         Ok(())
     })?;
-    table::for_each(&folder.join("ellipses.csv"), |row: Face| {
+    table::for_each(&folder.join("ellipses.csv"), |row: EllipseRow| {
         let at = *index.get(&row.image).ok_or_else(|| format!("{} is not in images.csv", row.image))?;
-        let Face { major, minor, angle, cx, cy, .. } = row;
+        let EllipseRow { major, minor, angle, cx, cy, .. } = row;
         list[at].faces.push(truth(Ellipse { major, minor, angle, cx, cy })?);
         Ok(())
     })?;
     Ok(list)
 }
 
-/// FDDB's own lists name pictures without their extension.
+/// Adds the extension that the picture's file has: FDDB's lists name pictures without it.
 fn with_extension(path: PathBuf) -> PathBuf {
     if path.exists() {
         return path;
@@ -93,6 +99,7 @@ fn with_extension(path: PathBuf) -> PathBuf {
     ["jpg", "webp", "png"].iter().map(|e| named(e)).find(|p| p.exists()).unwrap_or(path)
 }
 
+/// Reads one published list and adds its pictures to `all`.
 fn fold_list(path: &Path, pictures: &Path, all: &mut Vec<Annotated>) -> Result<()> {
     let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
     let mut lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
@@ -119,7 +126,7 @@ fn fold_list(path: &Path, pictures: &Path, all: &mut Vec<Annotated>) -> Result<(
             let ellipse = Ellipse { major, minor, angle, cx, cy };
             faces.push(truth(ellipse).map_err(|reason| wrong(at, reason))?);
         }
-        all.push(Annotated { image, name: name.to_owned(), width, height, faces, padding: [0.0; 4] });
+        all.push(Annotated { image, name: name.to_owned(), width, height, faces });
     }
     Ok(())
 }

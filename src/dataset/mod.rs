@@ -1,7 +1,7 @@
-//! Readers of the annotation formats: WIDER FACE, face crops, MTFL, pictures without faces, FDDB. All give one type.
+//! Readers of the annotation formats: WIDER FACE, face crops, MTFL, pictures without faces, FDDB. All return [`Annotated`].
 //!
-//! Every reader takes the data folder (`--data`) and looks for its set below it, or takes the set's own folder. Only the
-//! annotations are read; pictures stay on the disk until somebody decodes them.
+//! Every reader takes the data folder (`--data`), which holds a folder for each set, or the set's own folder. Readers read the
+//! annotations only; the caller decodes the pictures.
 
 mod fddb;
 mod mtfl;
@@ -21,19 +21,19 @@ pub use negatives::read as negatives;
 pub use wider::read as wider;
 pub use wider_faces::read as wider_faces;
 
-/// Part of a set.
+/// A part of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// To learn from.
+    /// Pictures to train on.
     Train,
-    /// To choose between nets and settings (WIDER).
+    /// Pictures to choose nets and settings by (WIDER).
     Val,
-    /// To report (MTFL).
+    /// Pictures to report on (MTFL).
     Test,
 }
 
 impl Split {
-    /// Its name in the CSV files' column `split`.
+    /// Returns the part's name in the column `split` of the CSV files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -46,91 +46,95 @@ impl Split {
 /// A picture and the faces in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Annotated {
-    /// The picture's file: absolute if the data folder was given so or could be made so.
+    /// The picture's file. Absolute, unless the current folder is unknown.
     pub image: PathBuf,
-    /// Its name in the annotations.
+    /// The picture's name in the annotations.
     pub name: String,
     /// Width of the stored picture, pixels.
     pub width: u32,
     /// Height of the stored picture, pixels.
     pub height: u32,
-    /// Faces; none is right.
+    /// Faces in the picture; may be empty.
     pub faces: Vec<Truth>,
-    /// Left, top, right, bottom: pixels at each side that replicate the border because the crop reached over it. Zeros
-    /// for whole pictures.
-    pub padding: [f32; 4],
 }
 
-/// A face as somebody marked it.
+/// A face as the set's annotators marked it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Truth {
     /// Box in pixels of the stored picture, hairline to chin, ear to ear (FDDB: the box round the ellipse).
     pub rect: Rect,
-    /// FDDB's ellipse.
+    /// The marked ellipse (FDDB only).
     pub ellipse: Option<Ellipse>,
-    /// Marked as unfit to count: neither face nor background.
+    /// Marked as invalid: counts neither as a face nor as background.
     pub invalid: bool,
-    /// 0 clear, 1 normal, 2 heavy.
+    /// Blur: 0 clear, 1 normal, 2 heavy.
     pub blur: u8,
-    /// 0 none, 1 partial, 2 heavy.
+    /// Occlusion: 0 none, 1 partial, 2 heavy.
     pub occlusion: u8,
-    /// Turned or tilted far (WIDER), or a full profile (MTFL).
+    /// Head turned or tilted far (WIDER), or a full profile (MTFL).
     pub pose_atypical: bool,
-    /// MTFL: 1 left profile, 2 left, 3 frontal, 4 right, 5 right profile.
+    /// Pose (MTFL only): 1 left profile, 2 left, 3 frontal, 4 right, 5 right profile.
     pub pose: Option<u8>,
-    /// MTFL: smiling.
+    /// Whether the face smiles (MTFL only).
     pub smile: Option<bool>,
     /// Eye on the picture's left, eye on its right, nose tip, mouth corner on the left, mouth corner on the right; pixels.
     pub landmarks: Option<[(f32, f32); 5]>,
-    /// Height in the picture that the crop was cut from, pixels (`wider_faces`: how sharp the face is at most).
-    pub original_height: Option<f32>,
 }
 
 /// An ellipse in pixels, y down.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ellipse {
-    /// Half the longer axis.
+    /// Half the longer axis, pixels.
     pub major: f64,
-    /// Half the shorter axis.
+    /// Half the shorter axis, pixels.
     pub minor: f64,
-    /// From the x axis to the major axis, radians, clockwise as seen (y down).
+    /// Angle from the x axis to the longer axis, radians, clockwise on the screen.
     pub angle: f64,
-    /// Centre, x.
+    /// x of the centre, pixels.
     pub cx: f64,
-    /// Centre, y.
+    /// y of the centre, pixels.
     pub cy: f64,
 }
 
 impl Ellipse {
-    /// Half the width and half the height of the upright box round it.
+    /// Returns half the width and half the height of the upright bounding box.
     pub fn half_extent(&self) -> (f64, f64) {
         let (s, c) = self.angle.sin_cos();
         ((self.major * c).hypot(self.minor * s), (self.major * s).hypot(self.minor * c))
     }
 
-    /// The upright box round it.
+    /// Returns the upright bounding box.
     pub fn bounds(&self) -> Rect {
         let (hx, hy) = self.half_extent();
         Rect::new((self.cx - hx) as f32, (self.cy - hy) as f32, 2.0 * hx as f32, 2.0 * hy as f32)
     }
 }
 
-/// The folder of a set: `data/name` if it is there, else `data` itself if it holds one of the files `markers`.
-fn folder_of(data: &Path, name: &str, markers: &[&str]) -> Result<PathBuf> {
+/// Finds the folder of the set `name`: `data/name` if that exists, else `data` itself if it holds one of `files`.
+///
+/// # Errors
+/// If there is neither. The error names what the folder must hold.
+fn folder_of(data: &Path, name: &str, files: &[&str]) -> Result<PathBuf> {
     let below = data.join(name);
     let found = if below.is_dir() {
         below
-    } else if markers.iter().any(|m| data.join(m).exists()) {
+    } else if files.iter().any(|file| data.join(file).exists()) {
         data.to_owned()
-    } else if data.is_dir() {
-        return Err(Error::data(data, format!("holds no {name}/; --data must point to a folder that holds {name}/")));
     } else {
-        return Err(Error::data(data, format!("no such folder; --data must point to a folder that holds {name}/")));
+        let what = if data.is_dir() { format!("holds no {name}/") } else { "no such folder".to_owned() };
+        let wanted = files.join(" or ");
+        return Err(Error::data(
+            data,
+            format!("{what}; --data must point to a folder that holds {name}/ with {wanted}"),
+        ));
     };
     Ok(std::path::absolute(&found).unwrap_or(found))
 }
 
-/// Checks a box that was read: finite, of positive size.
+/// Makes a box of left, top, width and height.
+///
+/// # Errors
+/// If a number is not finite, or width or height is not above 0.
 fn rect_of(numbers: [f32; 4]) -> std::result::Result<Rect, String> {
     let [x, y, w, h] = numbers;
     if numbers.iter().all(|v| v.is_finite()) && w > 0.0 && h > 0.0 {
@@ -140,14 +144,17 @@ fn rect_of(numbers: [f32; 4]) -> std::result::Result<Rect, String> {
     }
 }
 
-/// The research data beside the crate, or `None` with a word on stderr.
+/// Returns the data folder for tests: the one that the environment variable `FACECASCADE_DATA` names, else `../shared/data`
+/// beside the clone; `None`, said on stderr, if there is none.
 #[cfg(test)]
 pub(crate) fn research_data() -> Option<PathBuf> {
     use std::io::Write;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let path = std::env::var_os("FACECASCADE_DATA").map_or_else(beside, PathBuf::from);
     if path.is_dir() {
         return Some(path);
     }
-    let _ = writeln!(std::io::stderr(), "skipped: ../shared/data is not here");
+    let _ =
+        writeln!(std::io::stderr(), "skipped: {} is not there; FACECASCADE_DATA names a data folder", path.display());
     None
 }

@@ -1,4 +1,4 @@
-//! Face crops with five landmarks, smile and pose, from MTFL.
+//! MTFL: crops of single faces with five landmarks, smile and pose.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Rect;
 
 #[derive(serde::Deserialize)]
-struct Row {
+struct CropRow {
     split: String,
     image: String,
     smile: u8,
@@ -23,22 +23,18 @@ struct Row {
     lx5: f32,
     ly5: f32,
     size: u32,
-    pad_l: f32,
-    pad_t: f32,
-    pad_r: f32,
-    pad_b: f32,
 }
 
-/// The upright box that WIDER's annotators would draw round a face with these landmarks (eyes, nose tip, mouth corners,
-/// in the order of [`Truth::landmarks`]); the data folder's README tells how it was fitted. The landmarks of both eyes
-/// and of the mouth must not all coincide.
+/// Estimates the upright box that WIDER's annotators would draw round a face with these landmarks (eyes, nose tip, mouth
+/// corners, in the order of [`Truth::landmarks`]). The constants were fitted to 520 unoccluded WIDER faces of 70 pixels and
+/// more. The landmarks of both eyes and of the mouth must not all coincide.
 pub fn box_from_landmarks(landmarks: &[(f32, f32); 5]) -> Rect {
     let [left_eye, right_eye, nose, left_mouth, right_mouth] = *landmarks;
     let middle = |a: (f32, f32), b: (f32, f32)| ((a.0 + b.0) / 2.0, (a.1 + b.1) / 2.0);
     let eyes = middle(left_eye, right_eye);
     let mouth = middle(left_mouth, right_mouth);
     let length = (mouth.0 - eyes.0).hypot(mouth.1 - eyes.1);
-    // A profile may bring the middles together; then the face is taken as upright.
+    // In a profile, the middle of the eyes and that of the mouth may coincide: the face is then taken as upright.
     let down = if length > 0.0 { ((mouth.0 - eyes.0) / length, (mouth.1 - eyes.1) / length) } else { (0.0, 1.0) };
     let right = (down.1, -down.0);
     let unit = length.max((right_eye.0 - left_eye.0).hypot(right_eye.1 - left_eye.1));
@@ -53,12 +49,16 @@ pub fn box_from_landmarks(landmarks: &[(f32, f32); 5]) -> Rect {
     Rect::new(cx - w / 2.0, cy - h / 2.0, w, h)
 }
 
-/// Square crops with one face each, its box from its landmarks. Splits are train and test. `data` holds `mtfl/`.
+/// Reads the square crops of one split (train or test), with one face each, whose box is computed from its landmarks. `data`
+/// holds `mtfl/`, or is that folder.
+///
+/// # Errors
+/// If the split has no row, or a row can't be read. The error names file and line.
 pub fn read(data: &Path, split: Split) -> Result<Vec<Annotated>> {
     let folder = folder_of(data, "mtfl", &["annotations.csv"])?;
     let annotations = folder.join("annotations.csv");
     let mut list = Vec::new();
-    table::for_each(&annotations, |row: Row| {
+    table::for_each(&annotations, |row: CropRow| {
         if row.split != split.name() {
             return Ok(());
         }
@@ -79,7 +79,6 @@ pub fn read(data: &Path, split: Split) -> Result<Vec<Annotated>> {
             width: row.size,
             height: row.size,
             faces: vec![face],
-            padding: [row.pad_l, row.pad_t, row.pad_r, row.pad_b],
         });
         Ok(())
     })?;

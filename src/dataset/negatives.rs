@@ -6,24 +6,26 @@ use super::{Annotated, folder_of, table};
 use crate::error::Result;
 
 #[derive(serde::Deserialize)]
-struct Row {
+struct PictureRow {
     image: String,
     width: u32,
     height: u32,
 }
 
-/// All pictures of `negatives/images.csv`, without a face each. `data` holds `negatives/`.
+/// Reads all pictures of `negatives/images.csv`; none has a face. `data` holds `negatives/`, or is that folder.
+///
+/// # Errors
+/// If a row can't be read. The error names file and line.
 pub fn read(data: &Path) -> Result<Vec<Annotated>> {
     let folder = folder_of(data, "negatives", &["images.csv"])?;
     let mut list = Vec::new();
-    table::for_each(&folder.join("images.csv"), |row: Row| {
+    table::for_each(&folder.join("images.csv"), |row: PictureRow| {
         list.push(Annotated {
             image: folder.join(&row.image),
             name: row.image,
             width: row.width,
             height: row.height,
             faces: Vec::new(),
-            padding: [0.0; 4],
         });
         Ok(())
     })?;

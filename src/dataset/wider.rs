@@ -1,4 +1,4 @@
-//! Whole pictures with face boxes, from WIDER FACE.
+//! WIDER FACE: whole pictures with boxes round faces.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::{Annotated, Split, Truth, folder_of, rect_of, table};
 use crate::error::{Error, Result};
 
 #[derive(serde::Deserialize)]
-struct Picture {
+struct PictureRow {
     split: String,
     image: String,
     width: u32,
@@ -15,7 +15,7 @@ struct Picture {
 }
 
 #[derive(serde::Deserialize)]
-struct Face {
+struct FaceRow {
     split: String,
     image: String,
     width: u32,
@@ -30,8 +30,11 @@ struct Face {
     pose: u8,
 }
 
-/// The pictures of one split in the order of `images.csv`, those without faces too, with every face of
-/// `annotations.csv`. `data` holds `wider/`, or is that folder.
+/// Reads the pictures of one split, with every face of `annotations.csv`: first those of `images.csv` (which is optional), also
+/// without faces, then those that only `annotations.csv` names. `data` holds `wider/`, or is that folder.
+///
+/// # Errors
+/// If the split has no picture, or a row can't be read. The error names file and line.
 pub fn read(data: &Path, split: Split) -> Result<Vec<Annotated>> {
     let folder = folder_of(data, "wider", &["annotations.csv"])?;
     let mut pictures: Vec<Annotated> = Vec::new();
@@ -39,13 +42,13 @@ pub fn read(data: &Path, split: Split) -> Result<Vec<Annotated>> {
     let mut entry = |pictures: &mut Vec<Annotated>, name: String, width: u32, height: u32| {
         *index.entry(name).or_insert_with_key(|name| {
             let image = folder.join(name);
-            pictures.push(Annotated { image, name: name.clone(), width, height, faces: Vec::new(), padding: [0.0; 4] });
+            pictures.push(Annotated { image, name: name.clone(), width, height, faces: Vec::new() });
             pictures.len() - 1
         })
     };
     let list = folder.join("images.csv");
     if list.exists() {
-        table::for_each(&list, |row: Picture| {
+        table::for_each(&list, |row: PictureRow| {
             if row.split == split.name() {
                 entry(&mut pictures, row.image, row.width, row.height);
             }
@@ -53,7 +56,7 @@ pub fn read(data: &Path, split: Split) -> Result<Vec<Annotated>> {
         })?;
     }
     let annotations = folder.join("annotations.csv");
-    table::for_each(&annotations, |row: Face| {
+    table::for_each(&annotations, |row: FaceRow| {
         if row.split != split.name() {
             return Ok(());
         }

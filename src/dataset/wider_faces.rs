@@ -1,4 +1,4 @@
-//! Faces of WIDER's train part, cut out at full resolution.
+//! Single faces of WIDER FACE's train part, cut out at full resolution.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::{Annotated, Truth, folder_of, rect_of, table};
 use crate::error::Result;
 
 #[derive(serde::Deserialize)]
-struct Row {
+struct CropRow {
     image: String,
     size: u32,
     x: f32,
@@ -16,24 +16,22 @@ struct Row {
     blur: u8,
     occlusion: u8,
     pose: u8,
-    pad_l: f32,
-    pad_t: f32,
-    pad_r: f32,
-    pad_b: f32,
-    face_height: f32,
 }
 
-/// Square crops with one face each; other faces may be visible in the margin. `data` holds `wider_faces/`.
+/// Reads all square crops, with one marked face each; others may be visible in the margin. `data` holds `wider_faces/`, or is
+/// that folder.
+///
+/// # Errors
+/// If a row can't be read. The error names file and line.
 pub fn read(data: &Path) -> Result<Vec<Annotated>> {
     let folder = folder_of(data, "wider_faces", &["annotations.csv"])?;
     let mut list = Vec::new();
-    table::for_each(&folder.join("annotations.csv"), |row: Row| {
+    table::for_each(&folder.join("annotations.csv"), |row: CropRow| {
         let face = Truth {
             rect: rect_of([row.x, row.y, row.w, row.h])?,
             blur: row.blur,
             occlusion: row.occlusion,
             pose_atypical: row.pose != 0,
-            original_height: Some(row.face_height),
             ..Truth::default()
         };
         list.push(Annotated {
@@ -42,7 +40,6 @@ pub fn read(data: &Path) -> Result<Vec<Annotated>> {
             width: row.size,
             height: row.size,
             faces: vec![face],
-            padding: [row.pad_l, row.pad_t, row.pad_r, row.pad_b],
         });
         Ok(())
     })?;

@@ -1,5 +1,5 @@
-//! Figures must be those of `evaluate.py`, the evaluator that accepts this project's work: on random pictures that stay
-//! the same, with its figures written down here, and, where it and Python are at hand, compared afresh.
+//! Holds the measures equal to those of the reference evaluator `evaluate.py`, on random pictures made from a fixed seed: to
+//! figures that it printed, written down here, and, where the script and Python with NumPy are there, to what it prints now.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::detections;
 use super::report::{self, Report};
 use crate::dataset::{self, Annotated, Split};
 
-/// SplitMix64: the same numbers for ever.
+/// SplitMix64, written here so that the numbers never change with a crate's version.
 struct Random(u64);
 
 impl Random {
@@ -21,7 +21,7 @@ impl Random {
         ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// In quarters of a pixel, which single precision holds exactly.
+    /// Draws a length in quarters of a pixel, which single precision holds exactly.
     fn pixels(&mut self, from: f64, to: f64) -> f64 {
         ((from + (to - from) * self.unit()) * 4.0).round() / 4.0
     }
@@ -31,7 +31,7 @@ impl Random {
     }
 }
 
-/// A folder with `wider/`, `fddb/` and `detections.jsonl`, on the same 60 pictures.
+/// Writes `wider/`, `fddb/` and `detections.jsonl` for the same 60 pictures.
 fn write_set(folder: &Path, seed: u64) {
     let mut random = Random(seed);
     let mut wider =
@@ -58,7 +58,7 @@ fn write_set(folder: &Path, seed: u64) {
             writeln!(wider, "val,{name},{width},{height},{x},{y},{w},{h},0,0,0,{invalid},0,0").unwrap();
             let (angle, cx, cy) = (random.unit() * 1.0 + 1.07, x + w / 2.0, y + h / 2.0);
             writeln!(fddb, "1,{name},{},{},{angle},{cx},{cy}", h / 2.0, w / 2.0).unwrap();
-            // A found face is found up to three times, shifted, and larger than it is.
+            // A face gets up to three detections, shifted and too large.
             for _ in 0..(random.unit() * 3.4) as u32 {
                 let spread = 0.25 * h;
                 let shift = [random.pixels(-spread, spread), random.pixels(-spread, spread)];
@@ -100,8 +100,9 @@ fn reports(folder: &Path, set: &str) -> [Report; 2] {
     [figures(&pictures, &found, false), figures(&pictures, &found, true)]
 }
 
-/// The figures that `evaluate.py` prints, in a fixed order: of each curve AP, recall at 1 and at 0.1 false alarms a
-/// picture and final recall (boxes), or recall at 100, 500, 1000, 2000 in all and scaled to the number of pictures (ellipses).
+/// Returns the figures that `evaluate.py` prints, in a fixed order: for boxes AP, recall at 1 and at 0.1 false alarms a picture and
+/// final recall of each curve; for ellipses recall at 100, 500, 1000 and 2000 false alarms in all, then scaled to the number of
+/// pictures.
 fn ours(report: &Report) -> Vec<f64> {
     let mut list = Vec::new();
     for named in &report.curves {
@@ -133,7 +134,7 @@ fn theirs(report: &serde_json::Value) -> Vec<f64> {
 fn assert_equal(ours: &[f64], theirs: &[f64], what: &str) {
     assert_eq!(ours.len(), theirs.len());
     for (a, b) in ours.iter().zip(theirs) {
-        // They are rounded to four decimals.
+        // evaluate.py rounds to four decimals.
         assert!((a - b).abs() < 1e-4, "{what}: {ours:?}, evaluate.py: {theirs:?}");
     }
 }
@@ -149,7 +150,7 @@ fn figures_are_those_that_evaluate_py_gave() {
     }
 }
 
-/// What `evaluate.py` printed for the set of seed 1: raw, and adjusted to the set's convention.
+/// The set, and what `evaluate.py` printed for seed 1: raw, and adjusted to the set's convention.
 const WRITTEN_DOWN: [(&str, [f64; 8], [f64; 8]); 2] = [
     (
         "wider",

@@ -1,40 +1,40 @@
-//! The one-to-one assignment of greatest total weight (the Hungarian method, O(n²·m)).
+//! Finds the one-to-one assignment of greatest total weight (the Hungarian method, O(n²·m)).
 
 /// A dense matrix of weights, row-major.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Weights {
+pub struct WeightMatrix {
     rows: usize,
     columns: usize,
     data: Vec<f64>,
 }
 
-impl Weights {
-    /// From a function of row and column.
+impl WeightMatrix {
+    /// Makes the matrix whose weight at (row, column) is `weight(row, column)`.
     pub fn from_fn(rows: usize, columns: usize, mut weight: impl FnMut(usize, usize) -> f64) -> Self {
         let data = (0..rows * columns).map(|i| weight(i / columns, i % columns)).collect();
         Self { rows, columns, data }
     }
 
-    /// How many rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// How many columns.
+    /// Returns the number of columns.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// The weight at a row and column.
+    /// Returns the weight at a row and column, both from 0.
     pub fn at(&self, row: usize, column: usize) -> f64 {
         self.data[row * self.columns + column]
     }
 }
 
-/// Pairs (row, column) of a one-to-one assignment that maximises the sum of weights (≥ 0); pairs of weight 0 are left
-/// out. Shortest augmenting paths with potentials (Kuhn 1955, Munkres 1957; Jonker & Volgenant's form).
-pub fn maximum_weight(weights: &Weights) -> Vec<(usize, usize)> {
-    // Every row gets a column, so rows must be the fewer ones.
+/// Returns the pairs (row, column) of a one-to-one assignment that maximises the sum of weights (≥ 0), without pairs of weight
+/// 0. Shortest augmenting paths with potentials (Kuhn 1955, Munkres 1957; Jonker & Volgenant's form).
+pub fn maximum_weight(weights: &WeightMatrix) -> Vec<(usize, usize)> {
+    // The method gives every row a column, so there must not be more rows than columns.
     let swapped = weights.rows > weights.columns;
     let (n, m) = if swapped { (weights.columns, weights.rows) } else { (weights.rows, weights.columns) };
     let cost = |i: usize, j: usize| if swapped { -weights.at(j, i) } else { -weights.at(i, j) };
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn brute_force(weights: &Weights, row: usize, taken: &mut Vec<usize>) -> f64 {
+    fn brute_force(weights: &WeightMatrix, row: usize, taken: &mut Vec<usize>) -> f64 {
         if row == weights.rows() {
             return 0.0;
         }
@@ -104,7 +104,7 @@ mod tests {
         #[test]
         fn the_total_is_that_of_brute_force(rows in 1usize..6, columns in 1usize..6, cells in prop::collection::vec((0f64..1.0, 0..10), 25)) {
             // Three in ten do not touch at all, as most faces and detections do not.
-            let weights = Weights::from_fn(rows, columns, |i, j| {
+            let weights = WeightMatrix::from_fn(rows, columns, |i, j| {
                 let (weight, die) = cells[i * 5 + j];
                 if die < 3 { 0.0 } else { weight }
             });
@@ -122,9 +122,9 @@ mod tests {
     #[test]
     fn greed_does_not_pay() {
         let table = [[0.9, 0.8], [0.8, 0.1]];
-        let mut pairs = maximum_weight(&Weights::from_fn(2, 2, |i, j| table[i][j]));
+        let mut pairs = maximum_weight(&WeightMatrix::from_fn(2, 2, |i, j| table[i][j]));
         pairs.sort_unstable();
         assert_eq!(pairs, [(0, 1), (1, 0)]);
-        assert_eq!(maximum_weight(&Weights::from_fn(0, 3, |_, _| 1.0)), []);
+        assert_eq!(maximum_weight(&WeightMatrix::from_fn(0, 3, |_, _| 1.0)), []);
     }
 }

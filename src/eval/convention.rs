@@ -1,14 +1,14 @@
-//! Box conventions: a detector whose boxes reach from chin to hair is not worse than one whose boxes stop at the brow.
-//! Four constants that map its boxes to those of the set are fitted, and its figures computed with them too.
+//! Box conventions: a detector whose boxes reach up to the hair is not worse than one whose boxes stop at the brow. Fits four
+//! constants that map a detector's boxes to those of a set, so that detectors can be compared without the difference.
 
 use super::detections::{Box64, Detection};
 
-/// A box of centre (cx, cy) and size (w, h) becomes (cx + dx·w, cy + dy·h, sw·w, sh·h).
+/// Maps boxes: centre (cx, cy) and size (w, h) become (cx + dx·w, cy + dy·h) and (sw·w, sh·h).
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Convention {
-    /// Shift right, in widths.
+    /// Shift to the right, in widths of the box.
     pub dx: f64,
-    /// Shift down, in heights.
+    /// Shift down, in heights of the box.
     pub dy: f64,
     /// Factor of the width.
     pub sw: f64,
@@ -17,10 +17,10 @@ pub struct Convention {
 }
 
 impl Convention {
-    /// Boxes as they are.
+    /// Leaves boxes as they are.
     pub const IDENTITY: Self = Self { dx: 0.0, dy: 0.0, sw: 1.0, sh: 1.0 };
 
-    /// The box in the set's convention.
+    /// Maps a box to the set's convention.
     pub fn apply(&self, rect: &Box64) -> Box64 {
         let [x, y, w, h] = *rect;
         let (cx, cy) = (x + w / 2.0 + self.dx * w, y + h / 2.0 + self.dy * h);
@@ -28,11 +28,12 @@ impl Convention {
         [cx - w / 2.0, cy - h / 2.0, w, h]
     }
 
-    /// All boxes in the set's convention.
+    /// Maps the boxes of all detections to the set's convention.
     pub fn apply_all(&self, detections: &[Detection]) -> Vec<Detection> {
         detections.iter().map(|d| Detection { rect: self.apply(&d.rect), ..*d }).collect()
     }
 
+    /// Changes constant `index` (dx, dy, sw, sh) by one step of the search.
     fn moved(self, index: usize, by: f64, up: bool) -> Self {
         let mut moved = self;
         let shift = if up { by } else { -by };
@@ -47,8 +48,8 @@ impl Convention {
     }
 }
 
-/// Fits the constants by coordinate search: they maximise the share of overlaps above 0.5 plus the mean overlap over
-/// `pairs` of a face and its detection. Fewer than 20 pairs fit nothing.
+/// Fits the constants to `pairs` of a face and its detection by coordinate search: maximises the share of overlaps above 0.5 plus
+/// the mean overlap. With fewer than 20 pairs, returns [`Convention::IDENTITY`].
 pub fn fit<T>(pairs: &[(T, Box64)], overlap: impl Fn(&T, &Box64) -> f64) -> Convention {
     if pairs.len() < 20 {
         return Convention::IDENTITY;
@@ -64,7 +65,7 @@ pub fn fit<T>(pairs: &[(T, Box64)], overlap: impl Fn(&T, &Box64) -> f64) -> Conv
         while moved {
             moved = false;
             for (index, up) in (0..4).flat_map(|i| [(i, true), (i, false)]) {
-                // evaluate.py starts each of the two tries from what the one before left.
+                // As in evaluate.py, each try starts from the best so far, within one pass too.
                 let candidate = best.0.moved(index, step, up);
                 let value = gain(&candidate);
                 if value > best.1 + 1e-9 {
@@ -79,8 +80,8 @@ pub fn fit<T>(pairs: &[(T, Box64)], overlap: impl Fn(&T, &Box64) -> f64) -> Conv
     Convention { dx: round(dx), dy: round(dy), sw: round(sw), sh: round(sh) }
 }
 
-/// The best-scored plausible detection of a face in the box `face`: its centre lies in the box's ellipse and its width is
-/// within 0.4 to 2.5 of the box's.
+/// Returns the detection of highest score that plausibly shows the face in the box `face`: its centre lies in the ellipse inside
+/// the box, and its width is 0.4 to 2.5 times that of the box.
 pub fn plausible<'a>(face: &Box64, detections: &'a [Detection]) -> Option<&'a Detection> {
     let [x, y, w, h] = *face;
     let mut best: Option<&Detection> = None;
@@ -95,7 +96,7 @@ pub fn plausible<'a>(face: &Box64, detections: &'a [Detection]) -> Option<&'a De
     best
 }
 
-/// The pictures on which constants are fitted: 200, evenly spread over the set's order.
+/// Returns the indices of the pictures that constants are fitted on: at most 200, evenly spread over the set.
 pub fn fitting_sample(pictures: usize) -> impl Iterator<Item = usize> {
     (0..pictures).step_by((pictures / 200).max(1)).take(200)
 }

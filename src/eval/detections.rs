@@ -1,5 +1,5 @@
-//! Detections as figures are computed from them, and their JSON lines: those of `facecascade detect --json` and those
-//! of other detectors, `{"image", "width", "height", "ms", "boxes": [[x, y, w, h, score], …]}`.
+//! Detections in double precision, and the reader of their JSON lines: those of `facecascade detect --json`, and
+//! `{"image", "width", "height", "ms", "boxes": [[x, y, w, h, score], …]}` of other detectors.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -9,15 +9,15 @@ use crate::dataset::Annotated;
 use crate::error::{Error, Result};
 use crate::geometry::{Face, Rect};
 
-/// A rectangle in double precision: left, top, width, height, pixels. Figures must not hinge on rounding.
+/// A rectangle in double precision, so that no measure hinges on rounding: left, top, width, height, pixels.
 pub type Box64 = [f64; 4];
 
-/// A box and how sure its detector was; any scale of scores, greater is surer.
+/// A box with its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Detection {
-    /// Where, in pixels of the picture.
+    /// Box in pixels of the picture.
     pub rect: Box64,
-    /// How sure.
+    /// Confidence on any scale; greater is surer.
     pub score: f64,
 }
 
@@ -27,42 +27,42 @@ impl From<&Face> for Detection {
     }
 }
 
-/// A rectangle's numbers in double precision.
+/// Converts a rectangle to double precision.
 pub fn exact(rect: &Rect) -> Box64 {
     [rect.x, rect.y, rect.w, rect.h].map(f64::from)
 }
 
-/// The area that two boxes share.
+/// Returns the area that two boxes share, square pixels.
 pub fn intersection(a: &Box64, b: &Box64) -> f64 {
     let w = (a[0] + a[2]).min(b[0] + b[2]) - a[0].max(b[0]);
     let h = (a[1] + a[3]).min(b[1] + b[3]) - a[1].max(b[1]);
     w.max(0.0) * h.max(0.0)
 }
 
-/// Intersection over union of two boxes, 0..1.
+/// Returns intersection over union of two boxes, 0..1.
 pub fn iou(a: &Box64, b: &Box64) -> f64 {
     let shared = intersection(a, b);
     shared / (a[2] * a[3] + b[2] * b[3] - shared)
 }
 
-/// Best first; equal scores keep their order.
+/// Sorts detections, best first; equal scores keep their order.
 pub fn sort(detections: &mut [Detection]) {
     detections.sort_by(|a, b| b.score.total_cmp(&a.score));
 }
 
-/// What a file of detections says of one picture.
+/// The detections of one picture, as a file gives them.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Found {
-    /// Boxes, best first.
+pub struct PictureDetections {
+    /// Detections, best first.
     pub detections: Vec<Detection>,
-    /// Milliseconds that detection took, if it was written down.
+    /// Time of detection, milliseconds; `None` if the file does not say.
     pub ms: Option<f64>,
-    /// Why the picture could not be read.
+    /// Why the detector could not read the picture; `None` if it could.
     pub error: Option<String>,
 }
 
 #[derive(serde::Deserialize)]
-struct Line {
+struct DetectionLine {
     image: String,
     width: Option<f64>,
     height: Option<f64>,
@@ -81,14 +81,14 @@ struct FaceLine {
     score: f64,
 }
 
-/// Reads the detections on `pictures` from JSON lines, in the order of `pictures`. A line belongs to the picture whose
-/// name is the tail of its `image`, extensions aside; lines of pictures in `others` are passed over. Boxes that are not
-/// finite or not of positive size are dropped.
+/// Reads the detections on `pictures` from JSON lines and returns them in the order of `pictures`. A line belongs to the picture
+/// whose name is the end of the line's `image`, without extensions. Lines of pictures in `others` are skipped; boxes that are not
+/// finite or have no positive size are dropped.
 ///
 /// # Errors
-/// A line that can't be read, a picture without a line or with two, a line of an unknown picture, a line whose width and
-/// height are not the picture's.
-pub fn read(path: &Path, pictures: &[Annotated], others: &[Annotated]) -> Result<Vec<Found>> {
+/// If a line can't be read, belongs to no picture or states another size than the picture's, or if a picture has no line or two.
+/// The error names the line.
+pub fn read(path: &Path, pictures: &[Annotated], others: &[Annotated]) -> Result<Vec<PictureDetections>> {
     let file = std::fs::File::open(path).map_err(Error::io(path))?;
     let mut wanted: HashMap<&str, Option<usize>> = others.iter().map(|p| (stem(&p.name), None)).collect();
     for (i, picture) in pictures.iter().enumerate() {
@@ -97,14 +97,14 @@ pub fn read(path: &Path, pictures: &[Annotated], others: &[Annotated]) -> Result
             return Err(Error::data(path, format!("{names} differ by their extension only: they can't be told apart")));
         }
     }
-    let mut found: Vec<Option<Found>> = vec![None; pictures.len()];
+    let mut found: Vec<Option<PictureDetections>> = vec![None; pictures.len()];
     for (number, text) in std::io::BufReader::new(file).lines().enumerate() {
         let text = text.map_err(Error::io(path))?;
         if text.trim().is_empty() {
             continue;
         }
         let wrong = |reason: String| Error::data(path, format!("line {}: {reason}", number + 1));
-        let line: Line = serde_json::from_str(&text)
+        let line: DetectionLine = serde_json::from_str(&text)
             .map_err(|e| wrong(format!("{e}; wanted are the lines of `facecascade detect --json`")))?;
         let name = line.image.replace('\\', "/");
         let at = tails(stem(&name)).find_map(|tail| wanted.get(tail));
@@ -116,7 +116,7 @@ pub fn read(path: &Path, pictures: &[Annotated], others: &[Annotated]) -> Result
         if found[at].is_some() {
             return Err(wrong(format!("a second line for {}", line.image)));
         }
-        found[at] = Some(line.found(&pictures[at]).map_err(wrong)?);
+        found[at] = Some(line.check(&pictures[at]).map_err(wrong)?);
     }
     if let Some(missing) = found.iter().position(Option::is_none) {
         let count = found.iter().filter(|f| f.is_none()).count();
@@ -126,10 +126,11 @@ pub fn read(path: &Path, pictures: &[Annotated], others: &[Annotated]) -> Result
     Ok(found.into_iter().flatten().collect())
 }
 
-impl Line {
-    fn found(self, picture: &Annotated) -> std::result::Result<Found, String> {
+impl DetectionLine {
+    /// Checks the line's numbers against the picture's size and sorts its boxes.
+    fn check(self, picture: &Annotated) -> std::result::Result<PictureDetections, String> {
         if self.error.is_some() {
-            return Ok(Found { error: self.error, ..Found::default() });
+            return Ok(PictureDetections { error: self.error, ..PictureDetections::default() });
         }
         if let (Some(w), Some(h)) = (self.width, self.height)
             && (w, h) != (f64::from(picture.width), f64::from(picture.height))
@@ -150,11 +151,11 @@ impl Line {
             d.score.is_finite() && d.rect.iter().all(|v| v.is_finite()) && d.rect[2] > 0.0 && d.rect[3] > 0.0
         });
         sort(&mut detections);
-        Ok(Found { detections, ms: self.ms, error: None })
+        Ok(PictureDetections { detections, ms: self.ms, error: None })
     }
 }
 
-/// A path without a picture's extension.
+/// Removes the extension of a picture from a path.
 fn stem(path: &str) -> &str {
     let known = ["jpg", "jpeg", "png", "webp", "bmp", "ppm", "pgm"];
     match path.rsplit_once('.') {
@@ -163,7 +164,7 @@ fn stem(path: &str) -> &str {
     }
 }
 
-/// `a/b/c`, `b/c`, `c`.
+/// Returns the ends of a path, longest first: `a/b/c`, `b/c`, `c`.
 fn tails(path: &str) -> impl Iterator<Item = &str> {
     std::iter::once(path).chain(path.match_indices('/').map(|(i, _)| &path[i + 1..]))
 }
@@ -174,10 +175,10 @@ mod tests {
 
     fn picture(name: &str) -> Annotated {
         let (width, height) = (20, 10);
-        Annotated { image: name.into(), name: name.into(), width, height, faces: Vec::new(), padding: [0.0; 4] }
+        Annotated { image: name.into(), name: name.into(), width, height, faces: Vec::new() }
     }
 
-    fn read_text(text: &str, pictures: &[Annotated], others: &[Annotated]) -> Result<Vec<Found>> {
+    fn read_text(text: &str, pictures: &[Annotated], others: &[Annotated]) -> Result<Vec<PictureDetections>> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         read(file.path(), pictures, others)

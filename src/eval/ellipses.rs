@@ -1,4 +1,4 @@
-//! Overlap of boxes with FDDB's ellipses, geometric where the published program counts pixels.
+//! Computes the overlap of boxes with FDDB's ellipses by geometry; the published program counts pixels.
 
 use std::f64::consts::PI;
 use std::sync::LazyLock;
@@ -6,9 +6,11 @@ use std::sync::LazyLock;
 use super::detections::Box64;
 use crate::dataset::Ellipse;
 
+/// Nodes of the quadrature.
 const ORDER: usize = 96;
 
-/// Nodes in −1..1 and weights of Gauss–Legendre quadrature: the roots of the Legendre polynomial, by Newton's method.
+/// Nodes in −1..1 and weights of Gauss–Legendre quadrature. Nodes are the roots of the Legendre polynomial, found by Newton's
+/// method.
 static QUADRATURE: LazyLock<[(f64, f64); ORDER]> = LazyLock::new(|| {
     std::array::from_fn(|i| {
         let n = ORDER as f64;
@@ -27,7 +29,7 @@ static QUADRATURE: LazyLock<[(f64, f64); ORDER]> = LazyLock::new(|| {
     })
 });
 
-/// The area of `ellipse` inside [x0, x1] × [y0, y1], square pixels: its chord is integrated over y.
+/// Returns the area of `ellipse` inside [x0, x1] × [y0, y1], square pixels, by integrating the chord over y.
 pub fn shared_area(ellipse: &Ellipse, x0: f64, y0: f64, x1: f64, y1: f64) -> f64 {
     let Ellipse { major: a, minor: b, angle, cx, cy } = *ellipse;
     let (s, c) = angle.sin_cos();
@@ -36,10 +38,10 @@ pub fn shared_area(ellipse: &Ellipse, x0: f64, y0: f64, x1: f64, y1: f64) -> f64
     if bottom <= top || x1 <= x0 {
         return 0.0;
     }
-    // With y = cy + half_height · sin u the chord is smooth in u up to the tips.
+    // As a function of u in y = cy + half_height · sin u, the chord is smooth up to the ellipse's ends.
     let u0 = ((top - cy) / half_height).clamp(-1.0, 1.0).asin();
     let u1 = ((bottom - cy) / half_height).clamp(-1.0, 1.0).asin();
-    // The ellipse is A x² + 2 B x y + C y² = 1 about its centre.
+    // About its centre, the ellipse is qa x² + 2 qb x y + qc y² = 1.
     let qa = (c / a).powi(2) + (s / b).powi(2);
     let qb = c * s * (1.0 / (a * a) - 1.0 / (b * b));
     let qc = (s / a).powi(2) + (c / b).powi(2);
@@ -57,11 +59,11 @@ pub fn shared_area(ellipse: &Ellipse, x0: f64, y0: f64, x1: f64, y1: f64) -> f64
     chords * (u1 - u0) / 2.0
 }
 
-/// An ellipse in a picture, ready to be compared with many boxes.
+/// An ellipse cut at the picture's edges, with its area, to be compared with many boxes.
 #[derive(Debug, Clone)]
 pub struct Region {
     ellipse: Ellipse,
-    /// Left, top, right, bottom.
+    /// Left, top, right, bottom of the whole ellipse, pixels.
     bounds: [f64; 4],
     width: f64,
     height: f64,
@@ -69,7 +71,7 @@ pub struct Region {
 }
 
 impl Region {
-    /// `ellipse`, cut at the edges of a picture of `width` × `height` pixels.
+    /// Cuts `ellipse` at the edges of a picture of `width` × `height` pixels.
     pub fn new(ellipse: &Ellipse, width: u32, height: u32) -> Self {
         let (width, height) = (f64::from(width), f64::from(height));
         let (hx, hy) = ellipse.half_extent();
@@ -80,7 +82,7 @@ impl Region {
         Self { ellipse: *ellipse, bounds, width, height, area }
     }
 
-    /// Intersection over union with a box, both cut at the picture's edges; 0..1.
+    /// Returns intersection over union with a box, both cut at the picture's edges, 0..1.
     pub fn iou(&self, rect: &Box64) -> f64 {
         let (x0, y0) = (rect[0].clamp(0.0, self.width), rect[1].clamp(0.0, self.height));
         let (x1, y1) = ((rect[0] + rect[2]).clamp(0.0, self.width), (rect[1] + rect[3]).clamp(0.0, self.height));

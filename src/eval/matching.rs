@@ -1,29 +1,30 @@
-//! Which detections are right: WIDER's protocol for boxes and FDDB's discrete score for ellipses.
+//! Decides which detections are right: WIDER's protocol for boxes, FDDB's discrete score for ellipses.
 
-use super::assignment::{Weights, maximum_weight};
+use super::assignment::{WeightMatrix, maximum_weight};
 use super::detections::{Box64, Detection, exact, intersection, iou};
 use super::ellipses::Region;
 use crate::dataset::Truth;
 
-/// What a detection counts as.
+/// What a detection is counted as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Label {
-    /// It found the face of this index.
+    /// A hit: the detection found the face of this index.
     Hit(usize),
-    /// It found nothing, or a face that a surer one had already taken.
+    /// A false alarm: on no face, or on one that a surer detection has found.
     FalseAlarm,
-    /// Neither: a face that does not count, or a box too small to.
+    /// Not counted: on a face that does not count, or too small.
     Ignored,
 }
 
-/// Whether a face counts at a least height: high enough and not marked invalid. Faces that don't are ignored.
+/// Returns whether a face counts: at least `least_height` pixels high and not marked invalid. Other faces are ignored.
 pub fn counts(face: &Truth, least_height: f64) -> bool {
     !face.invalid && f64::from(face.rect.h) >= least_height
 }
 
-/// Labels of one picture's detections, best first, after WIDER's protocol. Each takes the free counted face of highest
-/// IoU if that is ≥ 0.5. Else it is ignored if it overlaps an ignored face by ≥ 0.5, lies with half of itself in an
-/// invalid box, or is lower than `least_height` pixels (COCO's rule for sizes out of range). Else it is a false alarm.
+/// Labels the detections of one picture, which come best first, after WIDER's protocol. A detection takes the counted face of
+/// highest IoU that no detection has taken, if that IoU is ≥ 0.5. Otherwise it is ignored if its IoU with an ignored face is
+/// ≥ 0.5, if half of it lies in an invalid box, or if it is lower than `least_height` pixels (COCO's rule for sizes out of
+/// range). Otherwise it is a false alarm.
 pub fn wider(faces: &[Truth], detections: &[Detection], least_height: f64) -> Vec<Label> {
     debug_assert!(detections.is_sorted_by(|a, b| a.score >= b.score), "detections must come best first");
     let boxes: Vec<Box64> = faces.iter().map(|f| exact(&f.rect)).collect();
@@ -53,33 +54,34 @@ pub fn wider(faces: &[Truth], detections: &[Detection], least_height: f64) -> Ve
     detections.iter().map(&mut label).collect()
 }
 
-/// A change of the counts when the threshold falls to `score`.
+/// How the counts change when the threshold falls to `score`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Step {
+pub struct CountChange {
     /// The threshold.
     pub score: f64,
-    /// Faces found more (FDDB: possibly fewer).
+    /// Hits gained (FDDB: possibly lost).
     pub hits: i64,
-    /// False alarms more.
+    /// False alarms gained (FDDB: possibly lost).
     pub false_alarms: i64,
 }
 
-/// The steps of labelled detections: one a detection that is not ignored.
-pub fn steps<'a>(detections: &'a [Detection], labels: &'a [Label]) -> impl Iterator<Item = Step> + 'a {
+/// Returns the change of the counts that each detection makes, ignored ones left out.
+pub fn count_changes<'a>(detections: &'a [Detection], labels: &'a [Label]) -> impl Iterator<Item = CountChange> + 'a {
     detections.iter().zip(labels).filter_map(|(detection, label)| match label {
-        Label::Hit(_) => Some(Step { score: detection.score, hits: 1, false_alarms: 0 }),
-        Label::FalseAlarm => Some(Step { score: detection.score, hits: 0, false_alarms: 1 }),
+        Label::Hit(_) => Some(CountChange { score: detection.score, hits: 1, false_alarms: 0 }),
+        Label::FalseAlarm => Some(CountChange { score: detection.score, hits: 0, false_alarms: 1 }),
         Label::Ignored => None,
     })
 }
 
-/// FDDB's discrete score of one picture (Jain & Learned-Miller 2010): at each threshold, the one-to-one assignment of
-/// the detections (best first) to the ellipses that maximises the sum of overlaps; pairs that overlap by more than 0.5
-/// are hits, all other detections false alarms. It is found anew at each distinct score, for it may change.
-pub fn fddb(regions: &[Region], detections: &[Detection]) -> Vec<Step> {
+/// Computes FDDB's discrete score of one picture (Jain & Learned-Miller 2010). At each distinct score, the detections so far
+/// (best first) are assigned to the ellipses, one to one, so that the sum of overlaps is greatest. Pairs that overlap by more
+/// than 0.5 are hits, all other detections false alarms. A further detection may change the whole assignment, so it is computed
+/// anew each time.
+pub fn fddb(regions: &[Region], detections: &[Detection]) -> Vec<CountChange> {
     debug_assert!(detections.is_sorted_by(|a, b| a.score >= b.score), "detections must come best first");
-    let overlaps = Weights::from_fn(regions.len(), detections.len(), |i, j| regions[i].iou(&detections[j].rect));
-    let mut steps = Vec::new();
+    let overlaps = WeightMatrix::from_fn(regions.len(), detections.len(), |i, j| regions[i].iou(&detections[j].rect));
+    let mut changes = Vec::new();
     let mut touching: Vec<usize> = Vec::new();
     let (mut hits, mut false_alarms, mut start) = (0, 0, 0);
     while start < detections.len() {
@@ -91,14 +93,15 @@ pub fn fddb(regions: &[Region], detections: &[Detection]) -> Vec<Step> {
         if touching.len() > before {
             let touched: Vec<usize> =
                 (0..regions.len()).filter(|&i| touching.iter().any(|&j| overlaps.at(i, j) > 0.0)).collect();
-            let weights = Weights::from_fn(touched.len(), touching.len(), |i, j| overlaps.at(touched[i], touching[j]));
+            let weights =
+                WeightMatrix::from_fn(touched.len(), touching.len(), |i, j| overlaps.at(touched[i], touching[j]));
             hits_now = maximum_weight(&weights).iter().filter(|&&(i, j)| weights.at(i, j) > 0.5).count() as i64;
         }
         let false_alarms_now = end as i64 - hits_now;
-        steps.push(Step { score, hits: hits_now - hits, false_alarms: false_alarms_now - false_alarms });
+        changes.push(CountChange { score, hits: hits_now - hits, false_alarms: false_alarms_now - false_alarms });
         (hits, false_alarms, start) = (hits_now, false_alarms_now, end);
     }
-    steps
+    changes
 }
 
 #[cfg(test)]
@@ -157,6 +160,6 @@ mod tests {
     #[test]
     fn detections_of_equal_score_enter_together() {
         let found = detections([[0.0, 0.0, 9.0, 9.0, 0.5], [50.0, 50.0, 9.0, 9.0, 0.5]]);
-        assert_eq!(fddb(&[], &found), [Step { score: 0.5, hits: 0, false_alarms: 2 }]);
+        assert_eq!(fddb(&[], &found), [CountChange { score: 0.5, hits: 0, false_alarms: 2 }]);
     }
 }

@@ -1,8 +1,8 @@
-//! How good detections are: matching with the marked faces after WIDER's and FDDB's protocols, ROC and precision–recall
-//! curves, average precision, recall by size, and pictures of the curves.
+//! Measures detections: matches them with the marked faces after WIDER's and FDDB's protocols, and computes ROC and
+//! precision–recall curves, average precision and recall by size. Draws the curves.
 //!
-//! A set of pictures ([`crate::dataset`]) and the detections on it ([`Detection`], in the pictures' order) go into
-//! [`report::wider`] or [`report::fddb`]; what comes out is a [`report::Report`].
+//! [`report::wider`] and [`report::fddb`] take the pictures of a set ([`crate::dataset`]) and the detections on each
+//! ([`Detection`]) and return a [`Report`].
 
 pub mod assignment;
 pub mod convention;

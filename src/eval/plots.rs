@@ -1,4 +1,4 @@
-//! Pictures of the curves, drawn with plotters in DejaVu Sans, so that no font is looked for on the system.
+//! Draws precision–recall and ROC curves.
 
 use image::RgbImage;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
@@ -7,19 +7,19 @@ use plotters::prelude::*;
 use crate::error::Result;
 use crate::plotting::{COLOURS, FINER, GRID, INK, failed, reduced, text};
 
-/// Width and height of the pictures, pixels.
+/// Width and height of a picture of curves, pixels.
 pub const SIZE: (u32, u32) = (960, 720);
 
 /// A line with its name in the legend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// Its name, with its figure.
+    /// Text in the legend.
     pub name: String,
-    /// (x, y) along the line.
+    /// Points (x, y) along the line.
     pub points: Vec<(f64, f64)>,
 }
 
-/// Precision (y) over recall (x), both 0..1. At most five series have colours of their own.
+/// Draws precision (y) over recall (x), both 0..1. Colours repeat after five series.
 ///
 /// # Errors
 /// If the drawing library fails.
@@ -28,8 +28,8 @@ pub fn precision_recall(title: &str, series: &[Series]) -> Result<RgbImage> {
     draw(&axes, 0.0..1.0, |v| format!("{v:.1}"), 11, series, |points| points.to_vec())
 }
 
-/// Recall (y) over false alarms a picture (x, logarithmic, 0.001 to 10). The curve goes on at its last recall where
-/// the detector makes no more false alarms.
+/// Draws recall (y) over false alarms a picture (x, logarithmic, 0.001 to 10). A curve that ends before 10 is extended at its last
+/// recall. Colours repeat after five series.
 ///
 /// # Errors
 /// If the drawing library fails.
@@ -38,11 +38,11 @@ pub fn roc(title: &str, series: &[Series]) -> Result<RgbImage> {
     const MOST: f64 = 10.0;
     let axes = Axes { title, x: "False alarms a picture", y: "Recall", legend: SeriesLabelPosition::LowerRight };
     let shown = |points: &[(f64, f64)]| {
-        // A logarithmic axis has no place for "none yet": the line starts with what is found before the axis begins.
+        // A logarithmic axis has no 0: the line starts at the recall reached with fewer false alarms than the axis shows.
         let first = points.iter().rev().find(|p| p.0 <= LEAST).map_or(0.0, |p| p.1);
         let mut line = vec![(LEAST, first)];
         for &(x, y) in points.iter().filter(|p| p.0 > LEAST && p.0 <= MOST) {
-            // Steps, not slopes: between two points nothing better is known to be reached.
+            // A stair, because no threshold gives the points between two of the curve.
             line.push((x, line[line.len() - 1].1));
             line.push((x, y));
         }

@@ -1,4 +1,4 @@
-//! The figures of a detector on a set.
+//! Measures a detector on a set.
 
 use super::convention::{Convention, fit, fitting_sample, plausible};
 use super::curves::Curve;
@@ -7,13 +7,13 @@ use super::ellipses::Region;
 use super::matching::{self, Label, counts};
 use crate::dataset::Annotated;
 
-/// Face heights, pixels, at which the buckets of recall by size begin.
+/// Least face height of each range in recall by size, pixels.
 pub const SIZES: [f64; 7] = [10.0, 14.0, 20.0, 28.0, 40.0, 80.0, 160.0];
 
-/// A curve and what it is of.
+/// A curve with its name.
 #[derive(Debug, Clone)]
-pub struct Named {
-    /// `h20`, `h40`: boxes of WIDER at least so many pixels high; `ellipses`: FDDB.
+pub struct NamedCurve {
+    /// `h20`, `h40`: WIDER's faces at least 20 or 40 pixels high; `ellipses`: FDDB's.
     pub name: &'static str,
     /// The curve.
     pub curve: Curve,
@@ -24,42 +24,42 @@ pub struct Named {
 pub struct SizeRecall {
     /// Least height, pixels.
     pub from: f64,
-    /// Height that is too much; `None`: no limit.
+    /// Heights of this range are below this, pixels; `None`: no limit.
     pub below: Option<f64>,
     /// Faces that count.
     pub faces: usize,
-    /// Share of them found, 0..1.
+    /// Share of these faces that was found, 0..1; 0 without faces.
     pub recall: f64,
 }
 
-/// The figures of a detector on a set.
+/// The measures of a detector on a set.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// Pictures of the set.
     pub pictures: usize,
-    /// Faces marked in it, whether they count or not.
+    /// Marked faces, also those that do not count.
     pub faces: usize,
-    /// Boxes found.
+    /// Detections.
     pub detections: usize,
-    /// What the boxes were mapped by.
+    /// The mapping that was applied to the boxes.
     pub convention: Convention,
     /// Curves.
-    pub curves: Vec<Named>,
-    /// Recall by size at the threshold where `h20` has one false alarm a picture.
+    pub curves: Vec<NamedCurve>,
+    /// Recall by size at the threshold where `h20` has one false alarm a picture; empty for FDDB.
     pub by_size: Vec<SizeRecall>,
 }
 
-/// Figures on boxes after WIDER's protocol; `found` holds each picture's detections, best first. With `adjust` the boxes
-/// are first mapped to the set's convention.
+/// Measures detections after WIDER's protocol; `found` holds each picture's detections, best first. With `adjust`, the boxes are
+/// first mapped to the set's convention.
 pub fn wider(pictures: &[Annotated], found: &[Vec<Detection>], adjust: bool) -> Report {
     let convention = if adjust { fit_boxes(pictures, found) } else { Convention::IDENTITY };
     let found: Vec<Vec<Detection>> = found.iter().map(|list| convention.apply_all(list)).collect();
     let labelled = |least_height: f64| {
         let labels: Vec<Vec<Label>> =
             pictures.iter().zip(&found).map(|(p, d)| matching::wider(&p.faces, d, least_height)).collect();
-        let steps = found.iter().zip(&labels).flat_map(|(d, l)| matching::steps(d, l)).collect();
+        let changes = found.iter().zip(&labels).flat_map(|(d, l)| matching::count_changes(d, l)).collect();
         let faces = pictures.iter().flat_map(|p| &p.faces).filter(|f| counts(f, least_height)).count();
-        (Curve::new(steps, faces, pictures.len()), labels)
+        (Curve::new(changes, faces, pictures.len()), labels)
     };
     let (h20, _) = labelled(20.0);
     let (_, labels) = labelled(SIZES[0]);
@@ -77,13 +77,13 @@ pub fn wider(pictures: &[Annotated], found: &[Vec<Detection>], adjust: bool) -> 
     }
     let heights = pictures.iter().flat_map(|p| &p.faces).filter(|f| !f.invalid).map(|f| f64::from(f.rect.h));
     Report {
-        curves: vec![Named { name: "h20", curve: h20 }, Named { name: "h40", curve: labelled(40.0).0 }],
+        curves: vec![NamedCurve { name: "h20", curve: h20 }, NamedCurve { name: "h40", curve: labelled(40.0).0 }],
         by_size: by_size(&hits, heights),
-        ..counted(pictures, &found, convention)
+        ..counts_only(pictures, &found, convention)
     }
 }
 
-/// Figures on ellipses after FDDB's discrete score; arguments as in [`wider`]. There is no recall by size: which face a
+/// Measures detections after FDDB's discrete score; arguments as in [`wider`]. Returns no recall by size, because which face a
 /// detection finds depends on the threshold.
 pub fn fddb(pictures: &[Annotated], found: &[Vec<Detection>], adjust: bool) -> Report {
     let regions: Vec<Vec<Region>> = pictures
@@ -92,15 +92,16 @@ pub fn fddb(pictures: &[Annotated], found: &[Vec<Detection>], adjust: bool) -> R
         .collect();
     let convention = if adjust { fit_ellipses(pictures, &regions, found) } else { Convention::IDENTITY };
     let found: Vec<Vec<Detection>> = found.iter().map(|list| convention.apply_all(list)).collect();
-    let steps = regions.iter().zip(&found).flat_map(|(r, d)| matching::fddb(r, d)).collect();
+    let changes = regions.iter().zip(&found).flat_map(|(r, d)| matching::fddb(r, d)).collect();
     let faces = regions.iter().map(Vec::len).sum();
     Report {
-        curves: vec![Named { name: "ellipses", curve: Curve::new(steps, faces, pictures.len()) }],
-        ..counted(pictures, &found, convention)
+        curves: vec![NamedCurve { name: "ellipses", curve: Curve::new(changes, faces, pictures.len()) }],
+        ..counts_only(pictures, &found, convention)
     }
 }
 
-fn counted(pictures: &[Annotated], found: &[Vec<Detection>], convention: Convention) -> Report {
+/// Counts pictures, faces and detections.
+fn counts_only(pictures: &[Annotated], found: &[Vec<Detection>], convention: Convention) -> Report {
     Report {
         pictures: pictures.len(),
         faces: pictures.iter().map(|p| p.faces.len()).sum(),
@@ -111,6 +112,7 @@ fn counted(pictures: &[Annotated], found: &[Vec<Detection>], convention: Convent
     }
 }
 
+/// Returns the index in [`SIZES`] of the range that a height lies in; `None` below the least one.
 fn size_of(height: f64) -> Option<usize> {
     SIZES.iter().rposition(|&from| height >= from)
 }
@@ -128,6 +130,7 @@ fn by_size(hits: &[usize; SIZES.len()], heights: impl Iterator<Item = f64>) -> V
         .collect()
 }
 
+/// Fits the convention to the counted faces of WIDER and their detections.
 fn fit_boxes(pictures: &[Annotated], found: &[Vec<Detection>]) -> Convention {
     let mut pairs: Vec<(Box64, Box64)> = Vec::new();
     for i in fitting_sample(pictures.len()) {
@@ -140,6 +143,7 @@ fn fit_boxes(pictures: &[Annotated], found: &[Vec<Detection>]) -> Convention {
     fit(&pairs, iou)
 }
 
+/// Fits the convention to FDDB's ellipses and their detections.
 fn fit_ellipses(pictures: &[Annotated], regions: &[Vec<Region>], found: &[Vec<Detection>]) -> Convention {
     let mut pairs: Vec<(&Region, Box64)> = Vec::new();
     for i in fitting_sample(pictures.len()) {

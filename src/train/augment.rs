@@ -1,26 +1,27 @@
-//! Changes of a crop's light and colour, drawn anew for every sample.
+//! Augmentation: random changes of a crop's light and colour, drawn for every sample, and random angles.
 
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, StandardNormal};
 
-/// Normally distributed numbers, drawn once: noise is taken from a random place of it, since drawing one number for every
-/// pixel would cost more than training on it.
+/// Changes light and colour. Holds a table of normally distributed numbers, from which noise is copied at a random offset:
+/// drawing a number for every pixel would cost more than training on the pixel.
 #[derive(Debug)]
 pub struct Light {
     noise: Vec<f32>,
 }
 
+/// Numbers in the table.
 const NOISE: usize = 1 << 18;
 
 impl Light {
-    /// A table of noise from `rng`.
+    /// Draws the table of noise from `rng`.
     pub fn new(rng: &mut StdRng) -> Self {
         Self { noise: (0..NOISE).map(|_| StandardNormal.sample(rng)).collect() }
     }
 
     /// Changes contrast (× .6–1.4), brightness (σ .18), channel gains (± 12 %), colour (12 % grey) and adds noise (30 %,
-    /// σ up to .07) to a crop of normalised RGB (recipe of the two prototypes).
+    /// σ up to .07). `crop` is normalised RGB, `[side, side, 3]`.
     pub fn change(&self, rng: &mut StdRng, crop: &mut [f32]) {
         let contrast: f32 = rng.random_range(0.6..1.4);
         let brightness: f32 = 0.18 * rng.sample::<f32, _>(StandardNormal);
@@ -49,7 +50,7 @@ impl Light {
     }
 }
 
-/// An angle in radians: usually N(0, 8°), a share of `wide` from N(0, 25°).
+/// Draws an angle in radians from N(0, 8°), or with probability `wide` from N(0, 25°).
 pub fn angle(rng: &mut StdRng, wide: f64) -> f32 {
     let sigma: f32 = if rng.random_bool(wide) { 25.0 } else { 8.0 };
     (sigma * rng.sample::<f32, _>(StandardNormal)).to_radians()

@@ -1,4 +1,5 @@
-//! The record of a run: one JSON object a line in `events.jsonl`, appended as it happens, for people, plots and the monitor.
+//! The record of a run, `events.jsonl`: one JSON object a line, appended when the event happens. People, plots and the progress
+//! bar read it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -8,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Something that happened.
+/// An event of a training run. `stage` names what is trained, e.g. `octave` or `refine24-2` (the net's second round), or the work
+/// before it, e.g. `reading negatives`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A net's training starts, or goes on at `step`.
+    /// Training of a net starts, or is resumed at `step`.
     Start {
         /// What is trained: the net, or the net and its round.
         stage: String,
@@ -23,7 +25,7 @@ pub enum Event {
         /// Seed of all random numbers.
         seed: u64,
     },
-    /// One step of the optimizer.
+    /// The optimizer made a step.
     Step {
         /// What is trained.
         stage: String,
@@ -33,7 +35,7 @@ pub enum Event {
         steps: usize,
         /// Mean loss of the batch.
         loss: f64,
-        /// Share of right decisions, 0..1.
+        /// Share of decisions in the batch that were right, 0..1.
         accuracy: f64,
         /// Learning rate.
         rate: f32,
@@ -44,23 +46,23 @@ pub enum Event {
         /// Multiply-adds a second (forward and backward: three times the net's).
         multiply_adds_per_second: f64,
     },
-    /// Weights and optimizer were written.
+    /// Weights and the optimizer's state were written.
     Checkpoint {
         /// What is trained.
         stage: String,
         /// Steps done.
         step: usize,
     },
-    /// A stage ended.
+    /// Training of a net, or mining, ended.
     Done {
         /// What was trained or mined.
         stage: String,
-        /// Time it took (since it was last resumed).
+        /// Time since the start or the last resumption, seconds.
         seconds: f64,
-        /// Samples it was trained on, or windows mined.
+        /// Samples trained on, or windows mined.
         samples: u64,
     },
-    /// Long work before training: reading pictures, mining.
+    /// Pictures were read, or mined, before training.
     Progress {
         /// What is being done.
         stage: String,
@@ -71,7 +73,7 @@ pub enum Event {
     },
 }
 
-/// Appends to a run's record and passes every event on.
+/// Appends events to a run's record and passes each on to an observer.
 pub struct Events<'a> {
     path: PathBuf,
     file: File,
@@ -79,17 +81,17 @@ pub struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    /// Opens (or begins) the record in `run`.
+    /// Opens the record in the folder `run`, or begins one.
     ///
     /// # Errors
-    /// If it can't be opened for writing.
+    /// If the record can't be opened for writing.
     pub fn open(run: &Path, observer: &'a mut dyn FnMut(&Event)) -> Result<Self> {
         let path = run.join("events.jsonl");
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path))?;
         Ok(Self { path, file, observer })
     }
 
-    /// Writes one event and tells the observer. Progress is told only.
+    /// Passes the event on to the observer and appends it to the record; [`Event::Progress`] is only passed on.
     ///
     /// # Errors
     /// If the disk is full.
@@ -100,7 +102,7 @@ impl<'a> Events<'a> {
         }
         let mut line = serde_json::to_string(event).map_err(|e| Error::Backend(e.to_string()))?;
         line.push('\n');
-        // One write a line: a process killed in between leaves whole lines.
+        // One write a line, so that a killed process leaves whole lines.
         self.file.write_all(line.as_bytes()).map_err(Error::io(&self.path))
     }
 }

@@ -1,6 +1,7 @@
-//! Losses with their gradients, written out: each takes predictions as plain numbers and adds d loss / d prediction.
+//! Losses and their gradients (d loss / d prediction), for one prediction at a time.
 
-/// Focal loss (Lin et al. 2017) of one logit: (loss, gradient). Label 1 is weighted by `alpha`, 0 by 1 − `alpha`.
+/// Returns the focal loss (Lin et al. 2017) of one logit and its gradient. Positives are weighted by `alpha`, negatives by
+/// 1 − `alpha`; `gamma` is the focusing exponent.
 pub fn focal(logit: f32, positive: bool, alpha: f32, gamma: f32) -> (f32, f32) {
     // In terms of z = ± logit, the loss is −w (1 − p)^γ ln p with p = σ(z).
     let (z, weight, sign) = if positive { (logit, alpha, 1.0) } else { (-logit, 1.0 - alpha, -1.0) };
@@ -10,14 +11,14 @@ pub fn focal(logit: f32, positive: bool, alpha: f32, gamma: f32) -> (f32, f32) {
     (-weight * modulation * ln_p, sign * gradient)
 }
 
-/// Binary cross-entropy of one logit: (loss, gradient).
+/// Returns the binary cross-entropy of one logit and its gradient.
 pub fn cross_entropy(logit: f32, positive: bool) -> (f32, f32) {
     let z = if positive { logit } else { -logit };
     let gradient = sigmoid(logit) - f32::from(u8::from(positive));
     (-ln_sigmoid(z), gradient)
 }
 
-/// Cross-entropy of a softmax; adds `weight` × its gradient to `gradient` and returns the loss (not weighted).
+/// Returns the cross-entropy of a softmax over `logits` (not weighted) and adds `weight` × its gradient to `gradient`.
 pub fn softmax_cross_entropy(logits: &[f32], label: usize, weight: f32, gradient: &mut [f32]) -> f32 {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = logits.iter().map(|l| (l - top).exp()).sum();
@@ -27,7 +28,7 @@ pub fn softmax_cross_entropy(logits: &[f32], label: usize, weight: f32, gradient
     sum.ln() + top - logits[label]
 }
 
-/// Smooth L1 (Girshick 2015) of a difference: (loss, gradient); quadratic below `beta`.
+/// Returns the smooth L1 loss (Girshick 2015) of a difference and its gradient; quadratic below `beta`.
 pub fn smooth_l1(difference: f32, beta: f32) -> (f32, f32) {
     if difference.abs() < beta {
         (0.5 * difference * difference / beta, difference / beta)
@@ -36,12 +37,12 @@ pub fn smooth_l1(difference: f32, beta: f32) -> (f32, f32) {
     }
 }
 
-/// 1 / (1 + e^−x).
+/// Returns 1 / (1 + e^−x).
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// ln σ(x), exact for large |x|.
+/// Returns ln σ(x) without overflow or loss of precision at large |x|.
 fn ln_sigmoid(x: f32) -> f32 {
     x.min(0.0) - (-x.abs()).exp().ln_1p()
 }

@@ -1,5 +1,5 @@
-//! What the cascade trained so far lets through on the training pictures: hard negatives and badly framed faces for the next
-//! level.
+//! Mining: runs the levels trained so far on the training pictures and collects the windows that they hand on, hard negatives
+//! and badly framed faces, for the next level to learn from.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -15,31 +15,32 @@ use crate::parallel;
 
 /// A mined window.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pooled {
-    /// Index of its picture: those with faces first, then those without.
+pub struct MinedWindow {
+    /// Index of the window's picture: those with faces first, then those without ([`Sources::indexed`]).
     pub picture: usize,
-    /// The face it lies on, if any.
+    /// Index of the face that the window lies on; `None` off all faces.
     pub face: Option<usize>,
-    /// A square, picture pixels.
+    /// The window, a square in pixels of the picture.
     pub window: Rect,
 }
 
-/// Mined windows of one stage.
+/// The windows mined for one net.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Pool {
-    /// On faces.
-    pub faces: Vec<Pooled>,
-    /// Off all faces.
-    pub negatives: Vec<Pooled>,
-    /// Off all faces, and taken for one by the net itself as it was before this round.
-    pub hard: Vec<Pooled>,
+pub struct MinedWindows {
+    /// Windows on faces.
+    pub faces: Vec<MinedWindow>,
+    /// Windows off all faces.
+    pub negatives: Vec<MinedWindow>,
+    /// Windows off all faces that the net itself, as it was before this round, takes for faces.
+    pub hard: Vec<MinedWindow>,
 }
 
 /// Pictures looked at, in all, and how far it is.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// Windows that `so_far` (the levels before the net) hands on become `faces` and `negatives`; those that `whole` (with the
-/// net itself, in later rounds) hands on and that are none become `hard`.
+/// Mines windows for a net on `threads` threads. Windows that `so_far`, the levels before the net, hands on become `faces` and
+/// `negatives`. Windows off all faces that `whole`, which ends with the net itself, hands on become `hard`. Ends early when `stop`
+/// is set.
 ///
 /// # Errors
 /// If a detection thread fails.
@@ -51,11 +52,11 @@ pub fn mine(
     threads: usize,
     stop: &std::sync::atomic::AtomicBool,
     progress: Progress<'_>,
-) -> Result<Pool> {
+) -> Result<MinedWindows> {
     let of = sources.pictures.len() + sources.negatives.len();
     let work = |index: usize| {
-        let mut pool = Pool::default();
-        let Some(picture) = sources.pooled(index) else { return Ok(pool) };
+        let mut pool = MinedWindows::default();
+        let Some(picture) = sources.indexed(index) else { return Ok(pool) };
         let Some(rgb) = to_rgb(picture) else { return Ok(pool) };
         for window in so_far.windows_after(&rgb, so_far.levels())? {
             sort_in(&mut pool, index, picture, &window.rect.to_square(), settings);
@@ -64,15 +65,15 @@ pub fn mine(
             for window in whole.windows_after(&rgb, whole.levels())? {
                 let window = window.rect.to_square();
                 if is_background(picture, &window, settings.negative) {
-                    pool.hard.push(Pooled { picture: index, face: None, window });
+                    pool.hard.push(MinedWindow { picture: index, face: None, window });
                 }
             }
         }
         Ok(pool)
     };
-    let (mut all, mut done) = (Pool::default(), 0);
+    let (mut all, mut done) = (MinedWindows::default(), 0);
     let indices = (0..of).take_while(|_| !stop.load(Ordering::Relaxed));
-    parallel::in_order(indices, threads, work, |part: Result<Pool>| {
+    parallel::in_order(indices, threads, work, |part: Result<MinedWindows>| {
         let part = part?;
         all.faces.extend(part.faces);
         all.negatives.extend(part.negatives);
@@ -84,12 +85,14 @@ pub fn mine(
     Ok(all)
 }
 
+/// Returns the picture itself, the first level of its pyramid.
 fn to_rgb(picture: &Picture) -> Option<image::RgbImage> {
     let level = picture.pyramid.levels.first()?;
     image::RgbImage::from_raw(level.width as u32, level.height as u32, level.pixels.clone())
 }
 
-fn sort_in(pool: &mut Pool, index: usize, picture: &Picture, window: &Rect, settings: &WindowSettings) {
+/// Adds a window to `faces` or `negatives`, or to neither where its overlap with a face is in between.
+fn sort_in(pool: &mut MinedWindows, index: usize, picture: &Picture, window: &Rect, settings: &WindowSettings) {
     let best = (0..picture.faces.len())
         .map(|f| (f, picture.faces[f].rect.to_square().iou(window)))
         .max_by(|a, b| a.1.total_cmp(&b.1));
@@ -98,15 +101,15 @@ fn sort_in(pool: &mut Pool, index: usize, picture: &Picture, window: &Rect, sett
     {
         let truth = &picture.faces[face];
         if iou >= settings.part && is_clear(truth) && truth.rect.h >= settings.smallest {
-            pool.faces.push(Pooled { picture: index, face: Some(face), window: *window });
+            pool.faces.push(MinedWindow { picture: index, face: Some(face), window: *window });
         }
     } else if is_background(picture, window, settings.negative) {
-        pool.negatives.push(Pooled { picture: index, face: None, window: *window });
+        pool.negatives.push(MinedWindow { picture: index, face: None, window: *window });
     }
 }
 
-/// Whether a window overlaps every face by less than `iou`, and does not lie mostly on one that is neither face nor
-/// background.
+/// Returns whether a window is background: its IoU with every face is below `iou`, and less than half of it lies on a face that
+/// is not clear enough to count as either.
 fn is_background(picture: &Picture, window: &Rect, iou: f32) -> bool {
     picture.faces.iter().all(|face| {
         let square = face.rect.to_square();
@@ -115,8 +118,8 @@ fn is_background(picture: &Picture, window: &Rect, iou: f32) -> bool {
     })
 }
 
-impl Pool {
-    /// Writes the pool, so that a resumed run goes on with the same.
+impl MinedWindows {
+    /// Writes the windows, so that a resumed run goes on with the same ones.
     ///
     /// # Errors
     /// If the file can't be written.
@@ -133,16 +136,16 @@ impl Pool {
         file.save(path)
     }
 
-    /// Reads what [`Self::save`] wrote.
+    /// Reads windows that [`Self::save`] wrote.
     ///
     /// # Errors
-    /// If it isn't such a file.
+    /// If the file can't be read or was not written by [`Self::save`].
     pub fn load(path: &Path) -> Result<Self> {
         let file = Weights::load(path)?;
         let list = |name: &str| {
             let rows = file.get(name)?.chunks_exact(5);
             Ok::<_, Error>(
-                rows.map(|v| Pooled {
+                rows.map(|v| MinedWindow {
                     picture: v[0] as usize,
                     face: (v[1] >= 0.0).then_some(v[1] as usize),
                     window: Rect::new(v[2], v[3], v[4], v[4]),
@@ -159,16 +162,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_reads_back_as_it_was_written() {
+    fn mined_windows_read_back_as_they_were_written() {
         let folder = tempfile::tempdir().unwrap();
-        let pooled = |i: usize, face| Pooled { picture: i, face, window: Rect::new(i as f32 * 1.5, -3.25, 24.0, 24.0) };
-        let pool = Pool {
-            faces: (0..5).map(|i| pooled(i, Some(i * 7))).collect(),
-            negatives: (0..9000).map(|i| pooled(i, None)).collect(),
+        let window =
+            |i: usize, face| MinedWindow { picture: i, face, window: Rect::new(i as f32 * 1.5, -3.25, 24.0, 24.0) };
+        let pool = MinedWindows {
+            faces: (0..5).map(|i| window(i, Some(i * 7))).collect(),
+            negatives: (0..9000).map(|i| window(i, None)).collect(),
             hard: Vec::new(),
         };
         let path = folder.path().join("mined.safetensors");
         pool.save(&path).unwrap();
-        assert_eq!(Pool::load(&path).unwrap(), pool);
+        assert_eq!(MinedWindows::load(&path).unwrap(), pool);
     }
 }

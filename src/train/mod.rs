@@ -1,5 +1,5 @@
-//! Training: from annotated pictures to weights. A [`task::Task`] draws samples and knows its loss, the [`trainer`] runs the
-//! loop.
+//! Training: from annotated pictures to weights. A [`task::Task`] draws samples and computes the loss, the [`trainer`] runs the
+//! loop, and the [`plan`] trains the nets of a cascade one after the other.
 
 pub mod augment;
 pub mod checkpoint;

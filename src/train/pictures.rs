@@ -1,4 +1,4 @@
-//! All pictures that training draws from, decoded once and kept with their half-size levels.
+//! The pictures that training draws from: decoded once and kept in memory, each with its image pyramid.
 
 use crate::cascade::crops::Crop;
 use crate::dataset::{Annotated, Truth};
@@ -10,16 +10,16 @@ use crate::pyramid::Pyramid;
 /// A decoded picture with its faces.
 #[derive(Debug)]
 pub struct Picture {
-    /// Its name in the annotations.
+    /// The picture's name in the annotations.
     pub name: String,
-    /// Itself and its halves.
+    /// The picture and its copies at half the size, a quarter and so on.
     pub pyramid: Pyramid,
-    /// Faces.
+    /// Marked faces, in pixels of the picture.
     pub faces: Vec<Truth>,
 }
 
 impl Picture {
-    /// Width and height, pixels.
+    /// Returns width and height, pixels.
     pub fn size(&self) -> (f32, f32) {
         self.pyramid.levels.first().map_or((0.0, 0.0), |l| (l.width as f32, l.height as f32))
     }
@@ -29,7 +29,7 @@ impl Picture {
 /// many are done.
 ///
 /// # Errors
-/// If one can't be read: training data is expected to be whole.
+/// If a picture can't be read.
 pub fn load(
     list: &[Annotated],
     shortest: usize,
@@ -50,7 +50,8 @@ pub fn load(
     Ok(all)
 }
 
-/// The box of a face in a crop of `n` × `n` pixels. A turned face is taken as the ellipse inside its box, turned.
+/// Maps the box of a face to a crop of `n` × `n` pixels. In a turned crop, the result is the bounding box of the turned ellipse
+/// inside the face's box.
 pub fn box_in_crop(face: &Rect, at: &Crop, n: usize) -> Rect {
     let (cx, cy) = face.center();
     let (x, y) = at.to_crop(cx, cy, n);
@@ -59,13 +60,13 @@ pub fn box_in_crop(face: &Rect, at: &Crop, n: usize) -> Rect {
     Rect::new(x - w / 2.0, y - h / 2.0, w, h)
 }
 
-/// Width and height of the box round an ellipse of width `w` and height `h` that is turned by `angle`.
+/// Returns width and height of the upright bounding box of an ellipse of width `w` and height `h` turned by `angle` radians.
 fn turned_extent(w: f32, h: f32, angle: f32) -> (f32, f32) {
     let (sin, cos) = angle.sin_cos();
     ((w * cos).hypot(h * sin), (w * sin).hypot(h * cos))
 }
 
-/// Whether a face is fit to learn from as a face: valid, and not heavily occluded while small.
+/// Returns whether a face is clear enough to learn from as a face: valid, and not both heavily occluded and below 32 pixels.
 pub fn is_clear(face: &Truth) -> bool {
     !(face.invalid || face.occlusion == 2 && face.rect.h < 32.0)
 }

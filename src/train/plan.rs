@@ -1,5 +1,5 @@
-//! From nothing to nets: recipes one after the other, each round a stage with its checkpoint. What is done stays done: a run
-//! that was killed goes on where its last checkpoint stands.
+//! Trains the nets of a cascade from their recipes, one after the other, each in one or more rounds. A round that is finished is
+//! not repeated, and a run that was killed is resumed from its last checkpoint.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rand_distr::{Distribution, StandardNormal};
 
 use super::events::{Event, Events};
-use super::mining::{self, Pool};
+use super::mining::{self, MinedWindows};
 use super::octave::Octave;
 use super::pictures::{self, Picture};
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
@@ -20,38 +20,43 @@ use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::nets::weights::Weights;
 
-/// Where training reads and writes, and with what.
+/// Where a training run reads and writes, and how it runs.
 #[derive(Debug)]
-pub struct Settings<'a> {
-    /// The data folder, which holds `wider/`, `negatives/`, ….
+pub struct TrainingOptions<'a> {
+    /// The data folder, which holds `wider/`, `negatives/`, `wider_faces/` and `mtfl/`.
     pub data: PathBuf,
-    /// The run's folder: record, checkpoint, weights.
+    /// The run's folder, for record, checkpoints and weights; made if missing.
     pub run: PathBuf,
-    /// Go on with what the folder holds.
+    /// Whether to resume the run that the folder holds.
     pub resume: bool,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
     /// Time between checkpoints.
     pub checkpoint_every: Duration,
-    /// Set to end early, with a checkpoint.
+    /// Ends the run early, with a checkpoint, once set.
     pub stop: &'a AtomicBool,
 }
 
-/// Whether all recipes were finished.
+/// How a training run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunEnd {
     /// All weights are in the run's folder.
     Done,
-    /// Stopped on request; `resume` goes on.
+    /// Stopped on request; can be resumed.
     Stopped,
 }
 
-/// Trains all recipes in order. Weights are left in the run's folder as NET.safetensors, with the recipe beside them.
+/// Trains all recipes in order. Writes the weights to the run's folder as NET.safetensors, the recipe as NET.toml, and the
+/// cascade's settings as cascade.toml, for `eval --cascade`.
 ///
 /// # Errors
 /// If the run's folder holds a run already and `resume` is not set, if data is missing or broken, if the loss explodes, or
 /// a file can't be written.
-pub fn run(recipes: &[(Recipe, String)], settings: &Settings<'_>, observer: &mut dyn FnMut(&Event)) -> Result<Outcome> {
+pub fn run(
+    recipes: &[(Recipe, String)],
+    settings: &TrainingOptions<'_>,
+    observer: &mut dyn FnMut(&Event),
+) -> Result<RunEnd> {
     std::fs::create_dir_all(&settings.run).map_err(Error::io(&settings.run))?;
     let record = settings.run.join("events.jsonl");
     if record.exists() && !settings.resume {
@@ -62,7 +67,6 @@ pub fn run(recipes: &[(Recipe, String)], settings: &Settings<'_>, observer: &mut
     }
     let mut events = Events::open(&settings.run, observer)?;
     if let Some((recipe, _)) = recipes.first() {
-        // The cascade's settings beside its weights: `eval --cascade RUN/cascade.toml`.
         let text = toml::to_string(&recipe.cascade.settings()?).map_err(|e| Error::Backend(e.to_string()))?;
         write_whole(&settings.run.join("cascade.toml"), text.as_bytes())?;
     }
@@ -71,19 +75,19 @@ pub fn run(recipes: &[(Recipe, String)], settings: &Settings<'_>, observer: &mut
         let path = settings.run.join(format!("{}.toml", recipe.net));
         write_whole(&path, text.as_bytes())?;
         for round in 0..recipe.rounds.len() {
-            if round_done(recipe, settings)? > round {
+            if rounds_done(recipe, settings)? > round {
                 continue;
             }
-            if stage(recipe, text, round, settings, &mut data, &mut events)? == Outcome::Stopped {
-                return Ok(Outcome::Stopped);
+            if train_round(recipe, text, round, settings, &mut data, &mut events)? == RunEnd::Stopped {
+                return Ok(RunEnd::Stopped);
             }
         }
     }
-    Ok(Outcome::Done)
+    Ok(RunEnd::Done)
 }
 
-/// Rounds that the weights in the run's folder have seen.
-fn round_done(recipe: &Recipe, settings: &Settings<'_>) -> Result<usize> {
+/// Returns how many rounds the weights in the run's folder were trained for; 0 without weights.
+fn rounds_done(recipe: &Recipe, settings: &TrainingOptions<'_>) -> Result<usize> {
     let path = weights_path(recipe, settings);
     if !path.exists() {
         return Ok(0);
@@ -91,18 +95,19 @@ fn round_done(recipe: &Recipe, settings: &Settings<'_>) -> Result<usize> {
     Ok(Weights::load(&path)?.notes.get("rounds").and_then(|r| r.parse().ok()).unwrap_or(0))
 }
 
-fn weights_path(recipe: &Recipe, settings: &Settings<'_>) -> PathBuf {
+fn weights_path(recipe: &Recipe, settings: &TrainingOptions<'_>) -> PathBuf {
     settings.run.join(format!("{}.safetensors", recipe.net))
 }
 
-fn stage(
+/// Trains one round of one recipe and writes the weights.
+fn train_round(
     recipe: &Recipe,
     text: &str,
     round: usize,
-    settings: &Settings<'_>,
+    settings: &TrainingOptions<'_>,
     data: &mut Data,
     events: &mut Events<'_>,
-) -> Result<Outcome> {
+) -> Result<RunEnd> {
     let began = Instant::now();
     let name = if recipe.rounds.len() == 1 { recipe.net.clone() } else { format!("{}-{}", recipe.net, round + 1) };
     let net = recipe.zoo_net()?;
@@ -136,13 +141,13 @@ fn stage(
             data.load(settings, events)?;
             data.load_faces(settings, events)?;
             let Some(pool) = mined(windows, recipe, round, &name, settings, data, events)? else {
-                return Ok(Outcome::Stopped);
+                return Ok(RunEnd::Stopped);
             };
             let task = Windows::new(net.side, windows, data.sources(), &pool, &mut rng);
             trainer::train(&task, &stage, weights, events)?
         }
     };
-    let End::Done(mut weights) = end else { return Ok(Outcome::Stopped) };
+    let End::Done(mut weights) = end else { return Ok(RunEnd::Stopped) };
     let samples = (schedule.steps * schedule.batch) as u64;
     for (key, value) in [
         ("net", recipe.net.clone()),
@@ -156,28 +161,28 @@ fn stage(
     weights.check(&net, &name)?;
     weights.save(&weights_path(recipe, settings))?;
     events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
-    Ok(Outcome::Done)
+    Ok(RunEnd::Done)
 }
 
-/// The windows for a round: mined before its net's first round and where a round asks for it, else those of the round
-/// before. `None`: stopped.
+/// Returns the windows for a round: mined before the net's first round and before rounds that ask for it, otherwise those of the
+/// round before. `None`: stopped.
 fn mined(
     windows: &WindowSettings,
     recipe: &Recipe,
     round: usize,
     name: &str,
-    settings: &Settings<'_>,
+    settings: &TrainingOptions<'_>,
     data: &Data,
     events: &mut Events<'_>,
-) -> Result<Option<Pool>> {
+) -> Result<Option<MinedWindows>> {
     if windows.level < 2 || windows.mined + windows.negatives == 0.0 {
-        return Ok(Some(Pool::default()));
+        return Ok(Some(MinedWindows::default()));
     }
     let path = |round: usize| settings.run.join(format!("mined-{}-{}.safetensors", recipe.net, round + 1));
     if let Some(last) = (0..=round).rev().find(|r| path(*r).exists())
         && (last == round || !recipe.rounds[round].mine)
     {
-        return Pool::load(&path(last)).map(Some);
+        return MinedWindows::load(&path(last)).map(Some);
     }
     let began = Instant::now();
     let so_far = cascade(recipe.cascade, windows, windows.level - 2, settings)?;
@@ -199,9 +204,14 @@ fn mined(
     Ok(Some(pool))
 }
 
-/// The levels trained so far with `refiners` refiners, at the thresholds of mining. Nets that this run has not trained are
-/// the ones that ship.
-fn cascade(member: Member, windows: &WindowSettings, refiners: usize, settings: &Settings<'_>) -> Result<Cascade> {
+/// Returns the levels trained so far, level 1 and `refiners` refiners, with the thresholds of mining. Nets that this run has not
+/// trained are the shipped ones.
+fn cascade(
+    member: Member,
+    windows: &WindowSettings,
+    refiners: usize,
+    settings: &TrainingOptions<'_>,
+) -> Result<Cascade> {
     let mut cascade = member.settings()?.with_refiners(refiners);
     let thresholds = &windows.mining_thresholds;
     cascade.proposer.threshold = thresholds.first().copied().unwrap_or(cascade.proposer.threshold);
@@ -216,7 +226,7 @@ fn cascade(member: Member, windows: &WindowSettings, refiners: usize, settings: 
     Cascade::from_parts(cascade, &weights, options)
 }
 
-/// Pictures, read when the first stage needs them.
+/// The pictures of all sets, each read when it is first needed.
 #[derive(Debug, Default)]
 struct Data {
     pictures: Vec<Picture>,
@@ -226,7 +236,7 @@ struct Data {
 }
 
 impl Data {
-    fn load(&mut self, settings: &Settings<'_>, events: &mut Events<'_>) -> Result<()> {
+    fn load(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
         if self.pictures.is_empty() {
             self.pictures = read("wider/train", &dataset::wider(&settings.data, Split::Train)?, settings, events)?;
             self.negatives = read("negatives", &dataset::negatives(&settings.data)?, settings, events)?;
@@ -234,7 +244,7 @@ impl Data {
         Ok(())
     }
 
-    fn load_faces(&mut self, settings: &Settings<'_>, events: &mut Events<'_>) -> Result<()> {
+    fn load_faces(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
         if self.faces.is_empty() {
             self.faces = read("wider_faces", &dataset::wider_faces(&settings.data)?, settings, events)?;
             self.portraits = read("mtfl/train", &dataset::mtfl(&settings.data, Split::Train)?, settings, events)?;
@@ -248,11 +258,11 @@ impl Data {
     }
 }
 
-/// Decodes a set on all threads, telling how far it is.
+/// Decodes the pictures of a set on all threads and reports progress.
 fn read(
     name: &str,
     list: &[dataset::Annotated],
-    settings: &Settings<'_>,
+    settings: &TrainingOptions<'_>,
     events: &mut Events<'_>,
 ) -> Result<Vec<Picture>> {
     let done = AtomicUsize::new(0);
@@ -264,7 +274,7 @@ fn read(
     })
 }
 
-/// Runs long work on a thread of its own and tells the observer how far it is, ten times a second.
+/// Runs `work` on a thread of its own and reports its progress, `done` of `of` items, ten times a second.
 fn watched<T: Send>(
     stage: &str,
     done: &AtomicUsize,

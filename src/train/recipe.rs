@@ -1,4 +1,4 @@
-//! How a net is trained, as a TOML file that lies beside the weights it made.
+//! Recipes: how a net is trained, as a TOML file that lies beside the trained weights.
 
 use std::path::Path;
 
@@ -19,15 +19,15 @@ pub struct Recipe {
     /// Seed of all random numbers.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Parts of a batch that run side by side, each with batch norm statistics of its own.
+    /// Number of parts of a batch that run in parallel, each with its own batch norm statistics.
     #[serde(default = "default_shards")]
     pub shards: usize,
-    /// The cascade it is a level of: the one whose earlier levels mine its windows.
+    /// The cascade that the net is a level of; its earlier levels mine windows for the net.
     #[serde(default)]
     pub cascade: Member,
-    /// What it is trained on.
+    /// What the net is trained on.
     pub samples: SampleSettings,
-    /// Rounds, one after the other; a later one goes on from the weights of the one before.
+    /// Rounds, in order; each starts from the weights of the one before.
     #[serde(rename = "round")]
     pub rounds: Vec<Round>,
 }
@@ -44,18 +44,18 @@ fn default_shards() -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Member {
-    /// `models/shipped.toml`
+    /// The shipped cascade, `models/shipped.toml`.
     #[default]
     Shipped,
-    /// `models/article/cascade.toml`
+    /// The article's cascade, `models/article/cascade.toml`.
     Article,
 }
 
 impl Member {
-    /// Its settings.
+    /// Returns the cascade's settings.
     ///
     /// # Errors
-    /// Never, as a test holds.
+    /// If the file that is built in can't be parsed; a test holds that it can.
     pub fn settings(self) -> Result<cascade::CascadeSettings> {
         match self {
             Self::Shipped => cascade::CascadeSettings::shipped(),
@@ -68,12 +68,12 @@ impl Member {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SampleSettings {
-    /// Crops of scenes, every cell labelled: for the octave net.
+    /// Crops of pictures, with a label for every output cell: for the octave net.
     Scenes {
         /// Share of crops from pictures without faces.
         background: f64,
     },
-    /// Single windows: for all other nets.
+    /// Single windows, with one label each: for all other nets.
     Windows(WindowSettings),
 }
 
@@ -81,12 +81,12 @@ pub enum SampleSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowSettings {
-    /// The cascade's level that the net is for: from 2 on, windows that the levels before hand on are mined.
+    /// Level of the cascade that the net is for, 1 to 3. From 2 on, windows are mined with the levels before.
     pub level: usize,
     /// IoU (of squares) from which a window counts as a face.
     #[serde(default = "default_positive")]
     pub positive: f32,
-    /// IoU from which a window is moved onto its face.
+    /// IoU from which calibration and box regression are learned.
     #[serde(default = "default_part")]
     pub part: f32,
     /// IoU below which a window counts as background.
@@ -100,25 +100,25 @@ pub struct WindowSettings {
     /// Share of samples that are backgrounds.
     #[serde(default)]
     pub negatives: f64,
-    /// Share of the backgrounds that are squares at random, not mined.
+    /// Share of the backgrounds that are random squares, not mined.
     #[serde(default)]
     pub random: f64,
     /// Share of the backgrounds that the net itself took for faces before this round.
     #[serde(default)]
     pub hard: f64,
-    /// Share of the windows built round faces that are moved far off.
+    /// Share of the windows drawn round faces that are moved far off.
     #[serde(default)]
     pub shifted: f64,
-    /// Share of those that come from faces cut out at full resolution (`wider_faces/`).
+    /// Share of the windows drawn round faces whose face comes from `wider_faces/`.
     #[serde(default)]
     pub faces: f64,
-    /// Share of those that come from portraits (`mtfl/`).
+    /// Share of the windows drawn round faces whose face comes from `mtfl/`.
     #[serde(default)]
     pub portraits: f64,
-    /// Thresholds at mining, level 1 first; at or below those of detection.
+    /// Thresholds of the levels during mining, level 1 first; at or below those of detection.
     #[serde(default)]
     pub mining_thresholds: Vec<f32>,
-    /// Smallest face at mining, pixels.
+    /// Side of the smallest face during mining, pixels.
     #[serde(default = "default_mining_face")]
     pub mining_min_face: f32,
 }
@@ -143,15 +143,15 @@ fn default_mining_face() -> f32 {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Round {
-    /// Steps, batch and rates.
+    /// Number of steps, batch size and learning rates.
     pub schedule: Schedule,
-    /// Whether windows are mined anew before it, those that the net itself takes for faces included.
+    /// Whether windows are mined again before the round, also those that the net itself takes for faces.
     #[serde(default)]
     pub mine: bool,
 }
 
 impl Recipe {
-    /// Parses a recipe; `origin` names it in errors.
+    /// Parses a recipe; errors name it `origin`.
     ///
     /// # Errors
     /// If a key is unknown or missing, a value is out of its range, or the net is not in the zoo.
@@ -197,7 +197,7 @@ impl Recipe {
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// The net that is trained.
+    /// Returns the net that is trained.
     ///
     /// # Errors
     /// If the zoo has none of that name.
@@ -208,14 +208,14 @@ impl Recipe {
     }
 }
 
-/// The recipes of the cascade that ships, in the order of training: file name and text.
+/// The recipes of the shipped cascade, in the order of training: file name and text.
 pub const SHIPPED: [(&str, &str); 3] = [
     ("models/octave.toml", include_str!("../../models/octave.toml")),
     ("models/refine24.toml", include_str!("../../models/refine24.toml")),
     ("models/refine48.toml", include_str!("../../models/refine48.toml")),
 ];
 
-/// The recipes of the article's cascade, in the order of training.
+/// The recipes of the article's cascade, in the order of training: file name and text.
 pub const ARTICLE: [(&str, &str); 6] = [
     ("models/article/net12.toml", include_str!("../../models/article/net12.toml")),
     ("models/article/net12_cal.toml", include_str!("../../models/article/net12_cal.toml")),

@@ -1,4 +1,4 @@
-//! What a net is trained on: a task draws samples and says how wrong predictions for them are.
+//! What a net is trained on: a task draws samples and computes the loss of predictions for them.
 
 use rand::rngs::StdRng;
 
@@ -9,51 +9,51 @@ use crate::nets::spec::Output;
 pub struct Samples<T> {
     /// `[n, side, side, 3]`, normalised.
     pub input: Vec<f32>,
-    /// Samples.
+    /// Number of samples.
     pub n: usize,
-    /// Side of each, pixels.
+    /// Side of each sample, pixels.
     pub side: usize,
-    /// What is right for each.
+    /// What the net should predict for the samples.
     pub targets: T,
 }
 
-/// A head's predictions and the place for their gradient, `[n, …, outputs]` row-major.
+/// The predictions of a head, `[n, …, outputs]` row-major, and their gradient.
 #[derive(Debug)]
 pub struct Prediction {
-    /// What it predicts.
+    /// What the head predicts.
     pub output: Output,
-    /// The numbers.
+    /// Head outputs.
     pub values: Vec<f32>,
-    /// d loss / d number, zero at first.
+    /// d loss / d output, of the same shape; the caller fills it with zeros.
     pub gradient: Vec<f32>,
 }
 
-/// How one forward pass did.
+/// Loss and accuracy of one forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Figures {
     /// Mean loss.
     pub loss: f64,
-    /// Decisions (face or not, or the calibration class) that were right.
+    /// Number of decisions (face or not, or the calibration class) that were right.
     pub right: f64,
-    /// Decisions in all.
+    /// Number of decisions.
     pub decisions: f64,
 }
 
 impl Figures {
-    /// Share of right decisions, 0..1.
+    /// Returns the share of decisions that were right, 0..1; 0 without decisions.
     pub fn accuracy(&self) -> f64 {
         self.right / self.decisions.max(1.0)
     }
 }
 
-/// A source of samples with its loss.
+/// Draws samples and computes the loss of predictions for them.
 pub trait Task: Sync {
-    /// What is right for a batch of samples.
+    /// What the net should predict for a batch of samples.
     type Targets: Send + Sync;
 
     /// Draws `n` samples.
     fn draw(&self, rng: &mut StdRng, n: usize) -> Samples<Self::Targets>;
 
-    /// Fills in the gradients of all predictions.
+    /// Adds the gradients of all predictions and returns loss and accuracy.
     fn loss(&self, targets: &Self::Targets, predictions: &mut [Prediction]) -> Figures;
 }

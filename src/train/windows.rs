@@ -1,12 +1,12 @@
-//! Samples of nets that look at one window: faces misplaced at random, windows that the cascade so far lets through, and
-//! backgrounds. A window's labels follow from its overlap with the face, in the crop as the net sees it.
+//! Samples for nets that rate one window: windows misplaced at random round faces, mined windows, and backgrounds. A window's
+//! labels follow from its overlap with the face, measured in the crop that the net sees.
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::augment::{self, Light};
 use super::loss;
-use super::mining::{Pool, Pooled};
+use super::mining::{MinedWindow, MinedWindows};
 use super::pictures::{Picture, box_in_crop, is_clear};
 use super::recipe::WindowSettings;
 use super::task::{Figures, Prediction, Samples, Task};
@@ -17,45 +17,47 @@ use crate::nets::spec::Output;
 
 /// Share of the hardest samples of a batch whose face loss counts (Shrivastava et al. 2016; .7 as in MTCNN).
 const HARDEST: f32 = 0.7;
+/// Weight of the calibration loss beside the face loss.
 const CALIBRATION_WEIGHT: f32 = 0.3;
+/// Where the box loss turns from quadratic to linear.
 const BOX_BETA: f32 = 0.05;
 
-/// What is right for one window.
+/// What the net should predict for one window.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Target {
-    /// Face or background; `None`: neither.
+    /// Whether the window shows a face; `None`: between face and background, not learned from.
     pub face: Option<bool>,
-    /// The face's box in a window that overlaps it enough to be moved onto it: calibration class and regression.
+    /// Calibration class and box regression that move the window onto its face; `None` where the overlap is too small.
     pub shift: Option<(usize, [f32; 4])>,
 }
 
-/// Pictures that windows are drawn from.
+/// The pictures that windows are drawn from.
 #[derive(Debug, Clone, Copy)]
 pub struct Sources<'a> {
     /// Whole pictures with faces.
     pub pictures: &'a [Picture],
-    /// Pictures without.
+    /// Pictures without faces.
     pub negatives: &'a [Picture],
-    /// Single faces cut out at full resolution.
+    /// Crops of single faces at full resolution (`wider_faces/`).
     pub faces: &'a [Picture],
-    /// The same from portraits.
+    /// Crops of single faces from portraits (`mtfl/`).
     pub portraits: &'a [Picture],
 }
 
 impl<'a> Sources<'a> {
-    /// A picture by the index that pools use: those with faces first, then those without.
-    pub fn pooled(&self, index: usize) -> Option<&'a Picture> {
+    /// Returns the picture that a mined window's index means: those with faces first, then those without.
+    pub fn indexed(&self, index: usize) -> Option<&'a Picture> {
         self.pictures.get(index).or_else(|| self.negatives.get(index - self.pictures.len()))
     }
 }
 
-/// The task of a net on windows.
+/// The training task of a net that rates windows.
 #[derive(Debug)]
 pub struct Windows<'a> {
     side: usize,
     settings: WindowSettings,
     sources: Sources<'a>,
-    pool: &'a Pool,
+    mined: &'a MinedWindows,
     light: Light,
     in_pictures: Faces<'a>,
     in_faces: Faces<'a>,
@@ -63,13 +65,19 @@ pub struct Windows<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// Windows of `side` × `side` pixels.
-    pub fn new(side: usize, settings: &WindowSettings, sources: Sources<'a>, pool: &'a Pool, rng: &mut StdRng) -> Self {
+    /// Makes the task for windows of `side` × `side` pixels.
+    pub fn new(
+        side: usize,
+        settings: &WindowSettings,
+        sources: Sources<'a>,
+        mined: &'a MinedWindows,
+        rng: &mut StdRng,
+    ) -> Self {
         Self {
             side,
             settings: settings.clone(),
             sources,
-            pool,
+            mined,
             light: Light::new(rng),
             in_pictures: Faces::new(sources.pictures, settings.smallest),
             in_faces: Faces::new(sources.faces, settings.smallest),
@@ -77,19 +85,19 @@ impl<'a> Windows<'a> {
         }
     }
 
-    /// A picture, a window on it, and its face where it is meant to have one.
-    fn place(&self, rng: &mut StdRng) -> (&'a Picture, Crop, Option<&'a Rect>) {
+    /// Draws a picture, a crop of it, and the crop's face, if it has one.
+    fn draw_window(&self, rng: &mut StdRng) -> (&'a Picture, Crop, Option<&'a Rect>) {
         let s = &self.settings;
         let at: f64 = rng.random();
-        if at < s.mined && !self.pool.faces.is_empty() {
-            return self.pooled(rng, &self.pool.faces);
+        if at < s.mined && !self.mined.faces.is_empty() {
+            return self.mined_window(rng, &self.mined.faces);
         }
         if at < s.mined + s.negatives {
-            if !self.pool.hard.is_empty() && rng.random_bool(s.hard) {
-                return self.pooled(rng, &self.pool.hard);
+            if !self.mined.hard.is_empty() && rng.random_bool(s.hard) {
+                return self.mined_window(rng, &self.mined.hard);
             }
-            if !self.pool.negatives.is_empty() && !rng.random_bool(s.random) {
-                return self.pooled(rng, &self.pool.negatives);
+            if !self.mined.negatives.is_empty() && !rng.random_bool(s.random) {
+                return self.mined_window(rng, &self.mined.negatives);
             }
             return self.background(rng);
         }
@@ -105,7 +113,7 @@ impl<'a> Windows<'a> {
             return self.background(rng);
         }
         let (picture, face) = faces.draw(rng);
-        // Some far off, so that the net learns what is no longer a face but still near one.
+        // Some windows are moved far, so that the net learns what is near a face but no longer one.
         let (scale, shift): (f32, f32) = match rng.random::<f64>() {
             u if u < s.shifted => (0.4, 0.5),
             u if u < 0.3 => (0.24, 0.25),
@@ -119,23 +127,23 @@ impl<'a> Windows<'a> {
         (picture, self.turned(rng, Crop::upright(cx, cy, side)), Some(face))
     }
 
-    fn pooled(&self, rng: &mut StdRng, pool: &[Pooled]) -> (&'a Picture, Crop, Option<&'a Rect>) {
-        let pooled = &pool[rng.random_range(0..pool.len())];
-        let Some(picture) = self.sources.pooled(pooled.picture) else { return self.background(rng) };
-        let face = pooled.face.and_then(|f| picture.faces.get(f)).map(|f| &f.rect);
-        let (cx, cy) = pooled.window.center();
-        let side = pooled.window.w;
-        // A little off, so that a window is never seen twice the same.
+    /// Draws a mined window and moves and scales it a little, so that no window is seen twice the same.
+    fn mined_window(&self, rng: &mut StdRng, mined: &[MinedWindow]) -> (&'a Picture, Crop, Option<&'a Rect>) {
+        let window = &mined[rng.random_range(0..mined.len())];
+        let Some(picture) = self.sources.indexed(window.picture) else { return self.background(rng) };
+        let face = window.face.and_then(|f| picture.faces.get(f)).map(|f| &f.rect);
+        let (cx, cy) = window.window.center();
+        let side = window.window.w;
         let mut off = || rng.random_range(-0.03..0.03) * side;
         let at = Crop::upright(cx + off(), cy + off(), side * rng.random_range(-0.04f32..0.04).exp());
         (picture, self.turned(rng, at), face)
     }
 
-    /// A square at random that overlaps no face.
+    /// Draws a random square that overlaps no face by [`WindowSettings::negative`] or more.
     fn background(&self, rng: &mut StdRng) -> (&'a Picture, Crop, Option<&'a Rect>) {
         let all = self.sources.pictures.len() + self.sources.negatives.len();
         loop {
-            let Some(picture) = self.sources.pooled(rng.random_range(0..all)) else { continue };
+            let Some(picture) = self.sources.indexed(rng.random_range(0..all)) else { continue };
             let (w, h) = picture.size();
             let largest = w.min(h).max(self.settings.smallest + 1.0);
             let side = self.settings.smallest * (largest / self.settings.smallest).powf(rng.random());
@@ -149,10 +157,12 @@ impl<'a> Windows<'a> {
         }
     }
 
+    /// Turns a crop by a random angle and mirrors every other one.
     fn turned(&self, rng: &mut StdRng, at: Crop) -> Crop {
         Crop { angle: augment::angle(rng, 0.2), mirror: rng.random(), ..at }
     }
 
+    /// Labels a crop from its overlap with `face`.
     fn target(&self, at: &Crop, face: Option<&Rect>) -> Target {
         let Some(face) = face else { return Target { face: Some(false), shift: None } };
         let side = self.side as f32;
@@ -176,7 +186,7 @@ impl Task for Windows<'_> {
         let mut input = vec![0.0; n * len];
         let mut targets = Vec::with_capacity(n);
         for crop in input.chunks_exact_mut(len) {
-            let (picture, at, face) = self.place(rng);
+            let (picture, at, face) = self.draw_window(rng);
             let coarser = usize::from(rng.random_bool(0.15));
             crops::sample(&picture.pyramid, coarser, &at, self.side, crop);
             self.light.change(rng, crop);
@@ -199,7 +209,8 @@ impl Task for Windows<'_> {
     }
 }
 
-/// Cross-entropy over the hardest samples. A head of two numbers (background, face) counts by their difference.
+/// Computes the cross-entropy over the hardest samples. The logit of a head with two outputs (background, face) is their
+/// difference.
 fn face_loss(targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
     let width = head.values.len() / targets.len().max(1);
     let logit = |v: &[f32]| if width == 2 { v[1] - v[0] } else { v[0] };
@@ -225,6 +236,7 @@ fn face_loss(targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
     }
 }
 
+/// Computes the cross-entropy of the calibration classes, over windows that have one.
 fn calibration_loss(targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
     let alone = figures.decisions == 0.0;
     let classes = calibration::CLASSES.len();
@@ -235,7 +247,7 @@ fn calibration_loss(targets: &[Target], head: &mut Prediction, figures: &mut Fig
         let loss = loss::softmax_cross_entropy(values, class, CALIBRATION_WEIGHT * share, gradient);
         figures.loss += f64::from(CALIBRATION_WEIGHT * share * loss);
         if alone {
-            // A net that only calibrates is judged by its classes.
+            // A net without a face head is judged by its calibration classes.
             let best = (0..classes).max_by(|a, b| values[*a].total_cmp(&values[*b]));
             figures.right += f64::from(u8::from(best == Some(class)));
             figures.decisions += 1.0;
@@ -243,6 +255,7 @@ fn calibration_loss(targets: &[Target], head: &mut Prediction, figures: &mut Fig
     }
 }
 
+/// Computes the smooth L1 loss of the box regression, over windows that have one.
 fn box_loss(targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
     let share = 1.0 / targets.iter().filter(|t| t.shift.is_some()).count().max(1) as f32;
     let rows = head.values.chunks_exact(4).zip(head.gradient.chunks_exact_mut(4));
@@ -256,7 +269,7 @@ fn box_loss(targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
     }
 }
 
-/// Faces that windows can be built round, with how often each is drawn.
+/// Faces that windows are drawn round, each with its share of the draws: less in a crowd, more for an atypical pose.
 #[derive(Debug)]
 struct Faces<'a> {
     list: Vec<(&'a Picture, &'a Rect)>,

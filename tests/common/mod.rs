@@ -117,3 +117,9 @@ pub fn frames(file: &Path) -> u64 {
     let count = ffprobe(file, "-count_frames -select_streams v:0 -show_entries stream=nb_read_frames");
     count.trim_matches(',').parse().unwrap_or_else(|e| panic!("{count}: {e}"))
 }
+
+/// The data folder: the one that the environment variable `FACECASCADE_DATA` names, else `../shared/data` beside the clone. It
+/// may be missing.
+pub fn data() -> PathBuf {
+    std::env::var_os("FACECASCADE_DATA").map_or_else(|| ours("../shared/data"), PathBuf::from)
+}

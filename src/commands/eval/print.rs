@@ -1,19 +1,19 @@
-//! The figures as a table and as JSON.
+//! Prints the measures as a table or as JSON.
 
 use std::fmt::Write;
 
 use facecascade::eval::Report;
 use facecascade::eval::curves::Curve;
-use facecascade::eval::report::Named;
+use facecascade::eval::report::NamedCurve;
 use serde_json::{Map, Value, json};
 
 use super::Summary;
 
-/// FDDB publishes recall at these numbers of false alarms on its 2,845 pictures.
+/// Numbers of false alarms, on all of FDDB's pictures, at which its recall is published.
 const FDDB_TOTALS: [u32; 4] = [100, 500, 1000, 2000];
 const FDDB_PICTURES: f64 = 2845.0;
 
-/// What a curve is of, for people.
+/// Returns the curve's name for people.
 pub(super) fn curve_name(name: &str) -> &str {
     match name {
         "h20" => "faces ≥ 20 px",
@@ -22,7 +22,7 @@ pub(super) fn curve_name(name: &str) -> &str {
     }
 }
 
-/// The table. Writing to a string can't fail, so results of `writeln!` are dropped.
+/// Returns the table. Writing to a string can't fail, so results of `writeln!` are dropped.
 pub(super) fn table(summary: &Summary) -> String {
     let Summary { set, detector, measured, raw, adjusted, plots } = summary;
     let mut text = String::new();
@@ -68,7 +68,7 @@ fn fddb_heading(text: &mut String) {
 }
 
 fn rows(text: &mut String, report: &Report, suffix: &str) {
-    for Named { name, curve } in &report.curves {
+    for NamedCurve { name, curve } in &report.curves {
         let _ = write!(text, "{:<26}", format!("{}{suffix}", curve_name(name)));
         let score = curve.threshold_at_each(0.1).map_or("none".to_owned(), |t| format!("{t:.4}"));
         if *name == "ellipses" {
@@ -89,7 +89,7 @@ fn rows(text: &mut String, report: &Report, suffix: &str) {
     }
 }
 
-/// As many false alarms a picture as `total` on all of FDDB.
+/// Scales `total` false alarms on all of FDDB to the number of pictures of the curve.
 fn scaled(total: u32, curve: &Curve) -> f64 {
     f64::from(total) * curve.pictures as f64 / FDDB_PICTURES
 }
@@ -130,7 +130,7 @@ fn costs(text: &mut String, summary: &Summary) {
     }
 }
 
-/// One line of JSON.
+/// Returns the measures as one line of JSON.
 pub(super) fn json(summary: &Summary) -> String {
     let Summary { set, detector, measured, raw, adjusted, plots } = summary;
     let mut object = Map::new();
@@ -175,7 +175,7 @@ pub(super) fn json(summary: &Summary) -> String {
 }
 
 fn curves(report: &Report) -> Value {
-    let curve = |Named { name, curve }: &Named| {
+    let curve = |NamedCurve { name, curve }: &NamedCurve| {
         let mut figures = Map::new();
         let mut put = |key: String, value: f64| figures.insert(key, json!(round(value)));
         if *name == "ellipses" {
@@ -203,7 +203,7 @@ fn round(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }
 
-/// The value below which a share of the values lie, interpolated; `None` without values.
+/// Returns the value below which `share` (0..1) of the values lie, interpolated; `None` without values.
 fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
