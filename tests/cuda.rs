@@ -220,7 +220,7 @@ fn gradients_in_training_are_those_of_the_cpu() {
             let store = loss.reduce(|a, b| (a + b).unwrap()).unwrap().backward().unwrap();
             let names: Vec<_> = model.trained_slots().map(|slot| slot.name.clone()).collect();
             let of = |name: &String| {
-                let gradient = store.get(model.var(name).unwrap()).unwrap();
+                let gradient = store.get(&model.var(name).unwrap()).unwrap();
                 (name.clone(), gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap())
             };
             names.iter().map(of).collect::<Vec<_>>()

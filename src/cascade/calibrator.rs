@@ -3,7 +3,7 @@
 
 use super::calibration;
 use super::settings::Correction;
-use super::work::{Work, crop_and_run, head_cost, trunk_cost};
+use super::work::{Work, crop_and_run};
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
 use crate::nets::spec::{Net, Output};
@@ -122,7 +122,7 @@ impl Calibrator {
                 }
             }
             Self::Net(net, code) => {
-                let cost = trunk_cost(net.net()) + head_cost(net.net(), code.output());
+                let cost = net.cpu().trunk_multiply_adds() + net.cpu().head_multiply_adds(code.output());
                 for work in works.iter_mut() {
                     work.count(work.candidates.len() as u64 * cost);
                 }

@@ -3,7 +3,7 @@
 use super::LevelCount;
 use super::calibrator::Calibrator;
 use super::settings::RefinerSettings;
-use super::work::{Work, crop_and_run, face_logit, head_cost, trunk_cost};
+use super::work::{Work, crop_and_run, face_logit};
 use crate::error::{Error, Result};
 use crate::nets::spec::Output;
 use crate::nets::windows::WindowNet;
@@ -56,8 +56,8 @@ impl Refiner {
     pub(super) fn find(&self, works: &mut [&mut Work]) {
         let own = self.calibrator.own();
         let (face, code) = (
-            trunk_cost(self.net.net()) + head_cost(self.net.net(), Output::Face),
-            own.map_or(0, |code| head_cost(self.net.net(), code.output())),
+            self.net.cpu().trunk_multiply_adds() + self.net.cpu().head_multiply_adds(Output::Face),
+            own.map_or(0, |code| self.net.cpu().head_multiply_adds(code.output())),
         );
         for work in works.iter_mut() {
             work.counts.push(LevelCount { windows: work.candidates.len(), ..Default::default() });

@@ -4,7 +4,6 @@ use super::crops::{self, Crop};
 use super::suppress::Suppressor;
 use super::{Candidate, LevelCount};
 use crate::geometry::Rect;
-use crate::nets::spec::{Net, Output, multiply_adds_of};
 use crate::nets::windows::{Scratch, WindowNet};
 use crate::pyramid::{Pending, Pyramid};
 
@@ -117,17 +116,6 @@ pub(super) fn placement(rect: &Rect) -> Crop {
     let square = rect.to_square();
     let (cx, cy) = square.center();
     Crop::upright(cx, cy, square.w)
-}
-
-/// Multiply-adds of `net` on one window: the trunk.
-pub(super) fn trunk_cost(net: &Net) -> u64 {
-    multiply_adds_of(&net.trunk, net.window())
-}
-
-/// Multiply-adds of one of `net`'s heads on one window.
-pub(super) fn head_cost(net: &Net, output: Output) -> u64 {
-    let features = net.trunk_dims(net.side, net.side);
-    net.head(output).zip(features).map_or(0, |(head, d)| multiply_adds_of(&head.layers, d))
 }
 
 /// The face logit of one window: a single number, or face minus background of two.

@@ -1,4 +1,5 @@
-//! Nets: what they are ([`spec`], [`zoo`]), what they learned ([`weights`]), and the engines that run one list of layers:
+//! Nets: what they are ([`spec`], [`zoo`]), what they learned ([`weights`]), their operations ([`lower`]), and the engines
+//! that run them with one set of [`kernels`]:
 //! [`cpu`] for detection, `gpu` for the first net where a GPU builds the pyramid, `candle` for training and for CUDA.
 //! [`windows`] is a net on `cpu` or on CUDA, for batches of windows.
 
@@ -6,6 +7,7 @@ pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod kernels;
+pub mod lower;
 pub mod spec;
 pub mod weights;
 pub mod windows;

@@ -1,10 +1,8 @@
-//! A net as a list of layers. Training (candle), CUDA and the fast CPU engine all read this one list.
+//! A net as a list of layers. [`super::lower`] turns the list into operations, which every engine maps from.
 //!
 //! Activations are channels last, `[n, h, w, c]`; after [`Layer::Flatten`] or [`Layer::Dense`] they are `[n, 1, 1, c]`
 //! with the features in (h, w, c) order. Weights: convolution `[kernel, kernel, in, out]`, depthwise
 //! `[kernel, kernel, c]`, dense `[in, out]`, biases and batch norm's four vectors `[c]`.
-
-use crate::error::{Error, Result};
 
 /// One layer. `norm` stands for "batch norm follows, and so there is no bias".
 #[derive(Debug, Clone, PartialEq)]
@@ -39,8 +37,9 @@ pub enum Layer {
         /// Border round the input.
         pad: usize,
     },
-    /// The mean of each `n` × `n` square, step `n`: how a branch sees the window at a lower resolution.
-    Shrink(usize),
+    /// Average pooling: the mean of each `n` × `n` square, step `n`. With it a branch sees the window at a lower
+    /// resolution.
+    AveragePool(usize),
     /// A fully connected layer with bias; flattens its input in (h, w, c) order.
     Dense(usize),
     /// Batch normalisation. It stands right behind Conv, Depthwise or Dense, whose bias is then left out.
@@ -125,61 +124,22 @@ pub const fn steps(side: usize, size: usize, stride: usize, pad: usize) -> Optio
 }
 
 impl Layer {
-    /// The dimensions behind this layer, or `None` where the input is too small for it.
-    pub fn dims(&self, d: Dims) -> Option<Dims> {
-        let moved =
-            |c, size, stride, pad| Some(Dims::new(steps(d.h, size, stride, pad)?, steps(d.w, size, stride, pad)?, c));
-        match self {
-            Self::Conv { out, kernel, stride, pad } => moved(*out, *kernel, *stride, *pad),
-            Self::Depthwise { kernel, stride, pad } => moved(d.c, *kernel, *stride, *pad),
-            Self::MaxPool { size, stride, pad } => moved(d.c, *size, *stride, *pad),
-            Self::Shrink(n) => moved(d.c, *n, *n, 0),
-            Self::Dense(out) => Some(Dims::new(1, 1, *out)),
-            Self::Flatten => Some(Dims::new(1, 1, d.len())),
-            Self::BatchNorm | Self::Relu | Self::Dropout(_) => Some(d),
-            Self::Branches(branches) => {
-                let ends: Option<Vec<Dims>> = branches.iter().map(|b| dims_of(b, d)).collect();
-                let ends = ends?;
-                let first = ends.first()?;
-                ends.iter()
-                    .all(|e| (e.h, e.w) == (first.h, first.w))
-                    .then(|| Dims::new(first.h, first.w, ends.iter().map(|e| e.c).sum()))
-            }
-        }
-    }
-
-    /// Whether the layer multiplies by weights (and so may be followed by batch norm).
-    pub fn is_linear(&self) -> bool {
+    /// Whether batch norm may follow: whether the layer multiplies by weights.
+    pub fn takes_norm(&self) -> bool {
         matches!(self, Self::Conv { .. } | Self::Depthwise { .. } | Self::Dense(_))
     }
+}
 
-    /// Multiply-adds for one input of dimensions `d`; pooling and activations count nothing.
-    pub fn multiply_adds(&self, d: Dims) -> u64 {
-        let out = self.dims(d).map_or(0, |o| o.len() as u64);
+impl Output {
+    /// How many numbers for each window (or cell) the head may give.
+    pub const fn numbers(self) -> &'static [usize] {
         match self {
-            Self::Conv { kernel, .. } => out * (kernel * kernel * d.c) as u64,
-            Self::Depthwise { kernel, .. } => out * (kernel * kernel) as u64,
-            Self::Dense(_) => out * d.len() as u64,
-            Self::Branches(branches) => branches.iter().map(|b| multiply_adds_of(b, d)).sum(),
-            _ => 0,
+            Self::Face => &[1, 2],
+            Self::Calibration => &[45],
+            Self::Box => &[4],
+            Self::Octave => &[12],
         }
     }
-}
-
-/// Dimensions behind a list of layers.
-pub fn dims_of(layers: &[Layer], input: Dims) -> Option<Dims> {
-    layers.iter().try_fold(input, |d, layer| layer.dims(d))
-}
-
-/// Multiply-adds of a list of layers.
-pub fn multiply_adds_of(layers: &[Layer], input: Dims) -> u64 {
-    let mut d = input;
-    let mut sum = 0;
-    for layer in layers {
-        sum += layer.multiply_adds(d);
-        d = layer.dims(d).unwrap_or(Dims::new(0, 0, 0));
-    }
-    sum
 }
 
 impl Net {
@@ -188,66 +148,8 @@ impl Net {
         Dims::new(self.side, self.side, 3)
     }
 
-    /// Dimensions behind the trunk for an input of `h` × `w` pixels.
-    pub fn trunk_dims(&self, h: usize, w: usize) -> Option<Dims> {
-        dims_of(&self.trunk, Dims::new(h, w, 3))
-    }
-
-    /// Multiply-adds of trunk and all heads over `h` × `w` pixels.
-    pub fn multiply_adds(&self, h: usize, w: usize) -> u64 {
-        let Some(features) = self.trunk_dims(h, w) else { return 0 };
-        multiply_adds_of(&self.trunk, Dims::new(h, w, 3))
-            + self.heads.iter().map(|head| multiply_adds_of(&head.layers, features)).sum::<u64>()
-    }
-
     /// The head that gives `output`.
     pub fn head(&self, output: Output) -> Option<&Head> {
         self.heads.iter().find(|h| h.output == output)
     }
-
-    /// Checks that the layers fit each other on one window, and that batch norm stands behind a linear layer.
-    pub fn check(&self) -> Result<()> {
-        let fail = |reason: String| Err(Error::Net { net: self.name.into(), reason });
-        let Some(features) = self.trunk_dims(self.side, self.side) else {
-            return fail("the trunk's layers do not fit each other".into());
-        };
-        if let Some(reason) = misplaced_norm(&self.trunk) {
-            return fail(reason);
-        }
-        for head in &self.heads {
-            let Some(d) = dims_of(&head.layers, features) else {
-                return fail(format!("the {:?} head does not fit the trunk", head.output));
-            };
-            let expected = match head.output {
-                Output::Face => [1, 2].as_slice(),
-                Output::Calibration => &[45],
-                Output::Box => &[4],
-                Output::Octave => &[12],
-            };
-            if !expected.contains(&d.c) {
-                return fail(format!("the {:?} head gives {} numbers, not {expected:?}", head.output, d.c));
-            }
-            if let Some(reason) = misplaced_norm(&head.layers) {
-                return fail(reason);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn misplaced_norm(layers: &[Layer]) -> Option<String> {
-    for (i, layer) in layers.iter().enumerate() {
-        match layer {
-            Layer::BatchNorm if i == 0 || !layers[i - 1].is_linear() => {
-                return Some(format!("batch norm at {i} does not stand behind a linear layer"));
-            }
-            Layer::Branches(branches) => {
-                if let Some(reason) = branches.iter().find_map(|b| misplaced_norm(b)) {
-                    return Some(reason);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use super::spec::{Dims, Layer, Net};
+use super::lower::{Op, Purpose};
+use super::spec::Net;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 
@@ -76,59 +77,21 @@ pub fn head_path(output: super::spec::Output) -> &'static str {
 }
 
 /// All arrays that `net` needs, in the order of its layers.
-pub fn slots(net: &Net) -> Vec<Slot> {
-    let mut list = Vec::new();
-    let features = collect(&net.trunk, "trunk", net.window(), &mut list);
-    for head in &net.heads {
-        collect(&head.layers, head_path(head.output), features, &mut list);
-    }
-    list
-}
-
-fn collect(layers: &[Layer], parent: &str, input: Dims, list: &mut Vec<Slot>) -> Dims {
-    let mut d = input;
-    for (i, layer) in layers.iter().enumerate() {
-        let here = path(parent, i);
-        let mut push = |suffix: &str, shape: Vec<usize>, role| {
-            list.push(Slot { name: format!("{here}.{suffix}"), shape, role });
-        };
-        let (weight, fan_in) = match layer {
-            Layer::Conv { out, kernel, .. } => (vec![*kernel, *kernel, d.c, *out], kernel * kernel * d.c),
-            Layer::Depthwise { kernel, .. } => (vec![*kernel, *kernel, d.c], kernel * kernel),
-            Layer::Dense(out) => (vec![d.len(), *out], d.len()),
-            Layer::BatchNorm => {
-                push("scale", vec![d.c], Role::Scale);
-                push("shift", vec![d.c], Role::Shift);
-                push("mean", vec![d.c], Role::Mean);
-                push("variance", vec![d.c], Role::Variance);
-                continue;
-            }
-            Layer::Branches(branches) => {
-                for (b, branch) in branches.iter().enumerate() {
-                    collect(branch, &path(&here, b), d, list);
-                }
-                d = layer.dims(d).unwrap_or(d);
-                continue;
-            }
-            _ => {
-                d = layer.dims(d).unwrap_or(d);
-                continue;
-            }
-        };
-        let out = *weight.last().unwrap_or(&0);
-        push("weight", weight, Role::Weight { fan_in });
-        if layers.get(i + 1) != Some(&Layer::BatchNorm) {
-            push("bias", vec![out], Role::Bias);
-        }
-        d = layer.dims(d).unwrap_or(d);
-    }
-    d
+///
+/// # Errors
+/// If the net's layers do not fit each other.
+pub fn slots(net: &Net) -> Result<Vec<Slot>> {
+    Ok(net.lower(Purpose::Training)?.slots())
 }
 
 impl Weights {
     /// Fresh weights: He's normal distribution for weights, drawn from `normal` (mean 0, deviation 1).
+    ///
+    /// # Panics
+    /// If the net's layers do not fit each other.
     pub fn initial(net: &Net, mut normal: impl FnMut() -> f32) -> Self {
-        let arrays = slots(net).into_iter().map(|slot| {
+        let slots = slots(net).unwrap_or_else(|e| panic!("{e}"));
+        let arrays = slots.into_iter().map(|slot| {
             let len = slot.shape.iter().product();
             let data = match slot.role {
                 Role::Weight { fan_in } => {
@@ -154,21 +117,22 @@ impl Weights {
             .ok_or_else(|| Error::Weights { origin: self.origin(), reason: format!("{name} is missing") })
     }
 
-    /// Weights and bias of the layer `name`, of `outputs` channels, with the batch norm `norm` behind it.
+    /// Weights and bias of an operation, the batch norm behind it folded into both; both empty if it has no arrays.
     ///
     /// # Errors
     /// If an array is missing.
-    pub fn folded(&self, outputs: usize, name: &str, norm: Option<&str>) -> Result<(Vec<f32>, Vec<f32>)> {
+    pub fn folded(&self, op: &Op) -> Result<(Vec<f32>, Vec<f32>)> {
         let get = |parent: &str, array: &str| self.get(&format!("{parent}.{array}"));
-        let mut weight = get(name, "weight")?.to_vec();
-        let Some(norm) = norm else { return Ok((weight, get(name, "bias")?.to_vec())) };
+        let Some(arrays) = &op.arrays else { return Ok((Vec::new(), Vec::new())) };
+        let mut weight = get(&op.path, "weight")?.to_vec();
+        let Some(norm) = &arrays.norm else { return Ok((weight, get(&op.path, "bias")?.to_vec())) };
         let (scale, shift, mean) = (get(norm, "scale")?, get(norm, "shift")?, get(norm, "mean")?);
         let factors: Vec<f32> =
             scale.iter().zip(get(norm, "variance")?).map(|(s, v)| s / (v + NORM_EPSILON).sqrt()).collect();
-        for row in weight.chunks_exact_mut(outputs) {
+        for row in weight.chunks_exact_mut(op.output.c) {
             row.iter_mut().zip(&factors).for_each(|(w, f)| *w *= f);
         }
-        let bias = (0..outputs).map(|o| shift[o] - mean[o] * factors[o]).collect();
+        let bias = (0..op.output.c).map(|o| shift[o] - mean[o] * factors[o]).collect();
         Ok((weight, bias))
     }
 
@@ -182,7 +146,7 @@ impl Weights {
     /// Names the first array at fault; `origin` (the file) stands at the head of the message.
     pub fn check(&self, net: &Net, origin: &str) -> Result<()> {
         let fail = |reason| Err(Error::Weights { origin: origin.into(), reason });
-        let slots = slots(net);
+        let slots = slots(net)?;
         for slot in &slots {
             let Some(array) = self.arrays.get(&slot.name) else {
                 return fail(format!("{} is missing; are these weights of the net {}?", slot.name, net.name));

@@ -122,13 +122,13 @@ impl WindowNet {
         self.cpu.head(output, rows, &mut scratch.cpu)
     }
 
-    /// Puts the net on each of `lanes`, as [`super::candle::Engine::new`] does; on none: back on the CPU.
+    /// Puts the net on each of `streams`, as [`super::candle::Engine::new`] does; on none: back on the CPU.
     ///
     /// # Errors
     /// If a device fails. The net is on the CPU then.
     #[cfg(feature = "train")]
-    pub fn put_on(&mut self, lanes: &[candle_core::Device]) -> Result<()> {
-        self.device.put_on(self.cpu.net(), &self.weights, lanes)
+    pub fn put_on(&mut self, streams: &[candle_core::Device]) -> Result<()> {
+        self.device.put_on(self.cpu.net(), &self.weights, streams)
     }
 }
 
@@ -148,10 +148,10 @@ mod device {
     }
 
     impl Place {
-        pub(super) fn put_on(&mut self, net: &Net, weights: &Weights, lanes: &[candle_core::Device]) -> Result<()> {
+        pub(super) fn put_on(&mut self, net: &Net, weights: &Weights, streams: &[candle_core::Device]) -> Result<()> {
             *self = Self::default();
-            if !lanes.is_empty() {
-                self.engine = Some(Engine::new(net, weights, lanes)?);
+            if !streams.is_empty() {
+                self.engine = Some(Engine::new(net, weights, streams)?);
             }
             Ok(())
         }
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn more_threads_than_lanes_each_get_what_is_theirs() {
+    fn more_threads_than_streams_each_get_what_is_theirs() {
         let net = on_candle("refine24");
         let inputs: Vec<_> = (1..7).map(|n| input(&net, n)).collect();
         let alone: Vec<_> = (1..7).map(|n| outputs(&net, &inputs[n - 1], n, None, &mut Scratch::default())).collect();

@@ -4,7 +4,7 @@
 //! From the article and Li et al. 2015: `net12`, `net12_cal`, `net24`, `net24_cal`, `net48`, `net48_cal`, the variants
 //! that see several resolutions `net24_mr`, `net48_mr`, and the small Inception net `net64_inceptron`.
 
-use super::spec::Layer::{BatchNorm, Branches, Conv, Dense, Depthwise, Dropout, Flatten, MaxPool, Relu, Shrink};
+use super::spec::Layer::{AveragePool, BatchNorm, Branches, Conv, Dense, Depthwise, Dropout, Flatten, MaxPool, Relu};
 use super::spec::{Head, Layer, Net, Output};
 
 /// The names of all nets, shipped ones first.
@@ -150,15 +150,15 @@ fn net48_convolutions() -> Vec<Layer> {
 
 /// The paper's 24-net beside its 12-net on the halved window.
 fn net24_mr_trunk() -> Vec<Layer> {
-    let coarse = [vec![Shrink(2)], net12_trunk()].concat();
+    let coarse = [vec![AveragePool(2)], net12_trunk()].concat();
     vec![Branches(vec![[conv(64, 5), pool(), dense(128)].concat(), coarse])]
 }
 
 /// The paper's 48-net beside the 24-net and the 12-net on the halved and quartered window.
 fn net48_mr_trunk() -> Vec<Layer> {
     let fine = [net48_convolutions(), pool(), dense(256)].concat();
-    let middle = [vec![Shrink(2)], conv(64, 5), pool(), dense(128)].concat();
-    let coarse = [vec![Shrink(4)], net12_trunk()].concat();
+    let middle = [vec![AveragePool(2)], conv(64, 5), pool(), dense(128)].concat();
+    let coarse = [vec![AveragePool(4)], net12_trunk()].concat();
     vec![Branches(vec![fine, middle, coarse])]
 }
 
@@ -199,7 +199,7 @@ mod tests {
     /// The line of `models/README.md` that states a net's sizes.
     fn card(net: &Net) -> String {
         use crate::nets::weights::{Role, slots};
-        let learned = slots(net).into_iter().filter(|s| !matches!(s.role, Role::Mean | Role::Variance));
+        let learned = slots(net).unwrap().into_iter().filter(|s| !matches!(s.role, Role::Mean | Role::Variance));
         let parameters: usize = learned.map(|s| s.shape.iter().product::<usize>()).sum();
         let input = format!("{0}×{0}", net.side);
         let (input, cost) = if net.heads[0].output == Output::Octave {

@@ -1,6 +1,8 @@
 //! AdamW (Loshchilov and Hutter 2019) and the learning rate's schedule.
 
-use std::collections::BTreeMap;
+use candle_core::backprop::GradStore;
+use candle_core::{Tensor, Var};
+use candle_nn::Optimizer;
 
 use crate::error::{Error, Result};
 use crate::nets::weights::{Array, Role, Slot, Weights};
@@ -55,70 +57,87 @@ impl Schedule {
     }
 }
 
-/// Weights that learn, with Adam's two moments for each.
-#[derive(Debug, Clone, PartialEq)]
+/// What [`AdamW`] knows of its variables beside their values.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Name and role of each variable, in their order.
+    pub slots: Vec<Slot>,
+    /// Decay of weights (not of biases and norms).
+    pub weight_decay: f32,
+}
+
+/// AdamW over variables. Candle's own keeps its moments to itself, so that training could not go on from a checkpoint as
+/// if it had never stopped, and lets all variables decay.
+#[derive(Debug)]
 pub struct AdamW {
-    params: BTreeMap<String, Param>,
+    params: Vec<Param>,
+    rate: f32,
+    weight_decay: f32,
     steps: i32,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+/// A variable with its two moments.
+#[derive(Debug)]
 struct Param {
+    name: String,
+    var: Var,
     decays: bool,
-    value: Vec<f32>,
     first: Vec<f32>,
     second: Vec<f32>,
 }
 
-impl AdamW {
-    /// Starts from `weights`, with zero moments.
-    ///
-    /// # Errors
-    /// If a slot is missing from `weights`.
-    pub fn new<'a>(slots: impl Iterator<Item = &'a Slot>, weights: &Weights) -> Result<Self> {
-        let params = slots.map(|slot| {
-            let value = weights.get(&slot.name)?.to_vec();
-            let zeros = vec![0.0; value.len()];
+impl Optimizer for AdamW {
+    type Config = Settings;
+
+    /// Starts with zero moments, and a rate of zero.
+    fn new(vars: Vec<Var>, settings: Settings) -> candle_core::Result<Self> {
+        if vars.len() != settings.slots.len() {
+            candle_core::bail!("{} variables for {} slots", vars.len(), settings.slots.len());
+        }
+        let params = vars.into_iter().zip(settings.slots).map(|(var, slot)| {
+            let zeros = vec![0.0; var.elem_count()];
             let decays = matches!(slot.role, Role::Weight { .. });
-            Ok((slot.name.clone(), Param { decays, value, first: zeros.clone(), second: zeros }))
+            Param { name: slot.name, var, decays, first: zeros.clone(), second: zeros }
         });
-        Ok(Self { params: params.collect::<Result<_>>()?, steps: 0 })
+        Ok(Self { params: params.collect(), rate: 0.0, weight_decay: settings.weight_decay, steps: 0 })
     }
 
-    /// One step against the gradients (by name); calls `changed` with every array's new value.
-    ///
-    /// # Errors
-    /// What `changed` returns.
-    pub fn step(
-        &mut self,
-        gradients: &BTreeMap<String, Vec<f32>>,
-        rate: f32,
-        weight_decay: f32,
-        mut changed: impl FnMut(&str, &[f32]) -> Result<()>,
-    ) -> Result<()> {
+    fn step(&mut self, gradients: &GradStore) -> candle_core::Result<()> {
         self.steps += 1;
         let (unbias1, unbias2) = (1.0 - BETA1.powi(self.steps), 1.0 - BETA2.powi(self.steps));
-        for (name, p) in &mut self.params {
-            let Some(gradient) = gradients.get(name) else { continue };
-            let shrink = if p.decays { 1.0 - rate * weight_decay } else { 1.0 };
+        for p in &mut self.params {
+            let Some(gradient) = gradients.get(&p.var) else { continue };
+            let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
+            let mut values = p.var.flatten_all()?.to_vec1::<f32>()?;
+            let kept = if p.decays { 1.0 - self.rate * self.weight_decay } else { 1.0 };
             let moments = p.first.iter_mut().zip(&mut p.second);
-            for ((value, g), (first, second)) in p.value.iter_mut().zip(gradient).zip(moments) {
+            for ((value, g), (first, second)) in values.iter_mut().zip(gradient).zip(moments) {
                 *first = BETA1 * *first + (1.0 - BETA1) * g;
                 *second = BETA2 * *second + (1.0 - BETA2) * g * g;
-                *value = *value * shrink - rate * (*first / unbias1) / ((*second / unbias2).sqrt() + EPSILON);
+                *value = *value * kept - self.rate * (*first / unbias1) / ((*second / unbias2).sqrt() + EPSILON);
             }
-            changed(name, &p.value)?;
+            p.var.set(&Tensor::from_vec(values, p.var.shape(), p.var.device())?)?;
         }
         Ok(())
     }
 
+    fn learning_rate(&self) -> f64 {
+        self.rate.into()
+    }
+
+    fn set_learning_rate(&mut self, rate: f64) {
+        self.rate = rate as f32;
+    }
+}
+
+impl AdamW {
     /// Adds the moments to a checkpoint.
     pub fn save_into(&self, checkpoint: &mut Weights) {
         checkpoint.notes.insert("optimizer_steps".into(), self.steps.to_string());
-        for (name, p) in &self.params {
+        for p in &self.params {
             for (what, data) in [("first", &p.first), ("second", &p.second)] {
                 let array = Array { shape: vec![data.len()], data: data.clone() };
-                checkpoint.arrays.insert(format!("{what}:{name}"), array);
+                checkpoint.arrays.insert(format!("{what}:{}", p.name), array);
             }
         }
     }
@@ -131,9 +150,9 @@ impl AdamW {
         let fault = |reason: String| Error::Weights { origin: "checkpoint".into(), reason };
         let steps = checkpoint.notes.get("optimizer_steps").and_then(|s| s.parse().ok());
         self.steps = steps.ok_or_else(|| fault("optimizer_steps is missing".into()))?;
-        for (name, p) in &mut self.params {
+        for p in &mut self.params {
             for (what, data) in [("first", &mut p.first), ("second", &mut p.second)] {
-                let key = format!("{what}:{name}");
+                let key = format!("{what}:{}", p.name);
                 match checkpoint.arrays.remove(&key) {
                     Some(array) if array.data.len() == data.len() => *data = array.data,
                     _ => return Err(fault(format!("{key} is missing or has another size"))),
@@ -158,33 +177,47 @@ mod tests {
 
     #[test]
     fn adamw_finds_the_bottom_of_a_bowl_and_goes_on_the_same_from_a_checkpoint() {
-        let slot = Slot { name: "w".into(), shape: vec![2], role: Role::Bias };
-        let array = Array { shape: vec![2], data: vec![3.0, -2.0] };
-        let weights = Weights { arrays: [("w".to_string(), array)].into(), ..Weights::default() };
-        let mut adam = AdamW::new([&slot].into_iter(), &weights).unwrap();
-        let mut at = vec![3.0f32, -2.0];
+        let at = |data: &[f32]| Var::from_slice(data, 2, &candle_core::Device::Cpu).unwrap();
+        let optimizer = |var: &Var| {
+            let slots = vec![Slot { name: "w".into(), shape: vec![2], role: Role::Bias }];
+            let mut adam = AdamW::new(vec![var.clone()], Settings { slots, weight_decay: 0.0 }).unwrap();
+            adam.set_learning_rate(0.02);
+            adam
+        };
+        // (x − 1)² + 4 (y − .5)²
+        let gradients = |var: &Var| {
+            let off = (var.as_tensor() - at(&[1.0, 0.5]).as_tensor()).unwrap();
+            (off.sqr().unwrap() * at(&[1.0, 4.0]).as_tensor()).unwrap().sum_all().unwrap().backward().unwrap()
+        };
+        let var = at(&[3.0, -2.0]);
+        let mut adam = optimizer(&var);
         let mut twin = None;
         for i in 0..800 {
             if i == 400 {
                 let mut checkpoint = Weights::default();
-                checkpoint.arrays.insert("w".into(), Array { shape: vec![2], data: at.clone() });
+                let array = Array { shape: vec![2], data: var.to_vec1().unwrap() };
+                checkpoint.arrays.insert("w".into(), array.clone());
                 adam.save_into(&mut checkpoint);
-                let mut other = AdamW::new([&slot].into_iter(), &checkpoint).unwrap();
+                let var = at(&array.data);
+                let mut other = optimizer(&var);
                 other.load_from(&mut checkpoint).unwrap();
                 assert_eq!(checkpoint.arrays.len(), 1);
-                twin = Some(other);
+                twin = Some((other, var));
             }
-            let gradients = [("w".to_string(), vec![2.0 * (at[0] - 1.0), 8.0 * (at[1] - 0.5)])].into();
-            if let Some(twin) = &mut twin {
-                twin.step(&gradients, 0.02, 0.0, |_, _| Ok(())).unwrap();
+            if let Some((twin, var)) = &mut twin {
+                twin.step(&gradients(var)).unwrap();
             }
-            adam.step(&gradients, 0.02, 0.0, |_, v| {
-                at = v.to_vec();
-                Ok(())
-            })
-            .unwrap();
+            adam.step(&gradients(&var)).unwrap();
         }
-        assert!((at[0] - 1.0).abs() < 0.01 && (at[1] - 0.5).abs() < 0.01, "{at:?}");
-        assert_eq!(Some(adam), twin);
+        let found = var.to_vec1::<f32>().unwrap();
+        assert!((found[0] - 1.0).abs() < 0.01 && (found[1] - 0.5).abs() < 0.01, "{found:?}");
+        let (twin, there) = twin.unwrap();
+        assert_eq!(there.to_vec1::<f32>().unwrap(), found);
+        let state = |adam: &AdamW| {
+            let mut checkpoint = Weights::default();
+            adam.save_into(&mut checkpoint);
+            checkpoint
+        };
+        assert_eq!(state(&adam), state(&twin));
     }
 }

@@ -8,18 +8,20 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
+use candle_nn::Optimizer as _;
 use crossbeam_channel::{Receiver, bounded};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::checkpoint;
 use super::events::{Event, Events};
-use super::optimizer::{AdamW, Schedule};
+use super::optimizer::{AdamW, Schedule, Settings};
 use super::task::{Figures, Prediction, Samples, Task};
 use crate::error::{Error, Result};
 use crate::nets::candle::{Mode, Model, Ops};
-use crate::nets::kernels::NormStats;
+use crate::nets::kernels::gradients::NormStats;
 use crate::nets::spec::Net;
 use crate::nets::weights::Weights;
 
@@ -76,12 +78,16 @@ pub fn rng(seed: u64, stage: &str, step: usize, part: u64) -> StdRng {
 /// If the loss is no longer a number, or a file can't be written.
 pub fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, events: &mut Events<'_>) -> Result<End> {
     let resumed = checkpoint::load(&stage.checkpoint, stage.name)?;
-    let (first, mut weights, moments) = match resumed {
+    let (first, weights, moments) = match resumed {
         Some(c) => (c.step, c.weights, Some(c.optimizer)),
         None => (0, weights, None),
     };
     let model = Model::new(stage.net, &weights, Ops::Own, &stage.device)?;
-    let mut optimizer = AdamW::new(model.trained_slots(), &weights)?;
+    // From here on the model's variables are the weights.
+    drop(weights);
+    let slots: Vec<_> = model.trained_slots().cloned().collect();
+    let vars = slots.iter().map(|slot| model.var(&slot.name)).collect::<Result<_>>()?;
+    let mut optimizer = AdamW::new(vars, Settings { slots, weight_decay: stage.schedule.weight_decay })?;
     if let Some(mut moments) = moments {
         optimizer.load_from(&mut moments)?;
     }
@@ -89,14 +95,14 @@ pub fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, events: &mu
     let (name, seed) = (stage.name.to_string(), stage.seed);
     events.push(&Event::Start { stage: name.clone(), step: first, steps, seed })?;
     let mut meter = Meter::new();
-    let lanes = stage.threads.max(1);
+    let workers = stage.threads.max(1);
     std::thread::scope(|scope| {
         // Dropping the receivers on the way out ends the drawing threads.
-        let batches: Vec<Receiver<Vec<Samples<T::Targets>>>> = (0..lanes)
-            .map(|lane| {
+        let batches: Vec<Receiver<Vec<Samples<T::Targets>>>> = (0..workers)
+            .map(|worker| {
                 let (sender, receiver) = bounded(2);
                 scope.spawn(move || {
-                    for step in (first + lane..steps).step_by(lanes) {
+                    for step in (first + worker..steps).step_by(workers) {
                         if sender.send(draw(task, stage, step)).is_err() {
                             return;
                         }
@@ -111,7 +117,7 @@ pub fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, events: &mu
                 save(stage, step, &model, &optimizer, events)?;
                 return Ok(End::Stopped);
             }
-            let batch = batches[(step - first) % lanes]
+            let batch = batches[(step - first) % workers]
                 .recv()
                 .map_err(|_| Error::Backend("a thread that draws samples ended early".into()))?;
             let rate = stage.schedule.rate(step);
@@ -122,8 +128,9 @@ pub fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, events: &mu
                     stage.name, figures.loss
                 )));
             }
-            optimizer.step(&gradients, rate, stage.schedule.weight_decay, |name, value| model.set(name, value))?;
-            update_running(&mut weights, &model, &stats, step)?;
+            optimizer.set_learning_rate(rate.into());
+            optimizer.step(&gradients)?;
+            update_running(&model, &stats, step)?;
             let samples: usize = batch.iter().map(|s| s.n).sum();
             let side = batch.first().map_or(0, |s| s.side);
             let speed = meter.tick(samples);
@@ -158,7 +165,6 @@ fn draw<T: Task>(task: &T, stage: &Stage<'_>, step: usize) -> Vec<Samples<T::Tar
         .collect()
 }
 
-type Gradients = BTreeMap<String, Vec<f32>>;
 type Stats = BTreeMap<String, NormStats>;
 
 /// All shards side by side; means of their figures, gradients and statistics.
@@ -168,7 +174,7 @@ fn forward_backward<T: Task>(
     step: usize,
     model: &Model,
     batch: &[Samples<T::Targets>],
-) -> Result<(Figures, Gradients, Stats)> {
+) -> Result<(Figures, GradStore, Stats)> {
     let next = AtomicUsize::new(0);
     // A shard at a time on each thread: the fewer run side by side, the more of their maps stay in the caches.
     let work = || {
@@ -195,22 +201,42 @@ fn forward_backward<T: Task>(
     // Sums are made in the order of the shards, whichever thread was first.
     parts.sort_by_key(|(shard, _)| *shard);
     let share = 1.0 / batch.len().max(1) as f32;
-    let (mut figures, mut gradients, mut stats) = (Figures::default(), Gradients::new(), Stats::new());
+    let (mut figures, mut stats, mut stores) = (Figures::default(), Stats::new(), Vec::with_capacity(batch.len()));
     for (_, part) in parts {
-        let (f, g, s) = part?;
+        let (f, store, s) = part?;
         figures.loss += f.loss * f64::from(share);
         figures.right += f.right;
         figures.decisions += f.decisions;
-        for (name, g) in g {
-            add(gradients.entry(name).or_default(), &g, share);
-        }
+        stores.push(store);
         for (path, s) in s {
             let sum = stats.entry(path).or_default();
             add(&mut sum.mean, &s.mean, share);
             add(&mut sum.variance, &s.variance, share);
         }
     }
-    Ok((figures, gradients, stats))
+    Ok((figures, mean(model, stores, share)?, stats))
+}
+
+/// The sums of all stores' gradients of the arrays that learn, times `share`, in the first store.
+fn mean(model: &Model, stores: Vec<GradStore>, share: f32) -> Result<GradStore> {
+    let mut sums = Vec::new();
+    for slot in model.trained_slots() {
+        let (var, mut sum) = (model.var(&slot.name)?, Vec::new());
+        for gradient in stores.iter().filter_map(|store| store.get(&var)) {
+            add(&mut sum, &gradient.flatten_all()?.to_vec1::<f32>()?, share);
+        }
+        if !sum.is_empty() {
+            let sum = Tensor::from_vec(sum, var.shape(), var.device())?;
+            sums.push((var, sum));
+        }
+    }
+    let Some(mut store) = stores.into_iter().next() else {
+        return Err(Error::Backend("a batch has no samples".into()));
+    };
+    for (var, sum) in sums {
+        store.insert(&var, sum);
+    }
+    Ok(store)
 }
 
 fn add(sum: &mut Vec<f32>, part: &[f32], share: f32) {
@@ -218,14 +244,13 @@ fn add(sum: &mut Vec<f32>, part: &[f32], share: f32) {
     sum.iter_mut().zip(part).for_each(|(s, p)| *s += share * p);
 }
 
-#[allow(clippy::type_complexity)]
 fn one_shard<T: Task>(
     task: &T,
     device: &Device,
     model: &Model,
     samples: &Samples<T::Targets>,
     rng: &mut StdRng,
-) -> Result<(Figures, Vec<(String, Vec<f32>)>, Vec<(String, NormStats)>)> {
+) -> Result<(Figures, GradStore, Vec<(String, NormStats)>)> {
     let input = Tensor::from_slice(&samples.input, (samples.n, samples.side, samples.side, 3), device)?;
     let mut mode = Mode::Training { rng, stats: Vec::new() };
     let heads = model.forward(&input, &mut mode)?;
@@ -242,28 +267,20 @@ fn one_shard<T: Task>(
         let gradient = Tensor::from_vec(p.gradient, tensor.shape(), device)?;
         surrogate = (surrogate + (tensor * gradient)?.sum_all()?)?;
     }
-    let mut store = surrogate.backward()?;
-    let mut gradients = Vec::new();
-    for slot in model.trained_slots() {
-        if let Some(gradient) = store.remove(model.var(&slot.name)?) {
-            gradients.push((slot.name.clone(), gradient.flatten_all()?.to_vec1::<f32>()?));
-        }
-    }
     let Mode::Training { stats, .. } = mode else { return Err(Error::Backend("not in training".into())) };
-    Ok((figures, gradients, stats))
+    Ok((figures, surrogate.backward()?, stats))
 }
 
-/// Moves the running statistics (kept in `weights`) towards the batch's.
-fn update_running(weights: &mut Weights, model: &Model, stats: &Stats, step: usize) -> Result<()> {
+/// Moves the model's running statistics towards the batch's.
+fn update_running(model: &Model, stats: &Stats, step: usize) -> Result<()> {
     // A plain mean at first, so that the first values do not linger.
     let momentum = NORM_MOMENTUM.max(1.0 / (step + 1) as f32);
     for (path, stats) in stats {
         for (what, batch) in [("mean", &stats.mean), ("variance", &stats.variance)] {
             let name = format!("{path}.{what}");
-            if let Some(array) = weights.arrays.get_mut(&name) {
-                array.data.iter_mut().zip(batch).for_each(|(r, b)| *r += momentum * (b - *r));
-                model.set(&name, &array.data)?;
-            }
+            let mut running = model.var(&name)?.to_vec1::<f32>()?;
+            running.iter_mut().zip(batch).for_each(|(r, b)| *r += momentum * (b - *r));
+            model.set(&name, &running)?;
         }
     }
     Ok(())

@@ -20,10 +20,10 @@ impl Buffers {
         Buffer { data, len, home: self.clone() }
     }
 
-    /// An array of `len` zeros.
-    pub(super) fn zeros(&self, len: usize) -> Buffer {
+    /// An array of `len` times `value`.
+    pub(super) fn filled(&self, len: usize, value: f32) -> Buffer {
         let mut buffer = self.take(len);
-        buffer.fill(0.0);
+        buffer.fill(value);
         buffer
     }
 }

@@ -5,18 +5,19 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape as Dims, Tensor, bail};
 
-use super::super::kernels::{Isa, NormStats};
+use super::super::kernels::Isa;
+use super::super::kernels::gradients::{NormStats, Shape};
 use super::buffers::{Buffer, Buffers, lock};
 use super::step::{Gradients, Kept, Source, Step};
 
 /// Arguments: input `[n, h, w, c]` and all parameters of the steps, one behind the other.
 pub(super) struct Chain {
     /// At least one.
-    pub(super) steps: Vec<Step>,
-    /// Sides of the output.
-    pub(super) output: [usize; 4],
-    /// Whether a backward pass may follow.
-    pub(super) keep: bool,
+    pub(super) steps: Arc<Vec<Step>>,
+    /// Dimensions of each step for this input.
+    pub(super) shapes: Vec<Shape>,
+    /// Statistics of the steps' batch norms, in order; `None` in training: those of the batch.
+    pub(super) running: Option<Vec<NormStats>>,
     /// What the forward pass keeps for the backward pass.
     pub(super) tape: Arc<Tape>,
     /// Where the maps come from.
@@ -49,18 +50,19 @@ impl CustomOp2 for Chain {
         let (x, parameters) = (slice(x, x_layout)?, slice(parameters, parameters_layout)?);
         let isa = Isa::best();
         let mut tape: Vec<Kept> = Vec::with_capacity(self.steps.len());
-        for step in &self.steps {
-            let kept = step.forward(isa, source(x, tape.last()), parameters, &self.buffers);
+        let mut running = self.running.iter().flatten();
+        for (step, shape) in self.steps.iter().zip(&self.shapes) {
+            let stats = if step.norm { running.next() } else { None };
+            let kept = step.forward(isa, shape, source(x, tape.last()), parameters, stats, &self.buffers);
             tape.push(kept);
         }
-        let mut y = vec![0.0; self.output.iter().product()];
-        if let Some(last) = tape.last() {
-            last.activation.apply(isa, &last.product, &mut y);
-        }
-        if self.keep {
+        let (Some(last), Some(s)) = (tape.last(), self.shapes.last()) else { bail!("a chain has at least one step") };
+        let mut y = vec![0.0; s.output_len()];
+        last.activation.apply(isa, &last.product, &mut y);
+        if self.running.is_none() {
             *lock(&self.tape.0) = tape;
         }
-        Ok((CpuStorage::F32(y), Dims::from(self.output.as_slice())))
+        Ok((CpuStorage::F32(y), Dims::from((s.n, s.out_h(), s.out_w(), s.out))))
     }
 
     fn bwd(
@@ -81,9 +83,9 @@ impl CustomOp2 for Chain {
                     let mut sums = last.gradient_sums();
                     sums.add(isa, &last.product, first);
                     let mut dy: Option<Buffer> = None;
-                    for (i, step) in self.steps.iter().enumerate().rev() {
+                    for (i, (step, shape)) in self.steps.iter().zip(&self.shapes).enumerate().rev() {
                         let Some(kept) = tape.pop() else { bail!("the tape is shorter than its chain") };
-                        let mut dx = (i > 0 || x_tracks).then(|| self.buffers.take(step.shape.input_len()));
+                        let mut dx = (i > 0 || x_tracks).then(|| self.buffers.take(shape.input_len()));
                         let mut sums_before = tape.last().map(Kept::gradient_sums);
                         let gradients = Gradients {
                             dy: dy.as_deref().unwrap_or(first),
@@ -92,7 +94,7 @@ impl CustomOp2 for Chain {
                             sums_before: sums_before.as_mut(),
                             parameters: &mut gradient,
                         };
-                        step.backward(isa, source(x, tape.last()), &kept, parameters, gradients, &self.buffers);
+                        step.backward(isa, shape, source(x, tape.last()), &kept, parameters, gradients, &self.buffers);
                         dy = dx;
                         let Some(before) = sums_before else { break };
                         sums = before;

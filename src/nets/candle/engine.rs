@@ -7,10 +7,11 @@ use std::sync::{Mutex, MutexGuard};
 
 use candle_core::{Device, Tensor};
 
-use super::super::spec::{Layer, Net, Output};
-use super::super::weights::{Weights, head_path, path};
+use super::super::lower::{Lowered, Part, Purpose, Sequence};
+use super::super::spec::{Net, Output};
+use super::super::weights::Weights;
 use super::buffers::lock;
-use super::{Model, Named, Ops, flatten, followers, named, stock};
+use super::stock::{self, Module};
 use crate::error::{Error, Result};
 
 /// A net on one device or several streams of it. It can be shared by threads.
@@ -18,8 +19,8 @@ use crate::error::{Error, Result};
 pub struct Engine {
     net: Net,
     /// At least one.
-    lanes: Vec<Mutex<Lane>>,
-    /// Which lane is waited for next, where all are taken.
+    streams: Vec<Mutex<Stream>>,
+    /// Which stream is waited for next, where all are taken.
     turn: AtomicUsize,
     /// Where each head's numbers stand among those of a window, and how many there are of all heads.
     columns: Vec<(Output, Range<usize>)>,
@@ -36,71 +37,35 @@ pub struct Scratch {
     chosen: Vec<f32>,
 }
 
-/// The net's weights for one stream of a device.
+/// The net on one stream of a device.
 #[derive(Debug)]
-struct Lane {
+struct Stream {
     device: Device,
-    trunk: Vec<Op>,
-    heads: Vec<Vec<Op>>,
-}
-
-/// One step; maps are `[n, h, w, c]`. Batch norm is folded into the weights.
-#[derive(Debug)]
-enum Op {
-    /// Weights `[c, out]`: a pointwise convolution, or a fully connected layer.
-    Product {
-        weight: Tensor,
-        bias: Tensor,
-    },
-    /// Weights `[out, c, k, k]`.
-    Conv {
-        weight: Tensor,
-        bias: Tensor,
-        stride: usize,
-        pad: usize,
-    },
-    /// Weights `[k, k, c]`.
-    Depthwise {
-        weight: Tensor,
-        bias: Tensor,
-        stride: usize,
-        pad: usize,
-    },
-    MaxPool {
-        size: usize,
-        stride: usize,
-        pad: usize,
-    },
-    Shrink(usize),
-    Relu,
-    Flatten,
-    Branches(Vec<Vec<Op>>),
+    net: Lowered<Option<Module>>,
 }
 
 impl Engine {
-    /// Loads the net onto each of `lanes`: devices, or the same one opened several times, each time with a stream of its
-    /// own. As many threads as there are lanes have batches under way at once.
+    /// Loads the net onto each of `streams`: devices, or the same one opened several times, each time with a stream of
+    /// its own. As many threads as there are streams have batches under way at once.
     ///
     /// # Errors
-    /// If the weights do not fit the net, there is no lane, or a device fails.
-    pub fn new(net: &Net, weights: &Weights, lanes: &[Device]) -> Result<Self> {
-        let fault = |reason: &str| Error::Net { net: net.name.into(), reason: reason.into() };
-        let model = Model::new(net, weights, Ops::Own, &Device::Cpu)?;
-        let features = net.trunk_dims(net.side, net.side).ok_or_else(|| fault("its window is too small"))?;
+    /// If the weights do not fit the net, there is no stream, or a device fails.
+    pub fn new(net: &Net, weights: &Weights, streams: &[Device]) -> Result<Self> {
+        let lowered = net.lower(Purpose::Inference)?;
+        weights.check(net, net.name)?;
         let (mut columns, mut width) = (Vec::new(), 0);
-        for head in &net.heads {
-            let dims = head.layers.iter().try_fold(features, |d, layer| layer.dims(d));
-            let numbers = dims.ok_or_else(|| fault("its window is too small for a head"))?.len();
-            columns.push((head.output, width..width + numbers));
-            width += numbers;
+        for (output, head) in &lowered.heads {
+            columns.push((*output, width..width + head.output.len()));
+            width += head.output.len();
         }
-        if lanes.is_empty() || columns.is_empty() {
-            return Err(fault("it has no head, or no device to run on"));
+        if streams.is_empty() || columns.is_empty() {
+            let reason = "it has no head, or no device to run on".into();
+            return Err(Error::Net { net: net.name.into(), reason });
         }
-        let lanes: Result<_> = lanes.iter().map(|device| Ok(Mutex::new(Lane::new(&model, device)?))).collect();
+        let streams = streams.iter().map(|device| Ok(Mutex::new(Stream::new(net, &lowered, weights, device)?)));
         Ok(Self {
             net: net.clone(),
-            lanes: lanes?,
+            streams: streams.collect::<Result<_>>()?,
             turn: AtomicUsize::new(0),
             columns,
             width,
@@ -115,7 +80,7 @@ impl Engine {
     }
 
     /// Runs trunk and all heads over `n` windows `[n, side, side, 3]` of normalised pixels, (v − 127.5) / 128, and leaves
-    /// what the heads say in `scratch`. Returns when it is there; meanwhile other threads have the other lanes.
+    /// what the heads say in `scratch`. Returns when it is there; meanwhile other threads have the other streams.
     ///
     /// # Errors
     /// If the device fails: it may be lost, or out of memory.
@@ -131,7 +96,7 @@ impl Engine {
             return Err(Error::Backend("injected".into()));
         }
         if n > 0 {
-            scratch.outputs = self.free_lane().run(input, (n, side, side, 3), self.width)?;
+            scratch.outputs = self.free_stream().run(input, (n, side, side, 3))?;
         }
         Ok(())
     }
@@ -154,112 +119,50 @@ impl Engine {
         chosen
     }
 
-    fn free_lane(&self) -> MutexGuard<'_, Lane> {
-        let free = self.lanes.iter().find_map(|lane| lane.try_lock().ok());
-        free.unwrap_or_else(|| lock(&self.lanes[self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes.len()]))
+    fn free_stream(&self) -> MutexGuard<'_, Stream> {
+        let free = self.streams.iter().find_map(|stream| stream.try_lock().ok());
+        free.unwrap_or_else(|| lock(&self.streams[self.turn.fetch_add(1, Ordering::Relaxed) % self.streams.len()]))
     }
 }
 
-impl Lane {
-    fn new(model: &Model, device: &Device) -> Result<Self> {
-        let net = model.net();
-        let trunk = lower(model, &named(&net.trunk, "trunk"), device)?;
-        let heads = net.heads.iter().map(|h| lower(model, &named(&h.layers, head_path(h.output)), device));
-        let lane = Self { device: device.clone(), trunk, heads: heads.collect::<Result<_>>()? };
+impl Stream {
+    fn new(net: &Net, lowered: &Lowered, weights: &Weights, device: &Device) -> Result<Self> {
+        let net_on_device = lowered.map(|op| {
+            let Some(arrays) = &op.arrays else { return Ok(None) };
+            let (weight, bias) = weights.folded(op)?;
+            let weight = Tensor::from_vec(weight, arrays.weight.as_slice(), device)?;
+            let bias = Tensor::from_vec(bias, op.output.c, device)?;
+            Ok(Some(Module::new(op, &weight, Some(bias))?))
+        });
+        let stream = Self { device: device.clone(), net: net_on_device? };
         // A device that can't run what it was built for says so now, and kernels are loaded before the first picture.
         let side = net.side;
-        lane.run(&vec![0.0; side * side * 3], (1, side, side, 3), 0)?;
-        Ok(lane)
+        stream.run(&vec![0.0; side * side * 3], (1, side, side, 3))?;
+        Ok(stream)
     }
 
-    /// Returns `[n, numbers of all heads]`, `width` of them a window.
-    fn run(&self, input: &[f32], shape: (usize, usize, usize, usize), width: usize) -> Result<Vec<f32>> {
-        let features = apply_all(&self.trunk, Tensor::from_slice(input, shape, &self.device)?)?;
-        let heads: Result<Vec<_>> =
-            self.heads.iter().map(|ops| Ok(apply_all(ops, features.clone())?.flatten_from(1)?)).collect();
-        let outputs = Tensor::cat(&heads?, 1)?.flatten_all()?.to_vec1::<f32>()?;
-        debug_assert!(width == 0 || outputs.len() == shape.0 * width);
-        Ok(outputs)
+    /// Returns `[n, numbers of all heads]`.
+    fn run(&self, input: &[f32], shape: (usize, usize, usize, usize)) -> Result<Vec<f32>> {
+        let features = apply(&self.net.trunk, Tensor::from_slice(input, shape, &self.device)?)?;
+        let heads = self.net.heads.iter().map(|(_, head)| Ok(apply(head, features.clone())?.flatten_from(1)?));
+        Ok(Tensor::cat(&heads.collect::<Result<Vec<_>>>()?, 1)?.flatten_all()?.to_vec1::<f32>()?)
     }
 }
 
-fn lower(model: &Model, layers: &[Named<'_>], device: &Device) -> Result<Vec<Op>> {
-    let mut ops = Vec::with_capacity(layers.len());
-    let mut i = 0;
-    while let Some((here, layer)) = layers.get(i) {
-        let (norm, relu, count) = if layer.is_linear() { followers(&layers[i..]) } else { (None, false, 1) };
-        // Detached, or every pass would be recorded for a backward pass.
-        let on_device = |array: &Tensor| Ok::<_, Error>(array.detach().contiguous()?.to_device(device)?);
-        let parameters = || -> Result<_> {
-            let (weight, bias) = model.folded(here, norm)?;
-            Ok((weight, on_device(&bias)?))
-        };
-        match layer {
-            Layer::Conv { kernel: 1, stride: 1, pad: 0, .. } => {
-                let (weight, bias) = parameters()?;
-                ops.push(Op::Product { weight: on_device(&weight.squeeze(0)?.squeeze(0)?)?, bias });
+fn apply(sequence: &Sequence<Option<Module>>, mut x: Tensor) -> Result<Tensor> {
+    for part in &sequence.parts {
+        match part {
+            Part::Chain(ops) => {
+                for op in ops {
+                    x = stock::apply(op, op.arrays.as_ref(), &x)?;
+                    x = if op.relu { x.relu()? } else { x };
+                }
             }
-            Layer::Conv { stride, pad, .. } => {
-                let (weight, bias) = parameters()?;
-                let weight = on_device(&weight.permute((3, 2, 0, 1))?)?;
-                ops.push(Op::Conv { weight, bias, stride: *stride, pad: *pad });
+            Part::Branches(branches) => {
+                let ends: Result<Vec<_>> = branches.iter().map(|branch| apply(branch, x.clone())).collect();
+                x = Tensor::cat(&ends?, 3)?.contiguous()?;
             }
-            Layer::Depthwise { stride, pad, .. } => {
-                let (weight, bias) = parameters()?;
-                ops.push(Op::Depthwise { weight: on_device(&weight)?, bias, stride: *stride, pad: *pad });
-            }
-            Layer::Dense(_) => {
-                let (weight, bias) = parameters()?;
-                ops.extend([Op::Flatten, Op::Product { weight: on_device(&weight)?, bias }]);
-            }
-            Layer::MaxPool { size, stride, pad } => {
-                ops.push(Op::MaxPool { size: *size, stride: *stride, pad: *pad });
-            }
-            Layer::Shrink(n) => ops.push(Op::Shrink(*n)),
-            Layer::Relu => ops.push(Op::Relu),
-            Layer::Flatten => ops.push(Op::Flatten),
-            Layer::Branches(branches) => {
-                let branches =
-                    branches.iter().enumerate().map(|(b, l)| lower(model, &named(l, &path(here, b)), device));
-                ops.push(Op::Branches(branches.collect::<Result<_>>()?));
-            }
-            Layer::Dropout(_) => {}
-            Layer::BatchNorm => return Err(model.fault(format!("batch norm at {here} follows no linear layer"))),
         }
-        if relu {
-            ops.push(Op::Relu);
-        }
-        i += count;
     }
-    Ok(ops)
-}
-
-fn apply_all(ops: &[Op], x: Tensor) -> Result<Tensor> {
-    ops.iter().try_fold(x, |x, op| op.apply(&x))
-}
-
-impl Op {
-    fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(match self {
-            Self::Product { weight, bias } => {
-                let (n, h, w, c) = x.dims4()?;
-                let y = x.reshape((n * h * w, c))?.matmul(weight)?.broadcast_add(bias)?;
-                y.reshape((n, h, w, ()))?
-            }
-            Self::Conv { weight, bias, stride, pad } => {
-                stock::conv_channels_first(x, weight, *stride, *pad)?.broadcast_add(bias)?
-            }
-            Self::Depthwise { weight, bias, stride, pad } => {
-                stock::depthwise(x, weight, *stride, *pad)?.broadcast_add(bias)?
-            }
-            Self::MaxPool { size, stride, pad } => stock::max_pool(x, *size, *stride, *pad)?,
-            Self::Shrink(n) => stock::shrink(x, *n)?,
-            Self::Relu => x.relu()?,
-            Self::Flatten => flatten(x)?,
-            Self::Branches(branches) => {
-                let ends: Result<Vec<_>> = branches.iter().map(|ops| apply_all(ops, x.clone())).collect();
-                Tensor::cat(&ends?, 3)?.contiguous()?
-            }
-        })
-    }
+    Ok(x)
 }

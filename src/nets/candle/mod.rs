@@ -4,22 +4,25 @@
 mod buffers;
 mod chain;
 mod engine;
+mod plan;
 mod step;
 mod stock;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::{VarBuilder, VarMap};
 use rand::rngs::StdRng;
 
 use self::buffers::Buffers;
 use self::chain::{Chain, Tape};
 pub use self::engine::{Engine, Scratch};
-use self::step::{Kind, Step};
-use super::kernels::{NormStats, Shape};
-use super::spec::{Dims, Layer, Net, Output};
-use super::weights::{Array, Role, Slot, Weights, head_path, path, slots};
+use self::plan::{Parameters, Piece, Plan, Rest};
+use super::kernels::gradients::NormStats;
+use super::lower::{Op, OpKind, Purpose};
+use super::spec::{Net, Output};
+use super::weights::{Array, Role, Slot, Weights};
 use crate::error::{Error, Result};
 
 /// Whose ops run.
@@ -31,13 +34,14 @@ pub enum Ops {
     Stock,
 }
 
-/// A net with its weights as candle variables.
-#[derive(Debug)]
+/// A net with its weights as candle variables, named as in its weights file.
 pub struct Model {
     net: Net,
-    ops: Ops,
     slots: Vec<Slot>,
-    vars: BTreeMap<String, Var>,
+    vars: VarMap,
+    /// Empty if there is one head, which then holds all.
+    trunk: Vec<Piece>,
+    heads: Vec<(Output, Vec<Piece>)>,
     device: Device,
     buffers: Buffers,
 }
@@ -62,18 +66,24 @@ impl Model {
     /// # Errors
     /// If the weights do not fit the net.
     pub fn new(net: &Net, weights: &Weights, ops: Ops, device: &Device) -> Result<Self> {
-        net.check()?;
+        let lowered = net.lower(Purpose::Training)?;
         weights.check(net, net.name)?;
-        let slots = slots(net);
-        let vars = slots
-            .iter()
-            .map(|slot| {
-                let tensor = Tensor::from_slice(weights.get(&slot.name)?, slot.shape.as_slice(), device)?;
-                Ok((slot.name.clone(), Var::from_tensor(&tensor)?))
-            })
-            .collect::<Result<_>>()?;
+        let slots = lowered.slots();
+        let mut vars = VarMap::new();
+        let builder = VarBuilder::from_varmap(&vars, DType::F32, device);
+        let lowered = lowered.map(|op| Parameters::new(op, &builder))?;
+        for slot in &slots {
+            vars.set_one(&slot.name, Tensor::from_slice(weights.get(&slot.name)?, slot.shape.as_slice(), device)?)?;
+        }
         let ops = if device.is_cpu() { ops } else { Ops::Stock };
-        Ok(Self { net: net.clone(), ops, slots, vars, device: device.clone(), buffers: Buffers::default() })
+        let (mut trunk, mut heads) = (lowered.trunk.parts, lowered.heads);
+        if let [(_, head)] = heads.as_mut_slice() {
+            // In one go, so that one chain can run it all.
+            head.parts.splice(0..0, trunk.drain(..));
+        }
+        let heads = heads.into_iter().map(|(output, head)| (output, plan::pieces(head.parts, ops))).collect();
+        let (trunk, buffers) = (plan::pieces(trunk, ops), Buffers::default());
+        Ok(Self { net: net.clone(), slots, vars, trunk, heads, device: device.clone(), buffers })
     }
 
     /// The net.
@@ -90,8 +100,9 @@ impl Model {
     ///
     /// # Errors
     /// If the net has none of that name.
-    pub fn var(&self, name: &str) -> Result<&Var> {
-        self.vars.get(name).ok_or_else(|| Error::Net { net: self.net.name.into(), reason: format!("no array {name}") })
+    pub fn var(&self, name: &str) -> Result<Var> {
+        let vars = self.vars.data().lock().unwrap_or_else(PoisonError::into_inner);
+        vars.get(name).cloned().ok_or_else(|| self.fault(format!("no array {name}")))
     }
 
     /// Overwrites one array.
@@ -120,170 +131,52 @@ impl Model {
     /// # Errors
     /// If the input is too small for the net.
     pub fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Vec<(Output, Tensor)>> {
-        let trunk = named(&self.net.trunk, "trunk");
-        if let [head] = self.net.heads.as_slice() {
-            // In one go, so that one chain can run it all.
-            let all = [trunk, named(&head.layers, head_path(head.output))].concat();
-            return Ok(vec![(head.output, self.layers(&all, x.clone(), mode)?)]);
-        }
-        let features = self.layers(&trunk, x.clone(), mode)?;
-        let mut run = |layers, parent| self.layers(&named(layers, parent), features.clone(), mode);
-        self.net.heads.iter().map(|head| Ok((head.output, run(&head.layers, head_path(head.output))?))).collect()
+        let features = self.run(&self.trunk, x.clone(), mode)?;
+        self.heads.iter().map(|(output, head)| Ok((*output, self.run(head, features.clone(), mode)?))).collect()
     }
 
-    fn layers(&self, layers: &[Named<'_>], mut x: Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let mut i = 0;
-        while i < layers.len() {
-            if self.ops == Ops::Own {
-                let (y, count) = self.chain(&layers[i..], &x, mode)?;
-                if count > 0 {
-                    x = y;
-                    i += count;
-                    continue;
+    fn run(&self, pieces: &[Piece], mut x: Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        for piece in pieces {
+            x = match piece {
+                Piece::Chain(plan) => self.chain(plan, &x, mode)?,
+                Piece::Op(op) => stock_op(op, &x, mode)?,
+                Piece::Branches(branches) => {
+                    let ends: Result<Vec<_>> = branches.iter().map(|b| self.run(b, x.clone(), mode)).collect();
+                    Tensor::cat(&ends?, 3)?.contiguous()?
                 }
-            }
-            let (here, layer) = &layers[i];
-            if layer.is_linear() {
-                let (norm, relu, count) = followers(&layers[i..]);
-                x = self.stock_linear(layer, here, norm, relu, &x, mode)?;
-                i += count;
-                continue;
-            }
-            x = match layer {
-                Layer::MaxPool { size, stride, pad } => stock::max_pool(&x, *size, *stride, *pad)?,
-                Layer::Shrink(n) => stock::shrink(&x, *n)?,
-                Layer::Relu => x.relu()?,
-                Layer::Dropout(p) => match mode {
-                    Mode::Training { rng, .. } => dropout(&x, *p, rng)?,
-                    Mode::Inference => x,
-                },
-                Layer::Flatten => flatten(&x)?,
-                Layer::Branches(branches) => {
-                    let ends: Vec<Tensor> = branches
-                        .iter()
-                        .enumerate()
-                        .map(|(b, branch)| self.layers(&named(branch, &path(here, b)), x.clone(), mode))
-                        .collect::<Result<_>>()?;
-                    Tensor::cat(&ends, 3)?.contiguous()?
-                }
-                Layer::Conv { .. } | Layer::Depthwise { .. } | Layer::Dense(_) => x,
-                Layer::BatchNorm => return Err(self.fault(format!("batch norm at {here} follows no linear layer"))),
             };
-            i += 1;
         }
         Ok(x)
     }
 
-    /// As many of the first layers as one [`Chain`] can run; returns their output and number.
-    fn chain(&self, layers: &[Named<'_>], x: &Tensor, mode: &mut Mode<'_>) -> Result<(Tensor, usize)> {
-        let training = matches!(mode, Mode::Training { .. });
-        let (n, h, w, c) = x.dims4()?;
-        let mut d = Dims::new(h, w, c);
-        let (mut steps, mut parts, mut norms, mut len) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        let mut i = 0;
-        while let Some((here, layer)) = layers.get(i) {
-            let small = || self.fault(format!("an input of {h} × {w} is too small at {here}"));
-            let after = layer.dims(d).ok_or_else(small)?;
-            let (kind, kernel, stride, pad) = match layer {
-                Layer::Conv { kernel, stride, pad, .. } => (Kind::Dense, *kernel, *stride, *pad),
-                Layer::Depthwise { kernel, stride, pad } => (Kind::Depthwise, *kernel, *stride, *pad),
-                Layer::MaxPool { size, stride, pad } => (Kind::MaxPool, *size, *stride, *pad),
-                Layer::Shrink(n) => (Kind::MeanPool, *n, *n, 0),
-                Layer::Dense(_) => {
-                    d = Dims::new(1, 1, d.len());
-                    (Kind::Dense, 1, 1, 0)
-                }
-                Layer::Flatten => {
-                    (d, i) = (after, i + 1);
-                    continue;
-                }
-                _ => break,
-            };
-            let shape = Shape { n, h: d.h, w: d.w, c: d.c, out: after.c, kernel, stride, pad };
-            let (norm, relu, count) = if layer.is_linear() { followers(&layers[i..]) } else { (None, false, 1) };
-            let mut place = |arrays: Vec<Tensor>| -> Result<_> {
-                let from = len;
-                for array in arrays {
-                    len += array.elem_count();
-                    parts.push(array.flatten_all()?);
-                }
-                Ok(from..len)
-            };
-            let (weight, affine) = match (layer.is_linear(), norm) {
-                (false, _) => (0..0, 0..0),
-                (true, Some(at)) if training => {
-                    let weight = place(vec![self.array(here, "weight")?.clone()])?;
-                    norms.push(at.to_string());
-                    (weight, place(vec![self.array(at, "scale")?.clone(), self.array(at, "shift")?.clone()])?)
-                }
-                (true, at) => {
-                    let (weight, bias) = self.folded(here, at)?;
-                    (place(vec![weight])?, place(vec![bias])?)
-                }
-            };
-            steps.push(Step { kind, shape, norm: norm.is_some() && training, relu, weight, affine });
-            (d, i) = (after, i + count);
+    fn chain(&self, plan: &Plan, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let (n, h, w, _) = x.dims4()?;
+        let (mut d, mut shapes) = ((h, w), Vec::with_capacity(plan.steps.len()));
+        for step in plan.steps.iter() {
+            let wrong = || self.fault(format!("{} can't read a map of {} × {}", step.op.path, d.0, d.1));
+            let shape = step.shape(n, d).ok_or_else(wrong)?;
+            d = (shape.out_h(), shape.out_w());
+            shapes.push(shape);
         }
-        if steps.is_empty() {
-            return Ok((x.clone(), 0));
-        }
-        let parameters =
-            if parts.is_empty() { Tensor::zeros(0, DType::F32, &self.device)? } else { Tensor::cat(&parts, 0)? };
+        let parameters = match plan.parameters.as_slice() {
+            [] => Tensor::zeros(0, DType::F32, &self.device)?,
+            parameters => {
+                let flat: candle_core::Result<Vec<_>> = parameters.iter().map(Tensor::flatten_all).collect();
+                Tensor::cat(&flat?, 0)?
+            }
+        };
+        let running = match mode {
+            Mode::Training { .. } => None,
+            Mode::Inference => Some(plan.running()?),
+        };
         let tape = Arc::new(Tape::default());
-        let output = [n, d.h, d.w, d.c];
-        let chain = Chain { steps, output, keep: training, tape: tape.clone(), buffers: self.buffers.clone() };
+        let (steps, buffers) = (plan.steps.clone(), self.buffers.clone());
+        let chain = Chain { steps, shapes, running, tape: tape.clone(), buffers };
         let y = x.contiguous()?.apply_op2(&parameters, chain)?;
         if let Mode::Training { stats, .. } = mode {
-            stats.extend(norms.into_iter().zip(tape.stats()));
+            stats.extend(plan.norms.iter().map(|norm| norm.path.clone()).zip(tape.stats()));
         }
-        Ok((y, i))
-    }
-
-    fn array(&self, at: &str, what: &str) -> Result<&Tensor> {
-        Ok(self.var(&format!("{at}.{what}"))?.as_tensor())
-    }
-
-    /// Weights and biases of a linear layer; the running statistics of a batch norm behind it are a scale of the weights
-    /// and a bias.
-    fn folded(&self, here: &str, norm: Option<&str>) -> Result<(Tensor, Tensor)> {
-        let weight = self.array(here, "weight")?;
-        let Some(at) = norm else { return Ok((weight.clone(), self.array(here, "bias")?.clone())) };
-        let deviation = (self.array(at, "variance")? + f64::from(super::weights::NORM_EPSILON))?.sqrt()?;
-        let factor = (self.array(at, "scale")? / deviation)?;
-        let bias = (self.array(at, "shift")? - (self.array(at, "mean")? * &factor)?)?;
-        Ok((weight.broadcast_mul(&factor)?, bias))
-    }
-
-    /// A linear layer on candle's ops, with what follows it.
-    fn stock_linear(
-        &self,
-        layer: &Layer,
-        here: &str,
-        norm: Option<&str>,
-        relu: bool,
-        x: &Tensor,
-        mode: &mut Mode<'_>,
-    ) -> Result<Tensor> {
-        let weight = self.array(here, "weight")?;
-        let product = match layer {
-            Layer::Conv { stride, pad, .. } => stock::conv(x, weight, *stride, *pad)?,
-            Layer::Depthwise { stride, pad, .. } => stock::depthwise(x, weight, *stride, *pad)?,
-            _ => stock::conv(&flatten(x)?, &weight.unsqueeze(0)?.unsqueeze(0)?, 1, 0)?,
-        };
-        let y = match norm {
-            Some(at) => {
-                let running = (self.array(at, "mean")?, self.array(at, "variance")?);
-                let training = matches!(mode, Mode::Training { .. });
-                let (y, stats) =
-                    stock::norm(&product, self.array(at, "scale")?, self.array(at, "shift")?, running, training)?;
-                if let Mode::Training { stats: list, .. } = mode {
-                    list.push((at.to_string(), stats));
-                }
-                y
-            }
-            None => product.broadcast_add(self.array(here, "bias")?)?,
-        };
-        Ok(if relu { y.relu()? } else { y })
+        Ok(y)
     }
 
     fn fault(&self, reason: String) -> Error {
@@ -291,25 +184,38 @@ impl Model {
     }
 }
 
-/// A layer and the path of its arrays.
-type Named<'a> = (String, &'a Layer);
-
-fn named<'a>(layers: &'a [Layer], parent: &str) -> Vec<Named<'a>> {
-    layers.iter().enumerate().map(|(i, layer)| (path(parent, i), layer)).collect()
-}
-
-/// What follows the linear layer at the front: batch norm (its path), ReLU; and the number of layers together with it.
-fn followers<'a>(layers: &'a [Named<'_>]) -> (Option<&'a str>, bool, usize) {
-    let is = |i: usize, layer: &Layer| layers.get(i).is_some_and(|(_, l)| *l == layer);
-    let norm = layers.get(1).filter(|(_, l)| **l == Layer::BatchNorm).map(|(path, _)| path.as_str());
-    let relu = is(1 + usize::from(norm.is_some()), &Layer::Relu);
-    (norm, relu, 1 + usize::from(norm.is_some()) + usize::from(relu))
+/// An operation on candle's ops, with what follows it.
+fn stock_op(op: &Op<Option<Parameters>>, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+    let y = match (op.kind, &op.arrays) {
+        (OpKind::Dropout(p), _) => match mode {
+            Mode::Training { rng, .. } => dropout(x, p, rng)?,
+            Mode::Inference => x.clone(),
+        },
+        (_, None) => stock::apply(op, None, x)?,
+        (_, Some(Parameters { weight, rest: Rest::Bias(bias) })) => {
+            stock::apply(op, Some(&stock::Module::new(op, weight, Some(bias.clone()))?), x)?
+        }
+        (_, Some(Parameters { weight, rest: Rest::Norm(norm) })) => {
+            let product = stock::apply(op, Some(&stock::Module::new(op, weight, None)?), x)?;
+            match mode {
+                Mode::Inference => {
+                    stock::norm(&product, &norm.scale, &norm.shift, Some((&norm.mean, &norm.variance)))?.0
+                }
+                Mode::Training { stats, .. } => {
+                    let (y, batch) = stock::norm(&product, &norm.scale, &norm.shift, None)?;
+                    stats.push((norm.path.clone(), batch));
+                    y
+                }
+            }
+        }
+    };
+    Ok(if op.relu { y.relu()? } else { y })
 }
 
 /// `[n, h, w, c]` → `[n, 1, 1, h·w·c]`.
-fn flatten(x: &Tensor) -> Result<Tensor> {
+fn flatten(x: &Tensor) -> candle_core::Result<Tensor> {
     let (n, h, w, c) = x.dims4()?;
-    Ok(x.contiguous()?.reshape((n, 1, 1, h * w * c))?)
+    x.contiguous()?.reshape((n, 1, 1, h * w * c))
 }
 
 /// Zeroes each number with probability `p` and scales the others, so that the mean stays.

@@ -5,31 +5,22 @@
 
 use std::ops::Range;
 
-use super::super::kernels::{self as k, Activation, Backward, GradientSums, Isa, Moments, NormStats, Packed, Shape};
+use super::super::kernels::gradients::{
+    self as k, Activation, Backward, GradientSums, Moments, NormStats, Shape, convolve,
+};
+use super::super::kernels::row::Row;
+use super::super::kernels::{Isa, RowKernel};
+use super::super::lower::{Op, OpKind};
 use super::super::weights::NORM_EPSILON;
 use super::buffers::{Buffer, Buffers};
-
-/// What a step does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Weights `[kernel, kernel, c, out]`; a fully connected layer is one on a 1 × 1 map.
-    Dense,
-    /// Weights `[kernel, kernel, c]`.
-    Depthwise,
-    /// The greatest of each square.
-    MaxPool,
-    /// The mean of each square.
-    MeanPool,
-}
 
 /// One step of a chain.
 #[derive(Debug, Clone)]
 pub(super) struct Step {
-    pub(super) kind: Kind,
-    pub(super) shape: Shape,
-    /// Whether batch norm (with the batch's statistics) follows; else a bias is added.
+    /// Any operation but dropout and copies.
+    pub(super) op: Op<()>,
+    /// Whether batch norm follows; else a bias is added.
     pub(super) norm: bool,
-    pub(super) relu: bool,
     /// Where the weights lie in the parameters.
     pub(super) weight: Range<usize>,
     /// Where batch norm's scales and then its shifts, or the biases lie in the parameters.
@@ -88,81 +79,78 @@ impl Source<'_> {
 }
 
 impl Step {
-    fn is_pointwise(&self) -> bool {
-        let s = &self.shape;
-        self.kind == Kind::Dense && s.kernel == 1 && s.stride == 1 && s.pad == 0
+    /// Whether a step computes this.
+    pub(super) fn computes(kind: OpKind) -> bool {
+        !matches!(kind, OpKind::Gather | OpKind::Dropout(_))
     }
 
-    /// Pixels of a pointwise step that are worked on at a time: their inputs and outputs stay in the first cache.
-    fn pixels_at_once(&self) -> usize {
-        (6144 / (self.shape.c + self.shape.out) / 12 * 12).max(48)
+    /// The step's geometry for `n` inputs of `h` × `w`; `None` if they are too small. A fully connected layer is a pointwise
+    /// one on a 1 × 1 map, and needs an input of one window's sides.
+    pub(super) fn shape(&self, n: usize, (h, w): (usize, usize)) -> Option<Shape> {
+        let Op { kernel: (kernel, _), stride, pad, .. } = self.op;
+        let (c, out) = (self.op.input.c, self.op.output.c);
+        if self.op.kind == OpKind::Dense {
+            let pixel = Shape { n, h: 1, w: 1, c: self.op.inputs(), out, kernel: 1, stride: 1, pad: 0 };
+            return ((h, w) == self.op.kernel).then_some(pixel);
+        }
+        self.op.dims((h, w)).map(|_| Shape { n, h, w, c, out, kernel, stride, pad })
     }
 
-    /// Floats in one input and one output map.
-    fn maps(&self) -> (usize, usize) {
-        let s = &self.shape;
-        (s.h * s.w * s.c, s.out_h() * s.out_w() * s.out)
+    fn is_pointwise(&self, s: &Shape) -> bool {
+        matches!(self.op.kind, OpKind::Conv | OpKind::Dense) && s.kernel == 1 && s.stride == 1 && s.pad == 0
     }
 
-    pub(super) fn forward(&self, isa: Isa, source: Source<'_>, parameters: &[f32], buffers: &Buffers) -> Kept {
-        let s = &self.shape;
-        let one = Shape { n: 1, ..*s };
-        let (input, output) = self.maps();
-        let (weight, affine) = (&parameters[self.weight.clone()], &parameters[self.affine.clone()]);
-        let mut product = buffers.take(s.output_len());
-        let mut moments = self.norm.then(|| Moments::new(s.out));
-        let mut count = |y: &[f32]| moments.iter_mut().for_each(|m| m.add(isa, y));
+    /// Computes the product, and what makes an output of it; `stats` are batch norm's, if they are not the batch's.
+    pub(super) fn forward(
+        &self,
+        isa: Isa,
+        s: &Shape,
+        source: Source<'_>,
+        parameters: &[f32],
+        stats: Option<&NormStats>,
+        buffers: &Buffers,
+    ) -> Kept {
+        let affine = &parameters[self.affine.clone()];
         let bias = if self.norm { &[] } else { affine };
-        match self.kind {
-            Kind::Dense if self.is_pointwise() => {
-                let packed = Packed::new(isa, s.c, s.out, weight, (!self.norm).then_some(bias));
-                let pixels = self.pixels_at_once();
-                let mut scratch = buffers.take(pixels * s.c);
-                for (i, y) in product.chunks_mut(pixels * s.out).enumerate() {
-                    let (from, pixels) = (i * pixels * s.c, y.len() / s.out);
-                    let x = source.part(isa, from..from + pixels * s.c, &mut scratch);
-                    k::matmul_segments(&packed, x, y, pixels, (s.c, s.out), (1, 0, s.c), false);
-                    count(y);
-                }
+        let kernel = RowKernel::new(isa, &self.op, &parameters[self.weight.clone()], bias);
+        let mut product = buffers.take(s.output_len());
+        let mut moments = (self.norm && stats.is_none()).then(|| Moments::new(s.out));
+        let mut count = |y: &[f32]| moments.iter_mut().for_each(|m| m.add(isa, y));
+        if self.is_pointwise(s) {
+            let pixels = pixels_at_once(s);
+            let mut scratch = buffers.take(pixels * s.c);
+            for (i, y) in product.chunks_mut(pixels * s.out).enumerate() {
+                let (from, pixels) = (i * pixels * s.c, y.len() / s.out);
+                let x = source.part(isa, from..from + pixels * s.c, &mut scratch);
+                kernel.run(isa, Row::of_one_map(x, &[0], (s.c, s.out), pixels, y), s.c, s.c, false);
+                count(y);
             }
-            Kind::Dense | Kind::Depthwise => {
-                let packed = (self.kind == Kind::Dense)
-                    .then(|| Packed::new(isa, s.kernel * s.kernel * s.c, s.out, weight, (!self.norm).then_some(bias)));
-                let mut padded = buffers.zeros(s.padded_len());
-                for (x, y) in source.data.chunks_exact(input).zip(product.chunks_exact_mut(output)) {
-                    k::pad_into(isa, s, x, source.activation, &mut padded);
-                    match &packed {
-                        Some(packed) => {
-                            k::convolve(packed, (s.kernel, s.stride, s.c), &padded, s.padded_row(), y, s.out_w());
-                        }
-                        None => k::depthwise_forward(isa, s, &padded, s.padded_row(), (weight, bias), y),
-                    }
-                    count(y);
-                }
-            }
-            Kind::MaxPool | Kind::MeanPool => {
-                let pool = if self.kind == Kind::MaxPool { k::max_pool_forward } else { k::mean_pool_forward };
-                let mut scratch = buffers.take(input);
-                for (i, y) in product.chunks_exact_mut(output).enumerate() {
-                    pool(&one, source.part(isa, i * input..(i + 1) * input, &mut scratch), y);
-                }
+        } else {
+            let mut padded = buffers.filled(s.padded_len(), self.op.border());
+            let (input, output) = s.maps();
+            for (x, y) in source.data.chunks_exact(input).zip(product.chunks_exact_mut(output)) {
+                k::pad_into(isa, s, x, source.activation, &mut padded);
+                convolve(isa, &kernel, s, &padded, s.padded_row(), y);
+                count(y);
             }
         }
-        let stats = moments.map(|m| m.stats());
+        let stats = moments.map(|m| m.stats()).or_else(|| stats.cloned());
         let activation = match &stats {
             Some(stats) => {
                 let (scale, shift) = affine.split_at(s.out);
-                Activation::normed(stats, scale, shift, NORM_EPSILON, self.relu)
+                Activation::normed(stats, scale, shift, NORM_EPSILON, self.op.relu)
             }
-            None => Activation::plain(s.out, self.relu),
+            None => Activation::plain(s.out, self.op.relu),
         };
         Kept { product, activation, stats }
     }
 
     /// From the gradient of the output, `dy`, those of the input, `dx` (where it is wanted), and of the parameters.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn backward(
         &self,
         isa: Isa,
+        s: &Shape,
         source: Source<'_>,
         kept: &Kept,
         parameters: &[f32],
@@ -173,25 +161,36 @@ impl Step {
         let mut count = |range: Range<usize>, dx: &[f32]| {
             sums_before.iter_mut().for_each(|sums| sums.add(isa, &source.data[range.clone()], dx));
         };
-        if matches!(self.kind, Kind::MaxPool | Kind::MeanPool) {
-            if let Some(dx) = dx {
-                self.pool_backward(isa, source, &kept.product, (dy, &mut *dx), buffers);
-                count(0..dx.len(), dx);
-            }
-            return;
-        }
-        let s = &self.shape;
-        let (input, output) = self.maps();
-        let weight = &parameters[self.weight.clone()];
+        let (input, output) = s.maps();
         let back = Backward::new(sums);
+        if matches!(self.op.kind, OpKind::MaxPool | OpKind::AveragePool) {
+            let Some(dx) = dx else { return };
+            let (mut x, mut g) = (buffers.take(input), buffers.take(output));
+            let outputs = kept.product.chunks_exact(output).zip(dy.chunks_exact(output));
+            for (i, ((y, dy), dx)) in outputs.zip(dx.chunks_exact_mut(input)).enumerate() {
+                back.apply(isa, y, dy, &mut g);
+                let one = Shape { n: 1, ..*s };
+                match self.op.kind {
+                    OpKind::MaxPool => {
+                        let x = source.part(isa, i * input..(i + 1) * input, &mut x);
+                        k::max_pool_backward(&one, x, y, &g, dx);
+                    }
+                    _ => k::average_pool_backward(&one, &g, dx),
+                }
+            }
+            return count(0..dx.len(), dx);
+        }
+        let weight = &parameters[self.weight.clone()];
         let affine = &mut gradient[self.affine.clone()];
         let (scale, shift) = affine.split_at_mut(back.scale.len());
         scale.copy_from_slice(&back.scale);
         shift.copy_from_slice(&back.shift);
         let dw = &mut gradient[self.weight.clone()];
-        let flipped = (self.kind == Kind::Dense && dx.is_some()).then(|| k::flipped(isa, s, weight));
-        if self.is_pointwise() {
-            let pixels = self.pixels_at_once();
+        let depthwise = self.op.kind == OpKind::Depthwise;
+        let flip = if depthwise { k::flipped_taps } else { k::flipped };
+        let flipped = dx.is_some().then(|| flip(isa, s, weight));
+        if self.is_pointwise(s) {
+            let pixels = pixels_at_once(s);
             let (mut xs, mut gs) = (buffers.take(pixels * s.c), buffers.take(pixels * s.out));
             for (i, (dy, product)) in dy.chunks(pixels * s.out).zip(kept.product.chunks(pixels * s.out)).enumerate() {
                 let (from, pixels) = (i * pixels * s.c, dy.len() / s.out);
@@ -201,59 +200,35 @@ impl Step {
                 k::add_outer(isa, source.part(isa, range.clone(), &mut xs), g, (s.c, s.out), dw);
                 if let (Some(flipped), Some(dx)) = (&flipped, &mut dx) {
                     let dx = &mut dx[range.clone()];
-                    k::matmul_segments(flipped, g, dx, pixels, (s.out, s.c), (1, 0, s.out), false);
+                    flipped.run(isa, Row::of_one_map(g, &[0], (s.out, s.c), pixels, dx), s.out, s.out, false);
                     count(range, dx);
                 }
             }
             return;
         }
-        let turned: Vec<f32> = match self.kind {
-            Kind::Depthwise => weight.chunks_exact(s.c).rev().flatten().copied().collect(),
-            _ => Vec::new(),
-        };
-        let (mut padded, mut g) = (buffers.zeros(s.padded_len()), buffers.take(output));
-        let mut dilated = buffers.zeros(s.dilated_len());
+        let (mut padded, mut g) = (buffers.filled(s.padded_len(), 0.0), buffers.take(output));
+        let mut dilated = buffers.filled(s.dilated_len(), 0.0);
         let row = s.dilated_row();
         for (i, (dy, product)) in dy.chunks_exact(output).zip(kept.product.chunks_exact(output)).enumerate() {
             let range = i * input..(i + 1) * input;
             back.apply(isa, product, dy, &mut g);
             k::pad_into(isa, s, &source.data[range.clone()], source.activation, &mut padded);
-            match self.kind {
-                Kind::Dense => k::add_conv_grad_weight(isa, s, &padded, &g, dw),
-                _ => k::add_depthwise_grad_weight(isa, s, &padded, &g, dw),
+            if depthwise {
+                k::add_depthwise_grad_weight(isa, s, &padded, &g, dw);
+            } else {
+                k::add_conv_grad_weight(isa, s, &padded, &g, dw);
             }
-            let Some(dx) = &mut dx else { continue };
+            let (Some(flipped), Some(dx)) = (&flipped, &mut dx) else { continue };
             let dx = &mut dx[range.clone()];
             k::dilate_into(s, &g, &mut dilated);
-            match &flipped {
-                Some(flipped) => {
-                    let inside = &dilated[s.pad * (row + s.out)..];
-                    k::convolve(flipped, (s.kernel, 1, s.out), inside, row, dx, s.w);
-                }
-                None => k::depthwise_grad_input(isa, s, &dilated, row, &turned, dx),
-            }
+            let inside = &dilated[s.pad * (row + s.out)..];
+            convolve(isa, flipped, &s.of_input_gradient(), inside, row, dx);
             count(range, dx);
         }
     }
+}
 
-    fn pool_backward(
-        &self,
-        isa: Isa,
-        source: Source<'_>,
-        y: &[f32],
-        (dy, dx): (&[f32], &mut [f32]),
-        buffers: &Buffers,
-    ) {
-        if self.kind == Kind::MeanPool {
-            return k::mean_pool_backward(&self.shape, dy, dx);
-        }
-        let one = Shape { n: 1, ..self.shape };
-        let (input, output) = self.maps();
-        let mut scratch = buffers.take(input);
-        let outputs = y.chunks_exact(output).zip(dy.chunks_exact(output));
-        for (i, ((y, dy), dx)) in outputs.zip(dx.chunks_exact_mut(input)).enumerate() {
-            let x = source.part(isa, i * input..(i + 1) * input, &mut scratch);
-            k::max_pool_backward(&one, x, y, dy, dx);
-        }
-    }
+/// Pixels of a pointwise step that are worked on at a time: their inputs and outputs stay in the first cache.
+fn pixels_at_once(s: &Shape) -> usize {
+    (6144 / (s.c + s.out) / 12 * 12).max(48)
 }

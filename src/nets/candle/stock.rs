@@ -1,10 +1,90 @@
-//! The same layers on candle's own ops: for CUDA, and to compare with.
+//! Operations on candle's own ops and modules: for CUDA, and to compare with.
 
 use candle_core::{Result, Tensor, bail};
+use candle_nn::{BatchNorm, Conv2d, Conv2dConfig, Linear, Module as _, ModuleT as _};
 
-use super::super::kernels::NormStats;
+use super::super::kernels::gradients::NormStats;
+use super::super::lower::{Op, OpKind};
 use super::super::spec::steps;
 use super::super::weights::NORM_EPSILON;
+use super::flatten;
+
+/// An operation that multiplies by weights.
+#[derive(Debug)]
+pub(super) enum Module {
+    /// A fully connected layer, or a pointwise convolution.
+    Linear(Linear),
+    /// Any other convolution over all channels.
+    Conv(Conv2d),
+    /// A convolution of every channel on its own; weights `[k, k, c]`. Candle's own takes one convolution a channel, each
+    /// of several kernels on a GPU; this takes two a pixel of the kernel.
+    Depthwise(Tensor, Option<Tensor>),
+}
+
+impl Module {
+    /// The module of `op`, with its weights in the order of our files; without a bias where batch norm follows.
+    pub(super) fn new<A>(op: &Op<A>, weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
+        Ok(match (op.kind, op.kernel, op.stride, op.pad) {
+            (OpKind::Depthwise, ..) => Self::Depthwise(weight.clone(), bias),
+            (OpKind::Conv, (1, 1), 1, 0) => Self::Linear(Linear::new(weight.squeeze(0)?.squeeze(0)?.t()?, bias)),
+            (OpKind::Conv, _, stride, padding) => {
+                // [k, k, c, out] → [out, c, k, k]
+                let weight = weight.permute((3, 2, 0, 1))?.contiguous()?;
+                Self::Conv(Conv2d::new(weight, bias, Conv2dConfig { padding, stride, ..Conv2dConfig::default() }))
+            }
+            _ => Self::Linear(Linear::new(weight.t()?, bias)),
+        })
+    }
+
+    fn forward<A>(&self, op: &Op<A>, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Linear(linear) if op.kind == OpKind::Dense => linear.forward(&flatten(x)?),
+            Self::Linear(linear) => linear.forward(&x.contiguous()?),
+            Self::Conv(conv) => channels_last(&conv.forward(&channels_first(x)?)?),
+            Self::Depthwise(weight, bias) => {
+                let y = depthwise(x, weight, op.stride, op.pad)?;
+                bias.as_ref().map_or_else(|| Ok(y.clone()), |bias| y.broadcast_add(bias))
+            }
+        }
+    }
+}
+
+/// Runs an operation on `x` `[n, h, w, c]`, without the ReLU behind it; dropout is nothing here. `module` is that of
+/// an operation with weights.
+pub(super) fn apply<A>(op: &Op<A>, module: Option<&Module>, x: &Tensor) -> Result<Tensor> {
+    match (op.kind, module) {
+        (_, Some(module)) => module.forward(op, x),
+        (OpKind::MaxPool, _) => max_pool(x, op.kernel.0, op.stride, op.pad),
+        (OpKind::AveragePool, _) => average_pool(x, op.kernel.0, op.stride, op.pad),
+        (OpKind::Gather, _) if op.kernel != (1, 1) => flatten(x),
+        (OpKind::Gather | OpKind::Dropout(_), _) => Ok(x.clone()),
+        (kind, None) => bail!("{}, {kind:?}, has no weights", op.path),
+    }
+}
+
+/// Batch norm of `x` `[n, h, w, c]`: with the batch's statistics, which are returned, or with those that are given (mean and
+/// variance).
+pub(super) fn norm(
+    x: &Tensor,
+    scale: &Tensor,
+    shift: &Tensor,
+    running: Option<(&Tensor, &Tensor)>,
+) -> Result<(Tensor, NormStats)> {
+    let (c, epsilon) = (scale.elem_count(), f64::from(NORM_EPSILON));
+    let (mean, variance) = match running {
+        Some((mean, variance)) => (mean.clone(), variance.clone()),
+        None => (scale.zeros_like()?, scale.zeros_like()?),
+    };
+    // A module for this batch alone, whose running averages take the whole of the batch's: threads share the net, and
+    // the trainer averages over them.
+    let norm = BatchNorm::new_with_momentum(c, mean, variance, scale.clone(), shift.clone(), epsilon, 1.0)?;
+    let pixels = x.elem_count() / c;
+    let y = norm.forward_t(&x.reshape((pixels, c))?, running.is_none())?.reshape(x.shape())?;
+    // Candle estimates the variance of all pictures from the batch; ours is that of the batch itself.
+    let own = (pixels - 1) as f64 / pixels as f64;
+    let variance = if pixels > 1 { (norm.running_var() * own)? } else { scale.zeros_like()? };
+    Ok((y, NormStats { mean: norm.running_mean().to_vec1()?, variance: variance.to_vec1()? }))
+}
 
 /// `[n, h, w, c]` → `[n, c, h, w]`.
 fn channels_first(x: &Tensor) -> Result<Tensor> {
@@ -16,20 +96,8 @@ fn channels_last(x: &Tensor) -> Result<Tensor> {
     x.permute((0, 2, 3, 1))?.contiguous()
 }
 
-/// A convolution without bias.
-pub(super) fn conv(x: &Tensor, weight: &Tensor, stride: usize, pad: usize) -> Result<Tensor> {
-    // [k, k, c, out] → [out, c, k, k]
-    conv_channels_first(x, &weight.permute((3, 2, 0, 1))?.contiguous()?, stride, pad)
-}
-
-/// The same with weights `[out, c, k, k]`, as candle wants them.
-pub(super) fn conv_channels_first(x: &Tensor, weight: &Tensor, stride: usize, pad: usize) -> Result<Tensor> {
-    channels_last(&channels_first(x)?.conv2d(weight, pad, stride, 1, 1)?)
-}
-
-/// A convolution of every channel on its own, without bias; weights `[k, k, c]`. Candle's own takes one convolution a
-/// channel, each of several kernels on a GPU; this takes two a pixel of the kernel.
-pub(super) fn depthwise(x: &Tensor, weight: &Tensor, stride: usize, pad: usize) -> Result<Tensor> {
+/// A depthwise convolution without bias.
+fn depthwise(x: &Tensor, weight: &Tensor, stride: usize, pad: usize) -> Result<Tensor> {
     let (kernel, _, c) = weight.dims3()?;
     let weight = weight.reshape((kernel * kernel, c))?;
     let mut sum: Option<Tensor> = None;
@@ -81,29 +149,8 @@ fn bordered(x: &Tensor, axis: usize, before: usize, after: usize, value: f32) ->
     }
 }
 
-/// Batch norm with the batch's statistics (`training`) or the `running` ones (mean, variance).
-pub(super) fn norm(
-    x: &Tensor,
-    scale: &Tensor,
-    shift: &Tensor,
-    running: (&Tensor, &Tensor),
-    training: bool,
-) -> Result<(Tensor, NormStats)> {
-    let (mean, variance) = if training {
-        let flat = x.reshape(((), x.dim(3)?))?;
-        let mean = flat.mean(0)?;
-        let variance = flat.broadcast_sub(&mean)?.sqr()?.mean(0)?;
-        (mean, variance)
-    } else {
-        (running.0.clone(), running.1.clone())
-    };
-    let inverse = (&variance + f64::from(NORM_EPSILON))?.sqrt()?.recip()?;
-    let y = x.broadcast_sub(&mean)?.broadcast_mul(&(inverse * scale)?)?.broadcast_add(shift)?;
-    Ok((y, NormStats { mean: mean.to_vec1()?, variance: variance.to_vec1()? }))
-}
-
 /// Max pooling. The gradient of candle's own is wrong, that of `maximum` is right.
-pub(super) fn max_pool(x: &Tensor, size: usize, stride: usize, pad: usize) -> Result<Tensor> {
+fn max_pool(x: &Tensor, size: usize, stride: usize, pad: usize) -> Result<Tensor> {
     // Padding is far below every activation.
     let taps = taps(x, size, stride, pad, f32::MIN)?;
     let mut most = taps[0].contiguous()?;
@@ -113,12 +160,12 @@ pub(super) fn max_pool(x: &Tensor, size: usize, stride: usize, pad: usize) -> Re
     Ok(most)
 }
 
-/// Mean pooling without overlap. The gradient of candle's own is wrong where something is left over.
-pub(super) fn shrink(x: &Tensor, n: usize) -> Result<Tensor> {
-    let taps = taps(x, n, n, 0, 0.0)?;
+/// Average pooling; the border counts as zeros. The gradient of candle's own is wrong where something is left over.
+fn average_pool(x: &Tensor, size: usize, stride: usize, pad: usize) -> Result<Tensor> {
+    let taps = taps(x, size, stride, pad, 0.0)?;
     let mut sum = taps[0].contiguous()?;
     for tap in &taps[1..] {
         sum = (sum + tap)?;
     }
-    sum / (n * n) as f64
+    sum / (size * size) as f64
 }

@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::nets::spec::Head;
+use crate::nets::spec::{Head, Layer};
 use crate::nets::zoo;
 
 fn net(trunk: Vec<Layer>) -> Net {
@@ -52,7 +52,7 @@ fn check_gradients_on(net: &Net, ops: Ops) {
     let mut checked = 0;
     for slot in model.trained_slots() {
         let var = model.var(&slot.name).unwrap();
-        let gradient = gradients.get(var).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let gradient = gradients.get(&var).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let whole = var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let scale = gradient.iter().map(|g| g.abs()).fold(0.05, f32::max);
         let mut off = 0;
@@ -115,12 +115,12 @@ fn gradients_of_batch_norm_are_right() {
 fn gradients_of_pooling_are_right() {
     let pool = |size, stride, pad| Layer::MaxPool { size, stride, pad };
     check_gradients(vec![conv(6, 1, 1, 0), pool(3, 2, 0), conv(4, 1, 1, 0), pool(2, 2, 0)]);
-    check_gradients(vec![conv(6, 1, 1, 0), pool(3, 2, 1), Layer::Shrink(2)]);
+    check_gradients(vec![conv(6, 1, 1, 0), pool(3, 2, 1), Layer::AveragePool(2)]);
 }
 
 #[test]
 fn gradients_of_dense_layers_dropout_and_branches_are_right() {
-    let branches = vec![vec![conv(3, 3, 2, 1), Layer::Relu], vec![Layer::Shrink(1), conv(4, 1, 2, 0)]];
+    let branches = vec![vec![conv(3, 3, 2, 1), Layer::Relu], vec![Layer::AveragePool(1), conv(4, 1, 2, 0)]];
     let dense = [Layer::Dense(11), Layer::BatchNorm, Layer::Relu, Layer::Dropout(0.3), Layer::Dense(6), Layer::Relu];
     check_gradients([vec![Layer::Branches(branches)], dense.to_vec()].concat());
 }

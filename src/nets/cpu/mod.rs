@@ -1,27 +1,22 @@
 //! The fast inference engine: one net, ready to run on one core.
 //!
-//! `compile` folds the layers into operations, `run` walks over them, `stream` passes rows of a map through a chain of
-//! them, and the kernels `linear` and `sliding` compute a row at a time. Maps are channels last, `[n, h, w, c]`.
+//! The net's lowered operations each get the kernel that computes a row of them ([`super::kernels`]); `run` walks over
+//! the operations, and `stream` passes rows of a map through a chain of them. Maps are channels last, `[n, h, w, c]`.
 
-mod buffer;
-mod compile;
-mod linear;
-mod row;
 mod run;
-mod sliding;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-use buffer::Buffer;
-use compile::{Compiler, Program};
 use run::Runner;
 use stream::{Data, Maps, Target};
 
 use crate::error::Result;
-use crate::nets::kernels::Isa;
+use crate::nets::kernels::aligned::Aligned;
+use crate::nets::kernels::{Isa, RowKernel};
+use crate::nets::lower::{Lowered, Purpose};
 use crate::nets::spec::{Dims, Net, Output};
-use crate::nets::weights::{Weights, head_path};
+use crate::nets::weights::Weights;
 
 /// One net with its weights, packed for the machine's vectors. It never changes and can be shared by threads, each
 /// with a [`Scratch`] of its own.
@@ -29,10 +24,7 @@ use crate::nets::weights::{Weights, head_path};
 pub struct Engine {
     net: Net,
     isa: Isa,
-    trunk: Program,
-    heads: Vec<(Output, Program)>,
-    /// What the trunk makes of one window.
-    window: Dims,
+    lowered: Lowered<RowKernel>,
     /// Pixels between cells; `None` if the net can't be run on anything but windows.
     stride: Option<usize>,
 }
@@ -41,12 +33,12 @@ pub struct Engine {
 #[derive(Debug, Default)]
 pub struct Scratch {
     runner: Runner,
-    features: Buffer,
+    features: Aligned,
     /// How many inputs the last trunk saw, and what it made of each.
     n: usize,
     dims: Option<Dims>,
-    chosen: Buffer,
-    outputs: Buffer,
+    chosen: Aligned,
+    outputs: Aligned,
 }
 
 impl Engine {
@@ -63,15 +55,13 @@ impl Engine {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_isa(net: &Net, weights: &Weights, isa: Isa) -> Result<Self> {
-        net.check()?;
+        let lowered = net.lower(Purpose::Inference)?;
         weights.check(net, weights.notes.get("net").map_or(net.name, String::as_str))?;
-        let compiler = Compiler { isa, weights };
-        let trunk = compiler.program(&net.trunk, "trunk", net.window())?;
-        let Some(window) = net.trunk_dims(net.side, net.side) else { unreachable!("the net was checked") };
-        let heads: Result<Vec<_>> = (net.heads.iter())
-            .map(|head| Ok((head.output, compiler.program(&head.layers, head_path(head.output), window)?)))
-            .collect();
-        Ok(Self { net: net.clone(), isa, stride: trunk.stride(), trunk, heads: heads?, window })
+        let lowered = lowered.map(|op| {
+            let (weight, bias) = weights.folded(op)?;
+            Ok(RowKernel::new(isa, op, &weight, &bias))
+        })?;
+        Ok(Self { net: net.clone(), isa, stride: lowered.trunk.stride(), lowered })
     }
 
     /// The net.
@@ -88,9 +78,18 @@ impl Engine {
     /// Multiply-adds of the trunk and all heads over one input of `h` × `w` pixels, fully convolutionally; 0 if it is too
     /// small.
     pub fn multiply_adds(&self, h: usize, w: usize) -> u64 {
-        let Some(cells) = self.dims(h, w) else { return 0 };
-        let heads: u64 = self.heads.iter().map(|(_, head)| head.multiply_adds((cells.h, cells.w))).sum();
-        self.trunk.multiply_adds((h, w)) + heads
+        if self.dims(h, w).is_some() { self.lowered.multiply_adds((h, w)) } else { 0 }
+    }
+
+    /// Multiply-adds of the trunk on one window.
+    pub fn trunk_multiply_adds(&self) -> u64 {
+        self.lowered.trunk.multiply_adds((self.net.side, self.net.side))
+    }
+
+    /// Multiply-adds of a head on one window; 0 if the net has no such head.
+    pub fn head_multiply_adds(&self, output: Output) -> u64 {
+        let Dims { h, w, .. } = self.lowered.trunk.output;
+        self.lowered.head(output).map_or(0, |head| head.multiply_adds((h, w)))
     }
 
     /// Dimensions of the trunk's features for an input of `h` × `w` pixels; `None` if it is too small for one cell.
@@ -98,8 +97,8 @@ impl Engine {
         if self.stride.is_none() && !self.is_window(h, w) {
             return None;
         }
-        let (h, w) = self.trunk.dims((h, w))?;
-        Some(Dims::new(h, w, self.trunk.out))
+        let (h, w) = self.lowered.trunk.dims((h, w))?;
+        Some(Dims { h, w, ..self.lowered.trunk.output })
     }
 
     fn is_window(&self, h: usize, w: usize) -> bool {
@@ -136,7 +135,7 @@ impl Engine {
         (scratch.n, scratch.dims) = (n, Some(dims));
         let data = scratch.features.at_least(n * dims.len());
         let mut target = Target { data, step: dims.c };
-        scratch.runner.run(self.isa, &self.trunk, self.is_window(h, w), source, &mut target);
+        scratch.runner.run(self.isa, &self.lowered.trunk, self.is_window(h, w), source, &mut target);
         Some(dims)
     }
 
@@ -146,13 +145,12 @@ impl Engine {
     /// # Panics
     /// If the net has no such head, if the scratch holds no features of this net, or if a row is out of range.
     pub fn head<'s>(&self, output: Output, rows: Option<&[usize]>, scratch: &'s mut Scratch) -> &'s [f32] {
-        let Some((_, program)) = self.heads.iter().find(|(o, _)| *o == output) else {
+        let Some(sequence) = self.lowered.head(output) else {
             panic!("the net {} has no {output:?} head", self.net.name)
         };
         let Scratch { runner, features, n, dims, chosen, outputs } = scratch;
-        let Some(d) = dims.filter(|d| d.c == self.trunk.out) else {
-            panic!("run the trunk of {} first", self.net.name)
-        };
+        let window = self.lowered.trunk.output;
+        let Some(d) = dims.filter(|d| d.c == window.c) else { panic!("run the trunk of {} first", self.net.name) };
         let (data, n) = match rows {
             None => (&features.as_slice()[..*n * d.len()], *n),
             Some(rows) => {
@@ -164,12 +162,12 @@ impl Engine {
                 (&*data, rows.len())
             }
         };
-        let Some((h, w)) = program.dims((d.h, d.w)) else { return &[] };
-        let windows = (d.h, d.w) == (self.window.h, self.window.w);
+        let Some((h, w)) = sequence.dims((d.h, d.w)) else { return &[] };
+        let windows = (d.h, d.w) == (window.h, window.w);
         let data = Maps { data: Data::Floats(data), n, h: d.h, w: d.w, c: d.c };
-        let len = n * h * w * program.out;
-        let mut target = Target { data: outputs.at_least(len), step: program.out };
-        runner.run(self.isa, program, windows, data, &mut target);
+        let len = n * h * w * sequence.output.c;
+        let mut target = Target { data: outputs.at_least(len), step: sequence.output.c };
+        runner.run(self.isa, sequence, windows, data, &mut target);
         &outputs.as_slice()[..len]
     }
 }

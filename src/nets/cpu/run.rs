@@ -1,19 +1,21 @@
-//! Runs a program: chains as streams, fully connected layers over the whole batch at once, and branches one after the
+//! Runs a sequence of operations: chains as streams, fully connected layers over the whole batch at once, and branches one after the
 //! other, each into its own channels of what they give together.
 
-use super::buffer::Buffer;
-use super::compile::{Op, Program, Unit, Work};
-use super::row::Row;
-use super::stream::{Data, Maps, Streams, Target};
-use crate::nets::kernels::Isa;
+use super::stream::{Data, Maps, Op, Streams, Target};
+use crate::nets::kernels::aligned::Aligned;
+use crate::nets::kernels::row::Row;
+use crate::nets::kernels::{Isa, RowKernel};
+use crate::nets::lower::{OpKind, Part};
 use crate::nets::spec::Dims;
 
-/// Buffers of programs.
+type Sequence = crate::nets::lower::Sequence<RowKernel>;
+
+/// Buffers of sequences.
 #[derive(Debug, Default)]
 pub(super) struct Runner {
     streams: Streams,
     /// Maps that nobody uses at the moment.
-    spare: Vec<Buffer>,
+    spare: Vec<Aligned>,
 }
 
 /// What can be run in one go.
@@ -22,7 +24,7 @@ enum Piece<'a> {
     Chain(&'a [Op]),
     /// A fully connected layer over a batch of windows.
     Dense(&'a Op),
-    Branches(&'a Unit, &'a [Program]),
+    Branches(&'a Part<RowKernel>, &'a [Sequence]),
 }
 
 impl Piece<'_> {
@@ -30,25 +32,25 @@ impl Piece<'_> {
     fn dims(&self, from: &Maps) -> Dims {
         let from = (from.h, from.w);
         let (dims, c) = match self {
-            Self::Chain(ops) => (ops.iter().try_fold(from, |d, op| op.dims(d)), ops.last().map_or(0, |op| op.out)),
-            Self::Dense(op) => (op.dims(from), op.out),
-            Self::Branches(unit, _) => (unit.dims(from), unit.out()),
+            Self::Chain(ops) => (ops.iter().try_fold(from, |d, op| op.dims(d)), ops.last().map_or(0, |op| op.output.c)),
+            Self::Dense(op) => (op.dims(from), op.output.c),
+            Self::Branches(part, _) => (part.dims(from), part.channels()),
         };
         let Some((h, w)) = dims else { unreachable!("the engine checks dimensions first") };
         Dims { h, w, c }
     }
 }
 
-/// The program's pieces; over `windows`, fully connected layers are pieces of their own.
-fn pieces(program: &Program, windows: bool) -> impl Iterator<Item = Piece<'_>> {
-    program.units.iter().flat_map(move |unit| {
-        let (ops, branches) = match unit {
-            Unit::Chain(ops) => (ops.as_slice(), None),
-            Unit::Branches(branches) => (&[][..], Some(Piece::Branches(unit, branches))),
+/// The sequence's pieces; over `windows`, fully connected layers are pieces of their own.
+fn pieces(sequence: &Sequence, windows: bool) -> impl Iterator<Item = Piece<'_>> {
+    sequence.parts.iter().flat_map(move |part| {
+        let (ops, branches) = match part {
+            Part::Chain(ops) => (ops.as_slice(), None),
+            Part::Branches(branches) => (&[][..], Some(Piece::Branches(part, branches))),
         };
-        let split = move |a: &Op, b: &Op| !(windows && (a.dense || b.dense));
-        let chains = ops.chunk_by(split).map(move |ops| match ops {
-            [op] if windows && op.dense => Piece::Dense(op),
+        let alone = move |op: &Op| windows && op.kind == OpKind::Dense;
+        let chains = ops.chunk_by(move |a, b| !alone(a) && !alone(b)).map(move |ops| match ops {
+            [op] if alone(op) => Piece::Dense(op),
             ops => Piece::Chain(ops),
         });
         chains.chain(branches)
@@ -56,13 +58,13 @@ fn pieces(program: &Program, windows: bool) -> impl Iterator<Item = Piece<'_>> {
 }
 
 impl Runner {
-    /// Runs `program` over all maps, whose dimensions must fit; `windows` if each is just one window.
-    pub(super) fn run(&mut self, isa: Isa, program: &Program, windows: bool, source: Maps, target: &mut Target) {
+    /// Runs `sequence` over all maps, whose dimensions must fit; `windows` if each is just one window.
+    pub(super) fn run(&mut self, isa: Isa, sequence: &Sequence, windows: bool, source: Maps, target: &mut Target) {
         if source.n == 0 {
             return;
         }
-        let mut pieces = pieces(program, windows).peekable();
-        let mut between: Option<Buffer> = None;
+        let mut pieces = pieces(sequence, windows).peekable();
+        let mut between: Option<Aligned> = None;
         let mut from = source;
         while let Some(piece) = pieces.next() {
             let Dims { h, w, c } = piece.dims(&from);
@@ -101,15 +103,14 @@ impl Runner {
                     width: 1,
                     items: source.n,
                 };
-                let Work::Linear(weights) = &op.work else { unreachable!("dense operations are linear") };
-                weights.run(row, input_item, op.relu);
+                op.arrays.run(isa, row, input_item, op.input.c, op.relu);
             }
             Piece::Branches(_, branches) => {
                 let mut first = 0;
                 for branch in branches {
                     let mut target = Target { data: &mut target.data[first..], step: target.step };
                     self.run(isa, branch, windows, source, &mut target);
-                    first += branch.out;
+                    first += branch.output.c;
                 }
             }
         }

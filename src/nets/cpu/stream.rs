@@ -5,12 +5,13 @@
 //!
 //! Small windows lie side by side, so that a row is long enough to fill the kernels' tiles.
 
-use super::buffer::Buffer;
-use super::compile::{Op, Work};
-use super::row::Row;
-use super::sliding::{Pool, patches, pool};
-use crate::nets::kernels::Isa;
+use crate::nets::kernels::aligned::Aligned;
 use crate::nets::kernels::lanes::{Kernel, Lanes};
+use crate::nets::kernels::row::Row;
+use crate::nets::kernels::{Isa, RowKernel};
+
+/// An operation with its kernel.
+pub(super) type Op = crate::nets::lower::Op<RowKernel>;
 
 /// Floats that the rings of windows side by side may fill: half a megabyte, so that beside the weights they stay in a
 /// second cache of one.
@@ -57,14 +58,14 @@ pub(super) struct Target<'a> {
 /// Buffers of chains.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    rings: Vec<Buffer>,
-    stages: Vec<Stage>,
+    rings: Vec<Aligned>,
+    states: Vec<State>,
     offsets: Vec<usize>,
 }
 
 /// An operation at work, and the ring that holds its input.
 #[derive(Debug, Clone, Copy)]
-struct Stage {
+struct State {
     /// Rows of the input.
     h: usize,
     /// Columns and rows of the output.
@@ -78,7 +79,7 @@ struct Stage {
     strip: usize,
     /// Rows of output that were made.
     done: usize,
-    /// Rows of input that were put into the ring, if nothing but this stage does it.
+    /// Rows of input that were put into the ring, if the source is not read where it is.
     fetched: usize,
 }
 
@@ -86,11 +87,11 @@ impl Streams {
     /// Runs `ops` over all maps. The dimensions must fit.
     pub(super) fn run(&mut self, isa: Isa, ops: &[Op], source: Maps, target: &mut Target) {
         let items = self.lay_out(ops, &source);
-        let Some(&Stage { out_w, out_h, .. }) = self.stages.last() else { return };
+        let Some(&State { out_w, out_h, .. }) = self.states.last() else { return };
         let (read, written) = (source.h * source.w * source.c, out_h * out_w * target.step);
         for first in (0..source.n).step_by(items) {
-            for stage in &mut self.stages {
-                (stage.done, stage.fetched) = (0, 0);
+            for state in &mut self.states {
+                (state.done, state.fetched) = (0, 0);
             }
             let mut chain = Chain {
                 isa,
@@ -107,27 +108,27 @@ impl Streams {
 
     /// Sizes the rings and writes their borders; returns how many windows lie side by side.
     fn lay_out(&mut self, ops: &[Op], source: &Maps) -> usize {
-        self.stages.clear();
+        self.states.clear();
         let (mut h, mut w) = (source.h, source.w);
         for op in ops {
             let Some((out_h, out_w)) = op.dims((h, w)) else { unreachable!("the engine checks dimensions first") };
-            let item = (w + 2 * op.pad) * op.c;
-            self.stages.push(Stage { h, out_w, out_h, slots: op.kernel.0, item, strip: 0, done: 0, fetched: 0 });
+            let item = (w + 2 * op.pad) * op.input.c;
+            self.states.push(State { h, out_w, out_h, slots: op.kernel.0, item, strip: 0, done: 0, fetched: 0 });
             (h, w) = (out_h, out_w);
         }
-        let floats: usize = self.stages.iter().map(|s| (s.slots + 1) * s.item).sum();
+        let floats: usize = self.states.iter().map(|s| (s.slots + 1) * s.item).sum();
         let items = (RINGS / floats.max(1)).clamp(1, ABREAST).min(source.n.max(1));
-        self.rings.resize_with(self.rings.len().max(ops.len()), Buffer::default);
-        for ((op, stage), ring) in ops.iter().zip(&mut self.stages).zip(&mut self.rings) {
-            stage.strip = items * stage.item;
-            let ring = ring.at_least((stage.slots + 1) * stage.strip);
+        self.rings.resize_with(self.rings.len().max(ops.len()), Aligned::default);
+        for ((op, state), ring) in ops.iter().zip(&mut self.states).zip(&mut self.rings) {
+            state.strip = items * state.item;
+            let ring = ring.at_least((state.slots + 1) * state.strip);
             if op.pad > 0 {
-                let (border, side) = (op.border(), op.pad * op.c);
-                let (rows, outside) = ring.split_at_mut(stage.slots * stage.strip);
+                let (border, side) = (op.border(), op.pad * op.input.c);
+                let (rows, outside) = ring.split_at_mut(state.slots * state.strip);
                 outside.fill(border);
-                for row in rows.chunks_exact_mut(stage.item) {
+                for row in rows.chunks_exact_mut(state.item) {
                     row[..side].fill(border);
-                    row[stage.item - side..].fill(border);
+                    row[state.item - side..].fill(border);
                 }
             }
         }
@@ -150,8 +151,8 @@ impl Chain<'_> {
     /// Makes rows of operation `i` until there are `until`.
     fn advance(&mut self, i: usize, until: usize) {
         let op = &self.ops[i];
-        while self.streams.stages[i].done < until {
-            let Stage { done, h, .. } = self.streams.stages[i];
+        while self.streams.states[i].done < until {
+            let State { done, h, .. } = self.streams.states[i];
             let needed = (done * op.stride + op.kernel.0).saturating_sub(op.pad).min(h);
             if i > 0 {
                 self.advance(i - 1, needed);
@@ -159,21 +160,21 @@ impl Chain<'_> {
                 self.fetch(needed);
             }
             self.row(i, done);
-            self.streams.stages[i].done += 1;
+            self.streams.states[i].done += 1;
         }
     }
 
     /// Copies rows of the source between the first ring's borders.
     fn fetch(&mut self, until: usize) {
-        let stage = &mut self.streams.stages[0];
+        let state = &mut self.streams.states[0];
         let Maps { w, c, .. } = self.source;
         let side = self.ops[0].pad * c;
         let ring = self.streams.rings[0].as_mut_slice();
         // Rows that would be overwritten before anyone read them are left out.
-        for y in stage.fetched.max(until.saturating_sub(stage.slots))..until {
+        for y in state.fetched.max(until.saturating_sub(state.slots))..until {
             for item in 0..self.items {
-                let to = (y % stage.slots) * stage.strip + item * stage.item + side;
-                let from = (item * stage.h + y) * w * c;
+                let to = (y % state.slots) * state.strip + item * state.item + side;
+                let from = (item * state.h + y) * w * c;
                 let to = &mut ring[to..to + w * c];
                 match self.source.data {
                     Data::Floats(data) => to.copy_from_slice(&data[from..from + w * c]),
@@ -181,44 +182,44 @@ impl Chain<'_> {
                 }
             }
         }
-        stage.fetched = until.max(stage.fetched);
+        state.fetched = until.max(state.fetched);
     }
 
     /// Row `y` of what operation `i` gives.
     fn row(&mut self, i: usize, y: usize) {
         let op = &self.ops[i];
-        let Streams { rings, stages, offsets } = &mut *self.streams;
-        let stage = &stages[i];
+        let Streams { rings, states, offsets } = &mut *self.streams;
+        let state = &states[i];
         let (rings, later) = rings.split_at_mut(i + 1);
         let (direct, input, input_item) = match self.source.data {
-            Data::Floats(data) if i == 0 && self.direct => (true, data, self.source.h * stage.item),
-            _ => (false, rings[i].as_slice(), stage.item),
+            Data::Floats(data) if i == 0 && self.direct => (true, data, self.source.h * state.item),
+            _ => (false, rings[i].as_slice(), state.item),
         };
         offsets.clear();
         offsets.extend((y * op.stride..y * op.stride + op.kernel.0).map(|y| match y.checked_sub(op.pad) {
-            Some(y) if direct => y * stage.item,
-            Some(y) if y < stage.h => y % stage.slots * stage.strip,
-            _ => stage.slots * stage.strip,
+            Some(y) if direct => y * state.item,
+            Some(y) if y < state.h => y % state.slots * state.strip,
+            _ => state.slots * state.strip,
         }));
-        let (output, output_item, output_step) = if let Some(next) = stages.get(i + 1) {
-            let at = y % next.slots * next.strip + self.ops[i + 1].pad * op.out;
-            (&mut later[0].as_mut_slice()[at..], next.item, op.out)
+        let (output, output_item, output_step) = if let Some(next) = states.get(i + 1) {
+            let at = y % next.slots * next.strip + self.ops[i + 1].pad * op.output.c;
+            (&mut later[0].as_mut_slice()[at..], next.item, op.output.c)
         } else {
             let step = self.target.step;
-            (&mut self.target.data[y * stage.out_w * step..], stage.out_h * stage.out_w * step, step)
+            (&mut self.target.data[y * state.out_w * step..], state.out_h * state.out_w * step, step)
         };
         let row = Row {
             input,
             rows: offsets,
             input_item,
-            input_step: op.stride * op.c,
+            input_step: op.stride * op.input.c,
             output,
             output_item,
             output_step,
-            width: stage.out_w,
+            width: state.out_w,
             items: self.items,
         };
-        apply(self.isa, op, row);
+        op.arrays.run(self.isa, row, op.kernel.1 * op.input.c, op.input.c, op.relu);
     }
 }
 
@@ -233,16 +234,5 @@ impl Kernel for Normalise<'_> {
     unsafe fn run<L: Lanes>(self) {
         // Both factors are powers of two or end in a half: nothing is rounded, and so this is just (v − 127.5) / 128.
         self.to.iter_mut().zip(self.from).for_each(|(to, v)| *to = f32::from(*v) / 128.0 - 127.5 / 128.0);
-    }
-}
-
-/// Computes one row of an operation.
-fn apply(isa: Isa, op: &Op, row: Row) {
-    match &op.work {
-        Work::Linear(weights) => weights.run(row, op.kernel.1 * op.c, op.relu),
-        Work::Depthwise(taps) => taps.run(row, op.relu),
-        Work::Max => pool(isa, row, Pool::Max, op.kernel.1, op.c, op.relu),
-        Work::Mean => pool(isa, row, Pool::Mean, op.kernel.1, op.c, op.relu),
-        Work::Patches => patches(row, op.kernel.1 * op.c, op.relu),
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
+use crate::nets::lower::dims_of;
 use crate::nets::spec::{Head, Layer, steps};
-use crate::nets::weights::{Array, NORM_EPSILON, path};
+use crate::nets::weights::{Array, NORM_EPSILON, head_path, path};
 use crate::nets::zoo;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -40,6 +41,11 @@ impl Map {
         let at = |i| self.get(y * stride + i / kw, x * stride + i % kw, c, pad);
         (0..kh * kw).map(at).collect()
     }
+}
+
+/// Dimensions behind one layer; batch norm, which can't stand alone, changes none.
+fn after(layer: &Layer, d: Dims) -> Option<Dims> {
+    if *layer == Layer::BatchNorm { Some(d) } else { dims_of(std::slice::from_ref(layer), d) }
 }
 
 /// Layer by layer as the definitions say. `window` is what one window gives these layers: a fully connected layer over
@@ -82,7 +88,7 @@ fn reference(layers: &[Layer], parent: &str, window: Dims, input: &Map, weights:
                     square.into_iter().flatten().max_by(f32::total_cmp).unwrap_or(f32::NEG_INFINITY)
                 })
             }
-            Layer::Shrink(n) => Map::filled(over((*n, *n), *n, 0, map.d.c)?, |y, x, c| {
+            Layer::AveragePool(n) => Map::filled(over((*n, *n), *n, 0, map.d.c)?, |y, x, c| {
                 map.square((y, x, c), (*n, *n), *n, 0).into_iter().flatten().sum::<f32>() / (n * n) as f32
             }),
             Layer::BatchNorm => {
@@ -123,7 +129,7 @@ fn reference(layers: &[Layer], parent: &str, window: Dims, input: &Map, weights:
             }
         };
         map = next;
-        d = layer.dims(d)?;
+        d = after(layer, d)?;
     }
     Some(map)
 }
@@ -158,7 +164,7 @@ fn check(net: &Net, weights: &Weights, rng: &mut StdRng, (n, h, w): (usize, usiz
     let input = random_input(rng, n * h * w * 3);
     let maps = input.chunks_exact(h * w * 3).map(|data| Map { d: Dims::new(h, w, 3), data: data.to_vec() });
     let features: Option<Vec<Map>> = maps.map(|m| reference(&net.trunk, "trunk", net.window(), &m, weights)).collect();
-    let window = net.trunk_dims(net.side, net.side).unwrap();
+    let window = net.lower(Purpose::Inference).unwrap().trunk.output;
     for isa in Isa::available() {
         let engine = Engine::with_isa(net, weights, isa).unwrap();
         let what = format!("{net:?} over {n}×{h}×{w} in {isa:?}");
@@ -208,8 +214,8 @@ fn layer(depth: u32) -> BoxedStrategy<Vec<Layer>> {
     let dense = (out, tail).prop_map(|(out, tail)| [vec![Layer::Dense(out)], tail].concat());
     let others = prop::sample::select(vec![
         Layer::Relu,
-        Layer::Shrink(2),
-        Layer::Shrink(3),
+        Layer::AveragePool(2),
+        Layer::AveragePool(3),
         Layer::Dropout(0.5),
         Layer::Flatten,
     ]);
@@ -231,15 +237,15 @@ fn fitting(proposed: Vec<Layer>, mut d: Dims) -> Vec<Layer> {
             // Branches of equal size only come about by luck: make them so with a fully connected layer.
             Layer::Branches(branches) => {
                 let mut branches: Vec<_> = branches.into_iter().map(|b| fitting(b, d)).collect();
-                if (Layer::Branches(branches.clone())).dims(d).is_none() {
+                if after(&Layer::Branches(branches.clone()), d).is_none() {
                     branches.iter_mut().for_each(|b| b.push(Layer::Dense(5)));
                 }
                 Layer::Branches(branches)
             }
             layer => layer,
         };
-        let stands = layer != Layer::BatchNorm || layers.last().is_some_and(Layer::is_linear);
-        let next = layer.dims(d).filter(|n| !n.is_empty() && n.len() < 12_000);
+        let stands = layer != Layer::BatchNorm || layers.last().is_some_and(Layer::takes_norm);
+        let next = after(&layer, d).filter(|n| !n.is_empty() && n.len() < 12_000);
         // A window of border only has no greatest: nets don't do that.
         let bare = matches!(layer, Layer::MaxPool { size, pad, stride } if pad >= size || pad > 0 && stride > size);
         if let (Some(next), true, false) = (next, stands, bare) {
@@ -263,7 +269,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let trunk = fitting(trunk.concat(), Dims::new(side, side, 3));
-        let features = crate::nets::spec::dims_of(&trunk, Dims::new(side, side, 3)).unwrap();
+        let features = dims_of(&trunk, Dims::new(side, side, 3)).unwrap();
         let mut head = fitting(head.concat(), features);
         head.push(Layer::Dense(2));
         let net = Net { name: "random", side, trunk, heads: vec![Head { output: Output::Face, layers: head }] };

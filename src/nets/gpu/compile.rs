@@ -1,85 +1,44 @@
-//! A net's layers with their weights become dispatches: batch norm folded into the layer before it, ReLU fused.
+//! A net's operations with folded weights, in the order in which a GPU runs them.
 
 use crate::error::{Error, Result};
-use crate::nets::spec::{Dims, Layer, Net, Output, steps};
-use crate::nets::weights::{Weights, head_path, path};
+use crate::nets::lower::{OpKind, Part, Purpose};
+use crate::nets::spec::{Net, Output};
+use crate::nets::weights::Weights;
 
-/// What a dispatch computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Weighted sums over all channels.
-    Linear,
-    /// Weighted sums over each channel.
-    Depthwise,
-    /// The greatest.
-    Max,
-}
-
-/// One layer.
+/// Weights and biases, batch norm folded into them.
 #[derive(Debug)]
-pub(super) struct Step {
-    pub(super) kind: Kind,
-    pub(super) kernel: usize,
-    pub(super) stride: usize,
-    pub(super) pad: usize,
-    /// Channels of the input.
-    pub(super) c: usize,
-    /// Channels of the output.
-    pub(super) out: usize,
-    pub(super) relu: bool,
+pub(super) struct Folded {
     pub(super) weight: Vec<f32>,
     pub(super) bias: Vec<f32>,
 }
 
-impl Step {
-    /// Rows and columns that come out; `None` if the input is too small.
-    pub(super) fn dims(&self, (h, w): (usize, usize)) -> Option<(usize, usize)> {
-        Some((steps(h, self.kernel, self.stride, self.pad)?, steps(w, self.kernel, self.stride, self.pad)?))
-    }
-}
+/// An operation; one shader computes it.
+pub(super) type Op<A = Folded> = crate::nets::lower::Op<A>;
 
 /// The trunk of `net` and behind it its octave head.
-pub(super) fn compile(net: &Net, weights: &Weights) -> Result<Vec<Step>> {
+pub(super) fn compile(net: &Net, weights: &Weights) -> Result<Vec<Op>> {
     let fail = |reason: String| Error::Net { net: net.name.into(), reason };
-    net.check()?;
+    let lowered = net.lower(Purpose::Inference)?;
     weights.check(net, net.name)?;
-    let Some(head) = net.head(Output::Octave) else {
+    let lowered = lowered.map(|op| {
+        if !matches!(op.kind, OpKind::Conv | OpKind::Depthwise | OpKind::MaxPool) {
+            return Ok(None);
+        }
+        let (weight, bias) = weights.folded(op)?;
+        Ok(Some(Folded { weight, bias }))
+    })?;
+    let mut heads = lowered.heads.into_iter();
+    let Some((_, head)) = heads.find(|(output, _)| *output == Output::Octave) else {
         return Err(fail("only a net with an octave head can be run on the GPU".into()));
     };
-    let mut list: Vec<Step> = Vec::new();
-    let mut d = net.window();
-    for (layers, parent) in [(&net.trunk, "trunk"), (&head.layers, head_path(head.output))] {
-        for (i, layer) in layers.iter().enumerate() {
-            let name = path(parent, i);
-            let norm = matches!(layers.get(i + 1), Some(Layer::BatchNorm)).then(|| path(parent, i + 1));
-            let plain = |kind, kernel: usize, stride, pad, out, (weight, bias)| Step {
-                kind,
-                kernel,
-                stride,
-                pad,
-                c: d.c,
-                out,
-                relu: false,
-                weight,
-                bias,
-            };
-            match *layer {
-                Layer::Conv { out, kernel, stride, pad } => {
-                    let folded = weights.folded(out, &name, norm.as_deref())?;
-                    list.push(plain(Kind::Linear, kernel, stride, pad, out, folded));
-                }
-                Layer::Depthwise { kernel, stride, pad } => {
-                    let folded = weights.folded(d.c, &name, norm.as_deref())?;
-                    list.push(plain(Kind::Depthwise, kernel, stride, pad, d.c, folded));
-                }
-                Layer::MaxPool { size, stride, pad } => {
-                    list.push(plain(Kind::Max, size, stride, pad, d.c, (Vec::new(), Vec::new())));
-                }
-                Layer::Relu if !list.is_empty() => list.iter_mut().last().into_iter().for_each(|s| s.relu = true),
-                Layer::BatchNorm | Layer::Dropout(_) => {}
-                _ => return Err(fail(format!("{name}, {layer:?}, can't be run on the GPU"))),
+    let mut list = Vec::new();
+    for part in lowered.trunk.parts.into_iter().chain(head.parts) {
+        let Part::Chain(ops) = part else { return Err(fail("branches can't be run on the GPU".into())) };
+        for mut op in ops {
+            match op.arrays.take() {
+                Some(folded) => list.push(op.with(folded)),
+                None => return Err(fail(format!("{}, {:?}, can't be run on the GPU", op.path, op.kind))),
             }
-            d = layer.dims(d).unwrap_or(Dims::new(0, 0, 0));
         }
     }
     Ok(list)

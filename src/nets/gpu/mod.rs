@@ -7,7 +7,7 @@ mod prepared;
 mod tests;
 mod wgsl;
 
-use compile::{Step, compile};
+use compile::{Op, compile};
 use prepared::Maps;
 use wgpu::BufferBindingType::Storage;
 use wgpu::{BufferUsages, ComputePipeline};
@@ -26,7 +26,7 @@ const WINDOW: usize = 5;
 /// A net with an octave head, on one GPU.
 #[derive(Debug)]
 pub struct OctaveNet {
-    steps: Vec<(Step, ComputePipeline, wgpu::Buffer)>,
+    steps: Vec<(Op<()>, ComputePipeline, wgpu::Buffer)>,
     layers: wgpu::BindGroupLayout,
     normalise: ComputePipeline,
     windows: ComputePipeline,
@@ -60,10 +60,10 @@ impl OctaveNet {
         let (read, write) = (Storage { read_only: true }, Storage { read_only: false });
         let layers = device.bindings(&[read, write, read, read]);
         let ends = device.bindings(&[read, write, read]);
-        let make = |step: Step| {
+        let make = |step: Op| {
             let pipeline = device.pipeline("layer", &wgsl::shader(&step), &layers);
             let weights = device.filled("layer", &wgsl::weights(&step), BufferUsages::STORAGE);
-            (step, pipeline, weights)
+            (step.with(()), pipeline, weights)
         };
         let steps = compile(net, weights)?.into_iter().map(make).collect();
         let normalise = device.pipeline("normalise", include_str!("../../../shaders/normalise.wgsl"), &ends);

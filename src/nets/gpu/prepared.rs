@@ -58,7 +58,7 @@ impl Maps {
         for (i, (step, ..)) in net.steps.iter().enumerate() {
             let (to, all) = place(from.iter().map(|p| step.dims((p.h, p.w)).unwrap_or((0, 0))));
             let size = &mut bytes[(i + 1) % 2];
-            *size = (*size).max(all * fours(step.out) * 16);
+            *size = (*size).max(all * fours(step.output.c) * 16);
             let table: Vec<u32> = (from.iter().zip(&to))
                 .flat_map(|(from, to)| [from.pixel, from.w, from.h, to.pixel, to.w, to.h].map(|v| v as u32))
                 .collect();

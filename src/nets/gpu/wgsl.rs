@@ -1,6 +1,7 @@
-//! A layer as a shader. What all have in common stands in `shaders/layer.wgsl`; here is `fn layer` of each kind.
+//! An operation as a shader. What all have in common stands in `shaders/layer.wgsl`; here is `fn layer` of each kind.
 
-use super::compile::{Kind, Step};
+use super::compile::Op;
+use crate::nets::lower::OpKind;
 
 /// Fours of channels that one invocation computes at most: as many sums as fit registers.
 const SUMS: usize = 8;
@@ -11,29 +12,30 @@ pub(super) fn fours(channels: usize) -> usize {
 }
 
 /// Fours of channels that one invocation computes.
-fn sums(step: &Step) -> usize {
-    let all = fours(step.out);
-    match step.kind {
-        Kind::Linear => (1..=SUMS).rev().find(|n| all.is_multiple_of(*n)).unwrap_or(1),
-        Kind::Depthwise | Kind::Max => 1,
+fn sums<A>(op: &Op<A>) -> usize {
+    let all = fours(op.output.c);
+    match op.kind {
+        OpKind::Conv => (1..=SUMS).rev().find(|n| all.is_multiple_of(*n)).unwrap_or(1),
+        _ => 1,
     }
 }
 
 /// Invocations for each pixel.
-pub(super) fn depth(step: &Step) -> usize {
-    fours(step.out) / sums(step)
+pub(super) fn depth<A>(op: &Op<A>) -> usize {
+    fours(op.output.c) / sums(op)
 }
 
-/// The shader of `step`.
-pub(super) fn shader(step: &Step) -> String {
-    let (from, all, n) = (fours(step.c), fours(step.out), sums(step));
+/// The shader of `op`.
+pub(super) fn shader(op: &Op) -> String {
+    let (from, all, n) = (fours(op.input.c), fours(op.output.c), sums(op));
     let lines = |line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<Vec<_>>().join("\n");
-    let begin = match step.kind {
-        Kind::Linear | Kind::Depthwise => lines(&|k| format!("    var s{k} = weights[first + {k}u];")),
-        Kind::Max => "    var s0 = vec4<f32>(-3.0e38);".into(),
+    let begin = match op.kind {
+        OpKind::Conv | OpKind::Depthwise => lines(&|k| format!("    var s{k} = weights[first + {k}u];")),
+        OpKind::MaxPool => "    var s0 = vec4<f32>(-3.0e38);".into(),
+        kind => unreachable!("compile() refuses {kind:?}"),
     };
-    let tap = match step.kind {
-        Kind::Linear => {
+    let tap = match op.kind {
+        OpKind::Conv => {
             let sum = |k| {
                 let weight = |i: usize| format!("weights[w + {}u]", i * all + k);
                 format!(
@@ -53,14 +55,16 @@ pub(super) fn shader(step: &Step) -> String {
                 lines(&sum)
             )
         }
-        Kind::Depthwise => format!("            s0 += from_maps[at + first] * weights[{all}u + tap * {all}u + first];"),
-        Kind::Max => "            s0 = max(s0, from_maps[at + first]);".into(),
+        OpKind::Depthwise => {
+            format!("            s0 += from_maps[at + first] * weights[{all}u + tap * {all}u + first];")
+        }
+        _ => "            s0 = max(s0, from_maps[at + first]);".into(),
     };
     let end = lines(&|k| {
-        let value = if step.relu { format!("max(s{k}, vec4<f32>())") } else { format!("s{k}") };
+        let value = if op.relu { format!("max(s{k}, vec4<f32>())") } else { format!("s{k}") };
         format!("    to_maps[pixel * {all}u + first + {k}u] = {value};")
     });
-    let Step { kernel, stride, pad, .. } = step;
+    let Op { kernel: (kernel, _), stride, pad, .. } = op;
     let common = include_str!("../../../shaders/layer.wgsl");
     format!(
         "{common}
@@ -88,25 +92,25 @@ fn layer(map: Map, pixel: u32, column: u32, row: u32, group: u32) {{
     )
 }
 
-/// The weights of `step` as its shader reads them: biases, then `[kernel, kernel, inputs, outputs]`, channels filled up with
+/// The weights of `op` as its shader reads them: biases, then `[kernel, kernel, inputs, outputs]`, channels filled up with
 /// zeros to fours.
-pub(super) fn weights(step: &Step) -> Vec<f32> {
-    let (c, out) = (fours(step.c) * 4, fours(step.out) * 4);
+pub(super) fn weights(op: &Op) -> Vec<f32> {
+    let (c, out) = (fours(op.input.c) * 4, fours(op.output.c) * 4);
     let padded = |row: &[f32]| {
         let mut row = row.to_vec();
         row.resize(out, 0.0);
         row
     };
-    let mut all = padded(&step.bias);
-    match step.kind {
-        Kind::Max => {}
-        Kind::Depthwise => all.extend(step.weight.chunks_exact(step.out).flat_map(padded)),
-        Kind::Linear => {
-            for tap in step.weight.chunks_exact(step.c * step.out) {
-                all.extend(tap.chunks_exact(step.out).flat_map(padded));
-                all.resize(all.len() + (c - step.c) * out, 0.0);
+    let mut all = padded(&op.arrays.bias);
+    match op.kind {
+        OpKind::Depthwise => all.extend(op.arrays.weight.chunks_exact(op.output.c).flat_map(padded)),
+        OpKind::Conv => {
+            for tap in op.arrays.weight.chunks_exact(op.input.c * op.output.c) {
+                all.extend(tap.chunks_exact(op.output.c).flat_map(padded));
+                all.resize(all.len() + (c - op.input.c) * out, 0.0);
             }
         }
+        _ => {}
     }
     all
 }

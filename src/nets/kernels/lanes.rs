@@ -23,6 +23,11 @@ impl Isa {
         [Self::Avx512, Self::Avx2, Self::Portable].into_iter().filter(|isa| isa.is_available())
     }
 
+    /// Floats in a vector.
+    pub(in crate::nets) fn lanes(self) -> usize {
+        if self == Self::Avx512 { 16 } else { 8 }
+    }
+
     #[cfg(target_arch = "x86_64")]
     #[inline]
     fn is_available(self) -> bool {

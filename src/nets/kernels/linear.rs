@@ -5,38 +5,40 @@
 //! AVX-512) by two vectors of outputs; its pixels may lie anywhere, and so the rows of several windows side by side
 //! are one run of pixels.
 
-use super::buffer::Buffer;
+use super::aligned::Aligned;
+use super::lanes::{Isa, Kernel, Lanes};
 use super::row::Row;
-use crate::nets::kernels::Isa;
-use crate::nets::kernels::lanes::{Kernel, Lanes};
 
 /// Weights in the order in which the tile reads them: blocks of up to two vectors of outputs, all inputs of a block
 /// together; missing outputs are zero.
 #[derive(Debug, Clone)]
-pub(super) struct Packed {
+pub(in crate::nets) struct Packed {
     isa: Isa,
     inputs: usize,
     outputs: usize,
-    weight: Buffer,
-    bias: Buffer,
+    weight: Aligned,
+    bias: Aligned,
 }
 
 impl Packed {
-    /// Packs `weight` `[inputs, outputs]` and `bias` `[outputs]`.
+    /// Packs `weight` `[inputs, outputs]` and `bias` `[outputs]`; an empty bias is zero.
     pub(super) fn new(isa: Isa, inputs: usize, outputs: usize, weight: &[f32], bias: &[f32]) -> Self {
-        assert_eq!((weight.len(), bias.len()), (inputs * outputs, outputs));
-        let lanes = lanes_of(isa);
+        assert!(weight.len() == inputs * outputs && (bias.is_empty() || bias.len() == outputs));
+        let lanes = isa.lanes();
         let padded = outputs.div_ceil(lanes) * lanes;
-        let mut packed = Vec::with_capacity(inputs * padded);
+        let mut packed = Aligned::default();
+        let mut to = packed.at_least(inputs * padded);
         for (first, width) in blocks(outputs, lanes) {
+            let filled = width.min(outputs - first);
             for row in weight.chunks_exact(outputs) {
-                packed.extend((first..first + width).map(|o| row.get(o).copied().unwrap_or(0.0)));
+                let (vectors, rest) = to.split_at_mut(width);
+                vectors[..filled].copy_from_slice(&row[first..first + filled]);
+                to = rest;
             }
         }
-        let mut padded_bias = bias.to_vec();
-        padded_bias.resize(padded, 0.0);
-        let (weight, bias) = (Buffer::from_slice(&packed), Buffer::from_slice(&padded_bias));
-        Self { isa, inputs, outputs, weight, bias }
+        let mut padded_bias = Aligned::default();
+        padded_bias.at_least(padded)[..bias.len()].copy_from_slice(bias);
+        Self { isa, inputs, outputs, weight: packed, bias: padded_bias }
     }
 
     /// Computes a row; `length` floats from each of its rows of input make one output.
@@ -45,11 +47,6 @@ impl Packed {
         row.check(length, self.outputs);
         self.isa.run(Product { weights: self, row, length, relu });
     }
-}
-
-/// Floats in a vector.
-pub(super) fn lanes_of(isa: Isa) -> usize {
-    if isa == Isa::Avx512 { 16 } else { 8 }
 }
 
 /// (first output, width) of each block of outputs: two vectors wide while more than one vector is left.

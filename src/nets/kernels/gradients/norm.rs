@@ -3,7 +3,7 @@
 //! Only products are kept in memory; outputs are computed again from them, a few hundred pixels at a time, where they
 //! are needed: a pass through the first cache costs less than one through memory.
 
-use super::lanes::{Isa, Kernel, Lanes};
+use crate::nets::kernels::lanes::{Isa, Kernel, Lanes};
 
 /// Pixels whose sums are kept in 32 bits before they are added up in 64.
 const CHUNK: usize = 128;
@@ -19,7 +19,7 @@ pub struct NormStats {
 
 /// How a product becomes an output: product · factor + offset, channel by channel, then max(0) if `relu`.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Activation {
+pub(in crate::nets) struct Activation {
     factor: Vec<f32>,
     offset: Vec<f32>,
     relu: bool,
@@ -27,24 +27,24 @@ pub struct Activation {
 
 impl Activation {
     /// Without batch norm.
-    pub fn plain(c: usize, relu: bool) -> Self {
+    pub(in crate::nets) fn plain(c: usize, relu: bool) -> Self {
         Self { factor: vec![1.0; c], offset: vec![0.0; c], relu }
     }
 
     /// Batch norm: (product − mean) / √(variance + ε) · scale + shift.
-    pub fn normed(stats: &NormStats, scale: &[f32], shift: &[f32], epsilon: f32, relu: bool) -> Self {
+    pub(in crate::nets) fn normed(stats: &NormStats, scale: &[f32], shift: &[f32], epsilon: f32, relu: bool) -> Self {
         let factor: Vec<f32> = stats.variance.iter().zip(scale).map(|(v, s)| s / (v + epsilon).sqrt()).collect();
         let offset = stats.mean.iter().zip(&factor).zip(shift).map(|((m, f), s)| s - m * f).collect();
         Self { factor, offset, relu }
     }
 
     /// Whether the output is the product.
-    pub fn is_identity(&self) -> bool {
+    pub(in crate::nets) fn is_identity(&self) -> bool {
         !self.relu && self.factor.iter().all(|f| *f == 1.0) && self.offset.iter().all(|o| *o == 0.0)
     }
 
     /// Outputs `y` from products `x`.
-    pub fn apply(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
+    pub(in crate::nets) fn apply(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
         let c = self.factor.len();
         assert!(self.offset.len() == c && x.len() == y.len() && x.len().is_multiple_of(c));
         for (x, y) in x.chunks(CHUNK * c).zip(y.chunks_mut(CHUNK * c)) {
@@ -55,7 +55,7 @@ impl Activation {
 
 /// A batch's sums, added up while its products are computed.
 #[derive(Debug, Clone, Default)]
-pub struct Moments {
+pub(in crate::nets) struct Moments {
     /// The first pixel. Squares are taken of the distance from it, so that a large mean does not swallow the variance.
     zero: Vec<f32>,
     sums: Vec<f64>,
@@ -65,12 +65,12 @@ pub struct Moments {
 
 impl Moments {
     /// Of `c` channels.
-    pub fn new(c: usize) -> Self {
+    pub(in crate::nets) fn new(c: usize) -> Self {
         Self { zero: Vec::new(), sums: vec![0.0; c], squares: vec![0.0; c], pixels: 0 }
     }
 
     /// Adds pixels.
-    pub fn add(&mut self, isa: Isa, x: &[f32]) {
+    pub(in crate::nets) fn add(&mut self, isa: Isa, x: &[f32]) {
         let c = self.sums.len();
         if self.zero.is_empty() && x.len() >= c {
             self.zero = x[..c].to_vec();
@@ -82,7 +82,7 @@ impl Moments {
     }
 
     /// Mean and variance of all pixels.
-    pub fn stats(&self) -> NormStats {
+    pub(in crate::nets) fn stats(&self) -> NormStats {
         let pixels = self.pixels.max(1) as f64;
         let moments = self.sums.iter().zip(&self.squares).zip(&self.zero);
         let (mean, variance) = moments
@@ -97,7 +97,7 @@ impl Moments {
 
 /// A batch's sums of gradients, added up while these are computed: what [`Backward`] needs to know of the whole batch.
 #[derive(Debug, Clone)]
-pub struct GradientSums {
+pub(in crate::nets) struct GradientSums {
     activation: Activation,
     norm: Option<(NormStats, f32)>,
     zero: Vec<f32>,
@@ -108,7 +108,7 @@ pub struct GradientSums {
 
 impl GradientSums {
     /// For outputs made by `activation`; `norm` is batch norm's statistics and ε.
-    pub fn new(activation: &Activation, norm: Option<(&NormStats, f32)>) -> Self {
+    pub(in crate::nets) fn new(activation: &Activation, norm: Option<(&NormStats, f32)>) -> Self {
         let c = activation.factor.len();
         Self {
             activation: activation.clone(),
@@ -121,7 +121,7 @@ impl GradientSums {
     }
 
     /// Adds pixels: their products and the gradients of their outputs.
-    pub fn add(&mut self, isa: Isa, product: &[f32], dy: &[f32]) {
+    pub(in crate::nets) fn add(&mut self, isa: Isa, product: &[f32], dy: &[f32]) {
         let c = self.sums.len();
         assert!(product.len() == dy.len() && product.len().is_multiple_of(c));
         self.pixels += product.len() / c;
@@ -134,20 +134,20 @@ impl GradientSums {
 /// The way back from the gradient of an output, `dy`, to that of its product: factor · (dy masked by ReLU) + slope ·
 /// product + offset.
 #[derive(Debug, Clone)]
-pub struct Backward {
+pub(in crate::nets) struct Backward {
     activation: Activation,
     factor: Vec<f32>,
     slope: Vec<f32>,
     offset: Vec<f32>,
     /// d loss / d shift, or d loss / d bias where no batch norm is.
-    pub shift: Vec<f32>,
+    pub(in crate::nets) shift: Vec<f32>,
     /// d loss / d scale; empty where no batch norm is.
-    pub scale: Vec<f32>,
+    pub(in crate::nets) scale: Vec<f32>,
 }
 
 impl Backward {
     /// From the sums over a whole batch.
-    pub fn new(all: GradientSums) -> Self {
+    pub(in crate::nets) fn new(all: GradientSums) -> Self {
         let GradientSums { activation, norm, sums, mut products, .. } = all;
         let (c, pixels) = (sums.len(), all.pixels.max(1) as f64);
         let narrow = |v: &[f64]| v.iter().map(|v| *v as f32).collect::<Vec<_>>();
@@ -174,7 +174,7 @@ impl Backward {
     }
 
     /// The product's gradient `g`.
-    pub fn apply(&self, isa: Isa, product: &[f32], dy: &[f32], g: &mut [f32]) {
+    pub(in crate::nets) fn apply(&self, isa: Isa, product: &[f32], dy: &[f32], g: &mut [f32]) {
         let c = self.factor.len();
         assert!(product.len() == dy.len() && g.len() == dy.len() && dy.len().is_multiple_of(c));
         let pieces = product.chunks(CHUNK * c).zip(dy.chunks(CHUNK * c));

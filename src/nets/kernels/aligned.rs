@@ -1,4 +1,4 @@
-//! Floats that begin at a cache line, so that the vectors of a row of pixels do not straddle two lines.
+//! Arrays of floats that begin at a cache line, so that the vectors of a row of pixels do not straddle two lines.
 
 /// One cache line.
 #[derive(Debug, Clone, Copy)]
@@ -12,18 +12,11 @@ unsafe impl bytemuck::Pod for Line {}
 
 /// A reusable array of floats; it only grows, and what was in it stays.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Buffer(Vec<Line>);
+pub(in crate::nets) struct Aligned(Vec<Line>);
 
-impl Buffer {
-    /// A buffer that holds `values`.
-    pub(super) fn from_slice(values: &[f32]) -> Self {
-        let mut buffer = Self::default();
-        buffer.at_least(values.len()).copy_from_slice(values);
-        buffer
-    }
-
+impl Aligned {
     /// The first `len` floats, of any value; allocates only if there were never that many.
-    pub(super) fn at_least(&mut self, len: usize) -> &mut [f32] {
+    pub(in crate::nets) fn at_least(&mut self, len: usize) -> &mut [f32] {
         let lines = len.div_ceil(16);
         if self.0.len() < lines {
             self.0.resize(lines, Line([0.0; 16]));
@@ -32,12 +25,12 @@ impl Buffer {
     }
 
     /// All floats.
-    pub(super) fn as_slice(&self) -> &[f32] {
+    pub(in crate::nets) fn as_slice(&self) -> &[f32] {
         bytemuck::cast_slice(&self.0)
     }
 
     /// All floats.
-    pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
+    pub(in crate::nets) fn as_mut_slice(&mut self) -> &mut [f32] {
         bytemuck::cast_slice_mut(&mut self.0)
     }
 }

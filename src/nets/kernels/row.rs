@@ -2,31 +2,44 @@
 
 /// A row of `width` outputs in each of `items` windows that lie side by side. All steps and offsets are in floats.
 #[derive(Debug)]
-pub(super) struct Row<'a> {
+pub(in crate::nets) struct Row<'a> {
     /// What is read: a whole map or a ring of rows.
-    pub(super) input: &'a [f32],
+    pub(in crate::nets) input: &'a [f32],
     /// Where the rows under the kernel begin in `input`, from top to bottom.
-    pub(super) rows: &'a [usize],
+    pub(in crate::nets) rows: &'a [usize],
     /// From one window to the next.
-    pub(super) input_item: usize,
+    pub(in crate::nets) input_item: usize,
     /// From the input of one output to that of the next.
-    pub(super) input_step: usize,
+    pub(in crate::nets) input_step: usize,
     /// What is written, from the first output on.
-    pub(super) output: &'a mut [f32],
+    pub(in crate::nets) output: &'a mut [f32],
     /// From one window to the next.
-    pub(super) output_item: usize,
+    pub(in crate::nets) output_item: usize,
     /// From one output to the next.
-    pub(super) output_step: usize,
+    pub(in crate::nets) output_step: usize,
     /// Outputs in a window.
-    pub(super) width: usize,
+    pub(in crate::nets) width: usize,
     /// Windows.
-    pub(super) items: usize,
+    pub(in crate::nets) items: usize,
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
+    /// A row of `width` outputs in one map; `steps` is floats from the input of one output to that of the next, and from
+    /// one output to the next.
+    #[cfg(feature = "train")]
+    pub(in crate::nets) fn of_one_map(
+        input: &'a [f32],
+        rows: &'a [usize],
+        (input_step, output_step): (usize, usize),
+        width: usize,
+        output: &'a mut [f32],
+    ) -> Self {
+        Self { input, rows, input_item: 0, input_step, output, output_item: 0, output_step, width, items: 1 }
+    }
+
     /// Asserts that all outputs, each reading `length` floats of every row and writing `channels`, lie in the slices.
     /// The kernels' unsafe loads and stores rest on this.
-    pub(super) fn check(&self, length: usize, channels: usize) {
+    pub(in crate::nets) fn check(&self, length: usize, channels: usize) {
         assert!(self.width > 0 && self.items > 0);
         let (items, pixels) = (self.items - 1, self.width - 1);
         let top = self.rows.iter().max().copied().unwrap_or(0);

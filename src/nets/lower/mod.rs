@@ -1,0 +1,279 @@
+//! The lowered form of a net: one pass over its list of layers gives operations with their dimensions, their cost and
+//! the names of their arrays. Every engine maps from it, and nothing else works out dimensions, pairs a layer with the
+//! batch norm and the ReLU behind it, or counts multiply-adds.
+//!
+//! A layer that is new needs a variant of [`super::spec::Layer`], an arm in `pass` and a kernel in each engine. Maps fork
+//! and join in [`Part`] alone (today: branches joined by concatenation), and heads read the end of the trunk.
+
+mod pass;
+
+#[cfg(test)]
+pub(in crate::nets) use pass::dims_of;
+
+use super::spec::{Dims, Output, steps};
+use super::weights::{Role, Slot};
+use crate::error::Result;
+
+/// What a net is lowered for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Dropout is left out.
+    Inference,
+    /// Dropout is an operation.
+    Training,
+}
+
+/// A lowered net. `A` is what an operation holds beside its geometry: the names of its arrays at first, and what an
+/// engine made of the arrays after [`Self::map`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lowered<A = Option<Arrays>> {
+    /// The shared operations.
+    pub trunk: Sequence<A>,
+    /// The heads, in the net's order; each reads what the trunk gives.
+    pub heads: Vec<(Output, Sequence<A>)>,
+}
+
+/// Parts one behind the other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sequence<A> {
+    /// The parts.
+    pub parts: Vec<Part<A>>,
+    /// Dimensions behind the last part, for one window.
+    pub output: Dims,
+}
+
+/// A piece of a sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part<A> {
+    /// Each operation reads what the one before it wrote.
+    Chain(Vec<Op<A>>),
+    /// All read the same map, and their channels are joined by concatenation.
+    Branches(Vec<Sequence<A>>),
+}
+
+/// What an operation computes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum OpKind {
+    /// Weighted sums over all channels under the kernel.
+    Conv,
+    /// The same with a kernel as large as one window's map: a fully connected layer.
+    Dense,
+    /// Weighted sums over each channel under the kernel.
+    Depthwise,
+    /// The greatest of each channel under the kernel; padding is never the greatest.
+    MaxPool,
+    /// The mean of each channel under the kernel.
+    AveragePool,
+    /// All numbers under the kernel, one behind the other; a plain copy if the kernel is 1 × 1.
+    Gather,
+    /// Zeroes numbers with this probability and scales the others. In training only.
+    Dropout(f32),
+}
+
+/// One operation on maps `[n, h, w, c]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Op<A = Option<Arrays>> {
+    /// What it computes.
+    pub kind: OpKind,
+    /// Path of the layer: `trunk.3`.
+    pub path: String,
+    /// Dimensions of the input, for one window.
+    pub input: Dims,
+    /// Dimensions of the output, for one window.
+    pub output: Dims,
+    /// Rows and columns of the kernel.
+    pub kernel: (usize, usize),
+    /// Step of the kernel.
+    pub stride: usize,
+    /// Border round the input.
+    pub pad: usize,
+    /// Whether max(x, 0) follows.
+    pub relu: bool,
+    /// Names of its arrays, `None` if it has none; or what an engine made of them.
+    pub arrays: A,
+}
+
+/// The arrays of an operation that multiplies by weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrays {
+    /// Shape of the weights.
+    pub weight: Vec<usize>,
+    /// Path of the batch norm that takes the bias's place. Inference folds the norm into weights and bias
+    /// ([`super::weights::Weights::folded`]), training keeps it.
+    pub norm: Option<String>,
+}
+
+impl<A> Op<A> {
+    /// Rows and columns that come out of an input of `h` × `w`; `None` if it is too small.
+    pub fn dims(&self, (h, w): (usize, usize)) -> Option<(usize, usize)> {
+        Some((steps(h, self.kernel.0, self.stride, self.pad)?, steps(w, self.kernel.1, self.stride, self.pad)?))
+    }
+
+    /// Value of the border round the input.
+    pub fn border(&self) -> f32 {
+        if self.kind == OpKind::MaxPool { f32::NEG_INFINITY } else { 0.0 }
+    }
+
+    /// Inputs that each output adds up, or looks at.
+    pub fn inputs(&self) -> usize {
+        let square = self.kernel.0 * self.kernel.1;
+        if matches!(self.kind, OpKind::Conv | OpKind::Dense) { square * self.input.c } else { square }
+    }
+
+    /// Multiply-adds for each pixel of the output; pooling and copies count nothing.
+    pub fn multiply_adds(&self) -> u64 {
+        match self.kind {
+            OpKind::Conv | OpKind::Dense | OpKind::Depthwise => (self.inputs() * self.output.c) as u64,
+            _ => 0,
+        }
+    }
+
+    /// The same operation with other arrays.
+    pub fn with<B>(&self, arrays: B) -> Op<B> {
+        let Self { kind, input, output, kernel, stride, pad, relu, .. } = *self;
+        Op { kind, path: self.path.clone(), input, output, kernel, stride, pad, relu, arrays }
+    }
+}
+
+impl Op {
+    /// The arrays that the operation needs, in the order in which they are written.
+    pub fn slots(&self) -> Vec<Slot> {
+        let Some(Arrays { weight, norm }) = &self.arrays else { return Vec::new() };
+        let slot = |parent: &str, array: &str, shape: &[usize], role| Slot {
+            name: format!("{parent}.{array}"),
+            shape: shape.to_vec(),
+            role,
+        };
+        let channels = [self.output.c];
+        let mut list = vec![slot(&self.path, "weight", weight, Role::Weight { fan_in: self.inputs() })];
+        match norm {
+            None => list.push(slot(&self.path, "bias", &channels, Role::Bias)),
+            Some(norm) => list.extend(
+                [("scale", Role::Scale), ("shift", Role::Shift), ("mean", Role::Mean), ("variance", Role::Variance)]
+                    .map(|(array, role)| slot(norm, array, &channels, role)),
+            ),
+        }
+        list
+    }
+}
+
+impl<A> Part<A> {
+    /// Rows and columns that come out of an input of `h` × `w`; `None` if it is too small, or if the branches' maps do
+    /// not fit each other.
+    pub fn dims(&self, from: (usize, usize)) -> Option<(usize, usize)> {
+        match self {
+            Self::Chain(ops) => ops.iter().try_fold(from, |d, op| op.dims(d)),
+            Self::Branches(branches) => agreed(branches, |branch| branch.dims(from)),
+        }
+    }
+
+    /// Channels that come out.
+    pub fn channels(&self) -> usize {
+        match self {
+            Self::Chain(ops) => ops.last().map_or(0, |op| op.output.c),
+            Self::Branches(branches) => branches.iter().map(|branch| branch.output.c).sum(),
+        }
+    }
+
+    fn relu(&mut self) {
+        match self {
+            Self::Chain(ops) => ops.iter_mut().last().into_iter().for_each(|op| op.relu = true),
+            Self::Branches(branches) => branches.iter_mut().flat_map(|b| b.parts.last_mut()).for_each(Self::relu),
+        }
+    }
+}
+
+/// What all branches give, or `None` where they differ.
+fn agreed<A, T: PartialEq>(branches: &[Sequence<A>], of: impl Fn(&Sequence<A>) -> Option<T>) -> Option<T> {
+    let first = of(branches.first()?)?;
+    branches[1..].iter().all(|branch| of(branch).as_ref() == Some(&first)).then_some(first)
+}
+
+impl<A> Sequence<A> {
+    /// As [`Part::dims`].
+    pub fn dims(&self, from: (usize, usize)) -> Option<(usize, usize)> {
+        self.parts.iter().try_fold(from, |d, part| part.dims(d))
+    }
+
+    /// Input pixels from one output to the next; `None` if branches differ, so that only windows can be run.
+    pub fn stride(&self) -> Option<usize> {
+        self.parts.iter().try_fold(1, |stride, part| match part {
+            Part::Chain(ops) => Some(stride * ops.iter().map(|op| op.stride).product::<usize>()),
+            Part::Branches(branches) => Some(stride * agreed(branches, Self::stride)?),
+        })
+    }
+
+    /// Multiply-adds over an input of `h` × `w`.
+    pub fn multiply_adds(&self, from: (usize, usize)) -> u64 {
+        let (mut d, mut sum) = (from, 0);
+        for part in &self.parts {
+            if let Part::Branches(branches) = part {
+                sum += branches.iter().map(|branch| branch.multiply_adds(d)).sum::<u64>();
+                let Some(next) = part.dims(d) else { return sum };
+                d = next;
+                continue;
+            }
+            let Part::Chain(ops) = part else { continue };
+            for op in ops {
+                let Some(next) = op.dims(d) else { return sum };
+                sum += (next.0 * next.1) as u64 * op.multiply_adds();
+                d = next;
+            }
+        }
+        sum
+    }
+
+    /// The same sequence with what `each` makes of every operation's arrays.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub fn map<B>(&self, each: &mut dyn FnMut(&Op<A>) -> Result<B>) -> Result<Sequence<B>> {
+        let parts = self.parts.iter().map(|part| {
+            Ok(match part {
+                Part::Chain(ops) => Part::Chain(ops.iter().map(|op| Ok(op.with(each(op)?))).collect::<Result<_>>()?),
+                Part::Branches(branches) => {
+                    Part::Branches(branches.iter().map(|branch| branch.map(each)).collect::<Result<_>>()?)
+                }
+            })
+        });
+        Ok(Sequence { parts: parts.collect::<Result<_>>()?, output: self.output })
+    }
+}
+
+impl<A> Lowered<A> {
+    /// The operations of a head.
+    pub fn head(&self, output: Output) -> Option<&Sequence<A>> {
+        self.heads.iter().find(|(o, _)| *o == output).map(|(_, sequence)| sequence)
+    }
+
+    /// Multiply-adds of the trunk and all heads over an input of `h` × `w`; 0 if it is too small.
+    pub fn multiply_adds(&self, from: (usize, usize)) -> u64 {
+        let Some(features) = self.trunk.dims(from) else { return 0 };
+        let heads: u64 = self.heads.iter().map(|(_, head)| head.multiply_adds(features)).sum();
+        self.trunk.multiply_adds(from) + heads
+    }
+
+    /// As [`Sequence::map`], for trunk and heads.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub fn map<B>(&self, mut each: impl FnMut(&Op<A>) -> Result<B>) -> Result<Lowered<B>> {
+        let trunk = self.trunk.map(&mut each)?;
+        let heads = self.heads.iter().map(|(output, head)| Ok((*output, head.map(&mut each)?)));
+        Ok(Lowered { trunk, heads: heads.collect::<Result<_>>()? })
+    }
+}
+
+impl Lowered {
+    /// All arrays that the net needs, in the order of its layers.
+    pub fn slots(&self) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        let Ok(_) = self.map(|op| {
+            slots.extend(op.slots());
+            Ok(())
+        }) else {
+            unreachable!("nothing fails here")
+        };
+        slots
+    }
+}
