@@ -1,4 +1,4 @@
-//! Rectangles, their overlap, and non-maximum suppression.
+//! Rectangles and their overlap.
 
 /// An axis-parallel rectangle in pixels: left, top, width, height; x to the right, y down. It may reach over the
 /// picture's border.
@@ -81,26 +81,6 @@ impl Rect {
     }
 }
 
-/// Greedy non-maximum suppression: best score first (ties: the earlier one), a window is dropped if `overlaps` says so
-/// of it and a better one that was kept. The result is sorted by score, best first.
-pub fn suppress(windows: &mut Vec<Window>, overlaps: impl Fn(&Rect, &Rect) -> bool) {
-    windows.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let mut kept = 0;
-    for i in 0..windows.len() {
-        let candidate = windows[i];
-        if !windows[..kept].iter().any(|better| overlaps(&better.rect, &candidate.rect)) {
-            windows[kept] = candidate;
-            kept += 1;
-        }
-    }
-    windows.truncate(kept);
-}
-
-/// Non-maximum suppression at an IoU: of two windows that overlap by more, the better stays.
-pub fn non_maximum_suppression(windows: &mut Vec<Window>, iou: f32) {
-    suppress(windows, |a, b| a.iou(b) > iou);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,19 +96,6 @@ mod tests {
             prop_assert!((a.iou(&b) - b.iou(&a)).abs() < 1e-6);
             prop_assert!((0.0..=1.0 + 1e-5).contains(&a.iou(&b)));
             prop_assert!((a.iou(&a) - 1.0).abs() < 1e-5);
-        }
-
-        #[test]
-        fn what_suppression_keeps_does_not_overlap_and_what_it_drops_does(list in prop::collection::vec((rects(), 0f32..1.0), 0..40)) {
-            let all: Vec<Window> = list.into_iter().map(|(rect, score)| Window { rect, score }).collect();
-            let mut kept = all.clone();
-            non_maximum_suppression(&mut kept, 0.4);
-            for (i, a) in kept.iter().enumerate() {
-                for b in &kept[..i] { prop_assert!(a.rect.iou(&b.rect) <= 0.4); }
-            }
-            for w in &all {
-                prop_assert!(kept.contains(w) || kept.iter().any(|k| k.score >= w.score && k.rect.iou(&w.rect) > 0.4));
-            }
         }
     }
 

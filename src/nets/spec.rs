@@ -4,6 +4,7 @@
 //! with the features in (h, w, c) order. Weights: convolution `[kernel, kernel, in, out]`, depthwise
 //! `[kernel, kernel, c]`, dense `[in, out]`, biases and batch norm's four vectors `[c]`.
 
+use super::grid::OCTAVE_NUMBERS;
 use crate::error::{Error, Result};
 
 /// One layer. `norm` stands for "batch norm follows, and so there is no bias".
@@ -64,7 +65,7 @@ pub enum Output {
     Calibration,
     /// dx, dy, ln w, ln h of the face's box relative to the window (in window sides, from its centre).
     Box,
-    /// For each of the octave net's three sizes: logit, dx, dy, ln s.
+    /// For each size of window in a cell ([`super::grid`]): logit, dx, dy, ln s.
     Octave,
 }
 
@@ -222,7 +223,8 @@ impl Net {
                 Output::Face => [1, 2].as_slice(),
                 Output::Calibration => &[45],
                 Output::Box => &[4],
-                Output::Octave => &[12],
+                // Any number of sizes.
+                Output::Octave => &[d.c.next_multiple_of(OCTAVE_NUMBERS).max(OCTAVE_NUMBERS)],
             };
             if !expected.contains(&d.c) {
                 return fail(format!("the {:?} head gives {} numbers, not {expected:?}", head.output, d.c));

@@ -88,7 +88,7 @@ pub fn both(gpu: &Gpu, size: (u32, u32), plan: &Plan) -> Option<(Duration, Durat
     let (mut halves, mut levels) = (Pyramid::default(), Pyramid::default());
     let on_cpu = cpu_time(&picture, plan, &mut halves, &mut levels);
     // Drivers have faults, too. With the first net behind it the levels stay on the GPU.
-    let right = from_gpu.0.levels == halves.levels && (gpu.behind.is_some() || from_gpu.1.levels == levels.levels);
+    let right = from_gpu.0.levels == halves.levels && (gpu.has_follow_up() || from_gpu.1.levels == levels.levels);
     right.then_some((on_gpu, on_cpu))
 }
 

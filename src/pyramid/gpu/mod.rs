@@ -31,12 +31,12 @@ use crate::error::Result;
 const KEPT: usize = 8;
 
 /// What runs on the GPU behind the pyramid, in the same submission: the first net.
-pub trait Behind: std::fmt::Debug + Send + Sync {
+pub trait FollowUp: std::fmt::Debug + Send + Sync {
     /// Makes buffers for pictures of one size, whose pyramids lie in `pixels`; `None` if the device can't.
     fn prepare(&self, device: &GpuDevice, pixels: &wgpu::Buffer, layout: &Layout) -> Option<Box<dyn Prepared>>;
 }
 
-/// [`Behind`] for pictures of one size.
+/// [`FollowUp`] for pictures of one size.
 pub trait Prepared: std::fmt::Debug + Send {
     /// Records its dispatches.
     fn record(&self, encoder: &mut wgpu::CommandEncoder);
@@ -53,7 +53,7 @@ pub trait Prepared: std::fmt::Debug + Send {
 pub struct Gpu {
     device: GpuDevice,
     shaders: Shaders,
-    behind: Option<Box<dyn Behind>>,
+    follow_up: Option<Box<dyn FollowUp>>,
     free: Mutex<Vec<Slot>>,
 }
 
@@ -73,18 +73,23 @@ impl Gpu {
     pub fn open(which: Adapters) -> Result<Self> {
         let device = GpuDevice::open(which)?;
         let shaders = Shaders::new(&device);
-        let gpu = Self { device, shaders, behind: None, free: Mutex::default() };
+        let gpu = Self { device, shaders, follow_up: None, free: Mutex::default() };
         match gpu.fault() {
             Some(fault) => Err(crate::error::Error::Gpu(format!("{} can't be used: {fault}", gpu.name()))),
             None => Ok(gpu),
         }
     }
 
-    /// With `behind` it running behind each pyramid.
-    pub fn with_behind(mut self, behind: Box<dyn Behind>) -> Self {
-        self.behind = Some(behind);
+    /// Runs `follow_up` behind each pyramid.
+    pub fn with_follow_up(mut self, follow_up: Box<dyn FollowUp>) -> Self {
+        self.follow_up = Some(follow_up);
         self.slots().clear();
         self
+    }
+
+    /// Whether anything runs behind the pyramid.
+    pub fn has_follow_up(&self) -> bool {
+        self.follow_up.is_some()
     }
 
     /// The device.
@@ -121,7 +126,7 @@ impl Gpu {
         picture: &RgbImage,
         halves: &mut Pyramid,
         levels: &mut Pyramid,
-        behind: &mut Vec<u32>,
+        results: &mut Vec<u32>,
     ) -> bool {
         let Ticket { slot, submission, mapped } = ticket;
         if !self.device.wait(submission, &mapped) {
@@ -129,7 +134,7 @@ impl Gpu {
         }
         let taken = slot.read(&self.device, |pixels, words| {
             slot.layout.unpack(picture.as_raw(), pixels, words.is_none(), halves, levels);
-            behind.extend_from_slice(words.unwrap_or(&[]));
+            results.extend_from_slice(words.unwrap_or(&[]));
         });
         let fine = taken.is_some() && self.fault().is_none();
         if fine {
@@ -156,7 +161,7 @@ impl Gpu {
         // Its memory first.
         drop(unfit);
         let layout = Arc::new(Layout::new(size, plan)?);
-        let slot = Slot::new(&self.device, &self.shaders, layout, self.behind.as_deref());
+        let slot = Slot::new(&self.device, &self.shaders, layout, self.follow_up.as_deref());
         slot.filter(|_| self.fault().is_none())
     }
 

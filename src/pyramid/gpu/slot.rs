@@ -7,7 +7,7 @@ use wgpu::{BufferUsages, CommandEncoder};
 
 use super::device::{GpuDevice, Mapped};
 use super::layout::{Kind, Layout};
-use super::{Behind, Prepared};
+use super::{FollowUp, Prepared};
 
 /// How far apart the passes' parameters lie.
 const STRIDE: usize = 256;
@@ -60,7 +60,7 @@ impl Slot {
         device: &GpuDevice,
         shaders: &Shaders,
         layout: Arc<Layout>,
-        behind: Option<&dyn Behind>,
+        behind: Option<&dyn FollowUp>,
     ) -> Option<Self> {
         let total = layout.len() as u64;
         if !device.allows(total) {
