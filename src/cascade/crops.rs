@@ -72,7 +72,7 @@ pub fn sample(pyramid: &Pyramid, coarser: usize, at: &Crop, n: usize, out: &mut 
     }
 }
 
-/// Two neighbouring pixels and what each counts; 0 where it lies outside.
+/// Two neighbouring pixels and their weights; 0 for a pixel outside the picture.
 #[derive(Clone, Copy, Default)]
 struct Tap {
     /// The first pixel; the second may lie one behind the last, with weight 0.
@@ -112,7 +112,7 @@ fn position(centre: f32, offset: f64, n: usize, u: usize, scale: f32) -> f64 {
     (f64::from(centre) + (u as f64 - (n as f64 - 1.0) / 2.0) * offset) * f64::from(scale) - 0.5
 }
 
-/// Axis-parallel: two rows are blended into one first (a loop over neighbours), then its pixels across. Pixels count
+/// Samples an axis-parallel crop: two rows are blended into one first (a loop over neighbours), then its pixels across. Pixels count
 /// less [`OUTSIDE`], so that taps outside simply weigh nothing.
 fn upright(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
     ROWS.with_borrow_mut(|rows| {
@@ -157,7 +157,7 @@ fn across(row: &[f32], taps: &[Tap], out: &mut [f32]) {
     }
 }
 
-/// Any angle. A crop that lies inside the level with all its corners needs no check for each pixel.
+/// Samples a crop at any angle. A crop that lies inside the level with all its corners needs no check for each pixel.
 fn turned(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
     let step = f64::from(at.side) / n as f64;
     let (sin, cos) = f64::from(at.angle).sin_cos();
@@ -194,7 +194,7 @@ fn turned(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
     }
 }
 
-/// Bilinear at (x, y) ≥ 0 of `pixels`, all four neighbours inside and two bytes behind them.
+/// Samples bilinearly at (x, y) ≥ 0 of `pixels`, all four neighbours inside and two bytes behind them.
 #[inline(always)]
 fn inner(pixels: &[u8], stride: usize, x: f32, y: f32, out: &mut [f32]) {
     let (ix, iy) = (x as i32, y as i32);
@@ -207,7 +207,7 @@ fn inner(pixels: &[u8], stride: usize, x: f32, y: f32, out: &mut [f32]) {
     left.blend((1.0 - fx) / SPREAD, right, fx / SPREAD).plus(-MIDDLE / SPREAD).store3(out);
 }
 
-/// Bilinear at (x, y) anywhere.
+/// Samples bilinearly at any (x, y).
 fn border(level: &Level, x: f64, y: f64, out: &mut [f32]) {
     if x >= 0.0 && y >= 0.0 && x < level.width as f64 - 3.0 && y < level.height as f64 - 2.0 {
         return inner(&level.pixels, level.width * 3, x as f32, y as f32, out);

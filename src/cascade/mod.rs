@@ -43,7 +43,7 @@ pub const REFINERS: usize = 2;
 const REFINER_STEPS: [[&str; 3]; REFINERS] =
     [["find-2", "calibrate-2", "filter-2"], ["find-3", "calibrate-3", "filter-3"]];
 
-/// What the cascade is asked for.
+/// What to look for in a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Side of the smallest face looked for, pixels.
@@ -72,9 +72,9 @@ pub struct StepTrace {
 /// What one level did with a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LevelCount {
-    /// Windows that it looked at: for level 1 cells × sizes.
+    /// Windows that the level looked at: for level 1 cells × sizes.
     pub windows: usize,
-    /// Windows that it handed on.
+    /// Windows that the level handed on.
     pub passed: usize,
     /// Multiply-adds, calibration included.
     pub multiply_adds: u64,
@@ -248,17 +248,17 @@ impl Cascade {
         self.proposer.multiply_adds(width, height)
     }
 
-    /// How many levels there are.
+    /// Number of levels, 1 to 3.
     pub fn levels(&self) -> usize {
         1 + self.refiners.len()
     }
 
-    /// What it was asked for.
+    /// The options that this cascade was made with.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// How it is set.
+    /// The settings that this cascade was made with.
     pub fn settings(&self) -> &CascadeSettings {
         &self.settings
     }

@@ -27,10 +27,10 @@ use slot::{Shaders, Slot};
 use super::{Plan, Pyramid};
 use crate::error::Result;
 
-/// Places that are kept for the next picture. More are made where more pictures are on their way at once.
+/// Slots that are kept for the next pictures. Where more pictures are on the GPU at once, more slots are made for them.
 const KEPT: usize = 8;
 
-/// What runs on the GPU behind the pyramid, in the same submission: the first net.
+/// Work on the GPU that follows a pyramid in the same submission: the first net.
 pub trait FollowUp: std::fmt::Debug + Send + Sync {
     /// Makes buffers for pictures of one size, whose pyramids lie in `pixels`; `None` if the device can't.
     fn prepare(&self, device: &GpuDevice, pixels: &wgpu::Buffer, layout: &Layout) -> Option<Box<dyn Prepared>>;
@@ -38,13 +38,14 @@ pub trait FollowUp: std::fmt::Debug + Send + Sync {
 
 /// [`FollowUp`] for pictures of one size.
 pub trait Prepared: std::fmt::Debug + Send {
-    /// Records its dispatches.
+    /// Records the dispatches.
     fn record(&self, encoder: &mut wgpu::CommandEncoder);
-    /// Where its results are.
+    /// The buffer of results.
     fn results(&self) -> &wgpu::Buffer;
     /// Bytes of the results that are read back as a rule: a multiple of 4.
     fn read_back(&self) -> u64;
-    /// Bytes that there are, as the words that were read back tell. Where it is more than those, all are read again.
+    /// Bytes of all results, which the first words that were read back tell. If these are more than were read back, all are
+    /// read again.
     fn wanted(&self, words: &[u32]) -> u64;
 }
 
@@ -66,7 +67,7 @@ pub struct Ticket {
 }
 
 impl Gpu {
-    /// Opens the best GPU of those.
+    /// Opens the best GPU among `which`.
     ///
     /// # Errors
     /// If there is none, or it can't be used.
@@ -80,14 +81,14 @@ impl Gpu {
         }
     }
 
-    /// Runs `follow_up` behind each pyramid.
+    /// Lets `follow_up` follow each pyramid.
     pub fn with_follow_up(mut self, follow_up: Box<dyn FollowUp>) -> Self {
         self.follow_up = Some(follow_up);
         self.slots().clear();
         self
     }
 
-    /// Whether anything runs behind the pyramid.
+    /// Whether work follows each pyramid.
     pub fn has_follow_up(&self) -> bool {
         self.follow_up.is_some()
     }
@@ -97,12 +98,12 @@ impl Gpu {
         &self.device
     }
 
-    /// Its name.
+    /// Name of the GPU, and the interface it is used through.
     pub fn name(&self) -> &str {
         self.device.name()
     }
 
-    /// What went wrong with it; then [`Self::submit`] and [`Self::take`] do nothing any more.
+    /// Why the GPU failed, if it did; then [`Self::submit`] and [`Self::take`] do nothing any more.
     pub fn fault(&self) -> Option<&str> {
         self.device.fault()
     }
@@ -118,8 +119,8 @@ impl Gpu {
         self.fault().is_none().then_some(Ticket { slot, submission, mapped })
     }
 
-    /// Waits for the pyramids of `picture`, that which `ticket` is for, and what was computed behind them. False if
-    /// the GPU failed: then nothing is right of what they hold.
+    /// Waits for the pyramids of `picture`, which `ticket` is for, and for the results of the follow-up. False if
+    /// the GPU failed: then pyramids and results hold nothing that can be used.
     pub fn take(
         &self,
         ticket: Ticket,
@@ -146,7 +147,7 @@ impl Gpu {
         fine
     }
 
-    /// A place for a picture of `size`: one that is free, or a new one instead of one for another size.
+    /// A slot for a picture of `size`: one that is free, or a new one instead of one for another size.
     fn slot(&self, size: (u32, u32), plan: &Plan) -> Option<Slot> {
         if self.fault().is_some() {
             return None;
