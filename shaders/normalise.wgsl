@@ -1,5 +1,5 @@
-// Pixels as the nets want them, (v − 127.5) / 128, one vector a pixel, all levels of the pyramid behind each other. An
-// invocation a pixel.
+// Normalises pixels for the nets, one vector a pixel, all levels of the pyramid behind each other. One invocation a pixel.
+// MIDDLE and SPREAD are put in front (src/nets/gpu/mod.rs).
 struct Level {
     // Where its pixels begin, in bytes.
     byte: u32,
@@ -25,7 +25,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         if (pixel >= level.first && pixel - level.first < level.count) {
             let at = level.byte + (pixel - level.first) * 3u;
             let rgb = vec3<f32>(load(at), load(at + 1u), load(at + 2u));
-            maps[pixel] = vec4<f32>((rgb - 127.5) / 128.0, 0.0);
+            maps[pixel] = vec4<f32>((rgb - MIDDLE) / SPREAD, 0.0);
         }
     }
 }

@@ -1,7 +1,7 @@
-// The octave net's last map becomes a list of the windows whose logit is over the threshold, in any order: a cell an
-// invocation, three sizes a cell.
+// Makes the octave net's last map into a list of the windows whose logit is over the threshold, in any order. One
+// invocation a cell. SIZES, the number of windows in a cell, is put in front (src/nets/gpu/mod.rs).
 struct Window {
-    // The cell's number × 3 + the size's.
+    // The cell's number × SIZES + the size's.
     number: u32,
     logit: f32,
     dx: f32,
@@ -25,8 +25,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if (cell >= settings[0].y) {
         return;
     }
-    for (var size = 0u; size < 3u; size++) {
-        let number = cell * 3u + size;
+    for (var size = 0u; size < SIZES; size++) {
+        let number = cell * SIZES + size;
         let v = cells[number];
         if (v.x > bitcast<f32>(settings[0].x)) {
             // There is room for all windows.

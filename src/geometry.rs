@@ -1,4 +1,4 @@
-//! Rectangles and their overlap, faces, and the cascade's windows.
+//! Rectangles and their overlap, faces, and windows.
 
 /// An axis-parallel rectangle in pixels: left, top, width, height; x to the right, y down. It may reach over the
 /// picture's border.
@@ -17,64 +17,64 @@ pub struct Rect {
 /// A face found: its box in pixels of the picture, a score in 0..1 and, where a smile net is loaded, a smile in 0..1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Face {
-    /// Box in pixels of the picture, roughly from hairline to chin and from ear to ear.
+    /// Where: roughly hairline to chin, ear to ear.
     pub rect: Rect,
-    /// Confidence, 0..1; greater is surer.
+    /// How sure, 0..1.
     pub score: f32,
-    /// Smile, 0 (none) to 1; `None` without a smile net.
+    /// How much of a smile, 0..1; `None` without a smile net.
     pub smile: Option<f32>,
 }
 
 /// A window on its way through the cascade.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
-    /// Box in pixels of the picture.
+    /// Where, in pixels of the picture.
     pub rect: Rect,
-    /// Logit of the last net that rated the window; greater is surer.
+    /// The logit of the last net that saw it.
     pub score: f32,
 }
 
 impl Rect {
-    /// Makes a rectangle of left edge, top edge, width and height, pixels.
+    /// A rectangle from its left, top, width and height.
     pub const fn new(x: f32, y: f32, w: f32, h: f32) -> Self {
         Self { x, y, w, h }
     }
 
-    /// Makes the square of side `side` with centre (`cx`, `cy`), pixels.
+    /// The square of side `side` round (`cx`, `cy`).
     pub fn square(cx: f32, cy: f32, side: f32) -> Self {
         Self::new(cx - side / 2.0, cy - side / 2.0, side, side)
     }
 
-    /// Returns the centre (x, y), pixels.
+    /// The centre.
     pub fn center(&self) -> (f32, f32) {
         (self.x + self.w / 2.0, self.y + self.h / 2.0)
     }
 
-    /// Returns the square with the same centre and the longer of both sides, the shape of the cascade's windows.
+    /// The square with the same centre whose side is the longer of width and height: what the cascade's windows are.
     pub fn to_square(&self) -> Self {
         let (cx, cy) = self.center();
         Self::square(cx, cy, self.w.max(self.h))
     }
 
-    /// Returns width × height, square pixels.
+    /// Width times height.
     pub fn area(&self) -> f32 {
         self.w * self.h
     }
 
-    /// Returns the area shared with `other`, square pixels.
+    /// The area shared with `other`.
     pub fn intersection(&self, other: &Self) -> f32 {
         let w = (self.x + self.w).min(other.x + other.w) - self.x.max(other.x);
         let h = (self.y + self.h).min(other.y + other.h) - self.y.max(other.y);
         w.max(0.0) * h.max(0.0)
     }
 
-    /// Returns intersection over union with `other`, 0..1; 0 where nothing is shared.
+    /// Intersection over union, 0..1.
     pub fn iou(&self, other: &Self) -> f32 {
         let shared = self.intersection(other);
         if shared <= 0.0 { 0.0 } else { shared / (self.area() + other.area() - shared) }
     }
 
-    /// Returns the share of the smaller rectangle that lies in the larger one, 0..1; 0 if the smaller one has no area.
+    /// The intersection's share of the smaller of the two.
     pub fn overlap_of_smaller(&self, other: &Self) -> f32 {
         let smaller = self.area().min(other.area());
         if smaller <= 0.0 { 0.0 } else { self.intersection(other) / smaller }

@@ -78,7 +78,8 @@ pub mod eval;
 #[doc(hidden)]
 pub mod train;
 
-pub use cascade::{Cascade, Device, Options};
+pub use cascade::placement::{Level1On, Placement, PyramidOn, RefinersOn};
+pub use cascade::{Cascade, Options};
 pub use error::{Error, Result};
 pub use geometry::{Face, Rect};
 

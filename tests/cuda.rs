@@ -14,6 +14,7 @@ use std::time::Instant;
 use candle_core::{Device as Candle, Tensor};
 use common::{ffmpeg_is_here, ours, picture, run};
 use facecascade::cascade::Work;
+use facecascade::cascade::placement::{Placement, RefinersOn};
 use facecascade::nets::candle::{Mode, Model, Ops};
 use facecascade::nets::spec::Output;
 use facecascade::nets::weights::Weights;
@@ -21,7 +22,7 @@ use facecascade::nets::windows::{Scratch, WindowNet};
 use facecascade::nets::zoo;
 use facecascade::pipeline::{self, FrameResult, PipelineOptions, Policy};
 use facecascade::source::video::{Frames, probe};
-use facecascade::{Cascade, Device, Face, Options};
+use facecascade::{Cascade, Face, Options};
 use image::RgbImage;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -45,8 +46,9 @@ fn gpu() -> Option<[Candle; 2]> {
     }
 }
 
-fn shipped(min_face: f32, device: Device) -> Cascade {
-    Cascade::shipped(Options { min_face, threshold: 0.1 }).unwrap().on(device).unwrap()
+fn shipped(min_face: f32, refiners: RefinersOn) -> Cascade {
+    let placement = Placement { refiners, ..Placement::default() };
+    Cascade::shipped(Options { min_face, threshold: 0.1 }).unwrap().placed(placement).unwrap()
 }
 
 #[track_caller]
@@ -85,7 +87,7 @@ fn without_a_gpu_cuda_is_an_error_and_auto_goes_on_on_the_cpu_with_a_warning() {
         return;
     }
     let face = ours(PICTURES[0]);
-    let detect = |device: &str| run(["detect", "--json", "--device", device, face.to_str().unwrap()]);
+    let detect = |device: &str| run(["detect", "--json", "--refiners", device, face.to_str().unwrap()]);
     let refused = detect("cuda").exits(1).complains("no CUDA device opens");
     assert_eq!(refused.err.lines().count(), 1, "{}", refused.err);
     let (auto, cpu) = (detect("auto").exits(0).complains("run on the CPU"), detect("cpu").exits(0));
@@ -121,13 +123,13 @@ fn faces_in_pictures_are_those_of_the_cpu() {
         return;
     }
     for min_face in [12.0, 20.0, 60.0] {
-        let (cpu, cuda) = (shipped(min_face, Device::Cpu), shipped(min_face, Device::Cuda));
-        assert_eq!(shipped(min_face, Device::Auto).device(), Device::Cuda);
+        let (cpu, cuda) = (shipped(min_face, RefinersOn::Cpu), shipped(min_face, RefinersOn::Cuda));
+        assert_eq!(shipped(min_face, RefinersOn::Auto).placement().refiners, RefinersOn::Cuda);
         for name in PICTURES {
             let picture = picture(name);
             assert_same(&cpu.detect(&picture).unwrap(), &cuda.detect(&picture).unwrap(), name);
         }
-        assert_eq!(cuda.device(), Device::Cuda, "it came back to the CPU");
+        assert_eq!(cuda.placement().refiners, RefinersOn::Cuda, "it came back to the CPU");
     }
 }
 
@@ -136,19 +138,18 @@ fn windows_of_many_pictures_go_through_in_common_batches() {
     if gpu().is_none() {
         return;
     }
-    let (cpu, cuda) = (shipped(12.0, Device::Cpu), shipped(12.0, Device::Cuda));
+    let (cpu, cuda) = (shipped(12.0, RefinersOn::Cpu), shipped(12.0, RefinersOn::Cuda));
     // More windows than fit one batch, and a picture that has none.
     let mut pictures: Vec<RgbImage> = PICTURES.iter().cycle().take(12).map(|name| picture(name)).collect();
     pictures.push(RgbImage::new(0, 0));
-    let mut works: Vec<_> = pictures.iter().map(|_| Work::default()).collect();
-    pictures.iter().zip(&mut works).for_each(|(picture, work)| cuda.start(picture, work));
-    for level in 1..=cuda.levels() {
-        cuda.level(level, &mut works.iter_mut().collect::<Vec<_>>());
+    let mut started: Vec<_> = pictures.iter().map(|picture| cuda.start(picture, Work::default())).collect();
+    for _ in 1..=cuda.levels() {
+        cuda.next_level(&mut started.iter_mut().collect::<Vec<_>>());
     }
-    for (picture, work) in pictures.iter().zip(&works) {
-        assert_same(&cpu.detect(picture).unwrap(), &cuda.faces(work), "a picture of several");
+    for (picture, started) in pictures.iter().zip(&mut started) {
+        assert_same(&cpu.detect(picture).unwrap(), &cuda.faces(started), "a picture of several");
     }
-    assert_eq!(cuda.device(), Device::Cuda, "it came back to the CPU");
+    assert_eq!(cuda.placement().refiners, RefinersOn::Cuda, "it came back to the CPU");
 }
 
 #[test]
@@ -156,8 +157,8 @@ fn a_cascade_on_a_gpu_is_shared_by_more_threads_than_it_has_lanes() {
     if gpu().is_none() {
         return;
     }
-    let cuda = shipped(20.0, Device::Cuda);
-    let expected: Vec<_> = PICTURES.map(|name| shipped(20.0, Device::Cpu).detect(&picture(name)).unwrap()).into();
+    let cuda = shipped(20.0, RefinersOn::Cuda);
+    let expected: Vec<_> = PICTURES.map(|name| shipped(20.0, RefinersOn::Cpu).detect(&picture(name)).unwrap()).into();
     std::thread::scope(|scope| {
         for thread in 0..6 {
             let (cuda, name, expected) = (&cuda, PICTURES[thread % 3], &expected[thread % 3]);
@@ -169,7 +170,7 @@ fn a_cascade_on_a_gpu_is_shared_by_more_threads_than_it_has_lanes() {
             });
         }
     });
-    assert_eq!(cuda.device(), Device::Cuda, "it came back to the CPU");
+    assert_eq!(cuda.placement().refiners, RefinersOn::Cuda, "it came back to the CPU");
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn a_video_through_the_pipeline_has_the_faces_of_the_cpu_frame_by_frame() {
     }
     for clip in ["assets/two-faces-tilting.mp4", "assets/classroom-four-faces.mp4"] {
         let path = ours(clip);
-        let (cpu, cuda) = (shipped(30.0, Device::Cpu), shipped(30.0, Device::Cuda));
+        let (cpu, cuda) = (shipped(30.0, RefinersOn::Cpu), shipped(30.0, RefinersOn::Cuda));
         let info = probe(&path).unwrap();
         let mut frames = Frames::open(&path, &info, 1).unwrap();
         let (mut frame, mut expected) = (RgbImage::new(0, 0), Vec::new());
@@ -201,7 +202,7 @@ fn a_video_through_the_pipeline_has_the_faces_of_the_cpu_frame_by_frame() {
             eprintln!("{clip}, {threads} threads: {seen} frames in {:.2} s", begin.elapsed().as_secs_f64());
             assert_eq!(seen, expected.len());
         }
-        assert_eq!(cuda.device(), Device::Cuda, "it came back to the CPU");
+        assert_eq!(cuda.placement().refiners, RefinersOn::Cuda, "it came back to the CPU");
     }
 }
 

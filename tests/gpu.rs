@@ -1,4 +1,4 @@
-//! The program with `--pyramid gpu` and `--stage1 gpu`, on whatever GPU there is: in CI lavapipe, which renders in
+//! The program with `--pyramid gpu` and `--level1 gpu`, on whatever GPU there is: in CI lavapipe, which renders in
 //! software.
 
 #![cfg(feature = "gpu")]
@@ -67,7 +67,7 @@ fn the_same_faces_are_found_wherever_pyramid_and_first_net_run() {
     let pictures = pictures();
     let on_cpu = detect(&pictures, &["--pyramid", "cpu"]).unwrap();
     assert!(on_cpu.iter().map(|line| faces(line).len()).sum::<usize>() >= pictures.len() / 2);
-    for (options, ties) in [(["--pyramid", "gpu"], 0), (["--stage1", "gpu"], 1)] {
+    for (options, ties) in [(["--pyramid", "gpu"], 0), (["--level1", "gpu"], 1)] {
         let Some(on_gpu) = detect(&pictures, &options) else { return };
         let differ = on_cpu.iter().zip(&on_gpu).filter(|(a, b)| !same(a, b)).map(|(a, _)| a["image"].to_string());
         let differ: Vec<_> = differ.collect();
@@ -83,13 +83,21 @@ fn what_is_chosen_and_why_is_said_and_contradictions_are_refused() {
     // A picture takes no second: no driver is asked.
     run(["detect", "-v", picture]).exits(0).complains("pyramid on the CPU");
     run(["detect", "-v", "--pyramid", "gpu", picture]).exits(0).complains("pyramid on");
-    run(["detect", "--stage1", "gpu", "--pyramid", "cpu", picture]).exits(2).complains("--stage1 gpu");
+    let wheres = ["level 1 on", "levels 2 and 3 on"];
+    wheres.iter().fold(run(["detect", "-v", picture]).exits(0), |ran, place| ran.complains(place));
+    // The name before this one is still understood.
+    for option in ["--level1", "--stage1"] {
+        run(["detect", option, "gpu", "--pyramid", "cpu", picture]).exits(2).complains("--level1 gpu");
+    }
 }
 
 #[test]
-fn bench_measures_the_pyramid_both_ways_and_the_others_want_a_value() {
-    run(["detect", "assets/astronaut.jpg", "--pyramid"]).exits(2).complains("auto, cpu or gpu");
-    let table = run(["bench", "--pyramid"]).exits(0).out;
+fn bench_measures_the_pyramid_both_ways_and_every_command_wants_a_place_that_it_knows() {
+    for command in ["detect", "bench"] {
+        run([command, "--pyramid"]).exits(2).complains("auto|cpu|gpu");
+        run([command, "--pyramid", "both"]).exits(2).complains("auto, cpu or gpu");
+    }
+    let table = run(["bench", "--pyramid-times"]).exits(0).out;
     if table.contains("no GPU was found") {
         assert!(table.contains("640×480 on the CPU"), "{table}");
         return eprintln!("skipped: no GPU was found");
@@ -101,7 +109,7 @@ fn bench_measures_the_pyramid_both_ways_and_the_others_want_a_value() {
 
 #[test]
 fn without_any_driver_the_cpu_is_taken_with_a_warning() {
-    for options in [["--pyramid", "gpu"], ["--stage1", "gpu"]] {
+    for options in [["--pyramid", "gpu"], ["--level1", "gpu"]] {
         let nowhere = "/nonexistent.json";
         let ran: Ran = program()
             .args(["detect", "--json"])

@@ -386,7 +386,9 @@ fn inspect_draws_a_panel_a_stage_with_the_true_faces() {
 #[cfg(not(feature = "cuda"))]
 #[test]
 fn a_gpu_that_this_program_was_not_built_for_is_refused_with_the_way_to_build_it() {
-    run(["detect", FACE, "--device", "cuda"]).exits(1).complains("--features cuda");
-    let faces = |device| run(["detect", "--json", FACE, "--device", device]).exits(0).lines()[0]["faces"].clone();
+    for option in ["--refiners", "--device"] {
+        run(["detect", FACE, option, "cuda"]).exits(1).complains("--features cuda");
+    }
+    let faces = |refiners| run(["detect", "--json", FACE, "--refiners", refiners]).exits(0).lines()[0]["faces"].clone();
     assert_eq!(faces("auto"), faces("cpu"));
 }

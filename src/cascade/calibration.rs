@@ -20,8 +20,8 @@ pub const CLASSES: [(f32, f32, f32); 45] = {
     classes
 };
 
-/// The class that says best how `window` is misplaced on `face`: nearest in ln-scale, in x and in y. Of both, the squares
-/// round them count.
+/// The class that says best how `window` is misplaced on `face`: nearest in ln-scale, in x and in y. Both boxes
+/// are squared first.
 pub fn label(window: &Rect, face: &Rect) -> usize {
     let (window, face) = (window.to_square(), face.to_square());
     let ((wx, wy), (fx, fy)) = (window.center(), face.center());
@@ -45,7 +45,7 @@ pub fn correct_by(window: &Rect, (s, dx, dy): (f32, f32, f32)) -> Rect {
 }
 
 /// Corrects `window` by the 45 classes' `logits`: by the mean misplacement over classes of probability of at least 1/45,
-/// weighted by probability. None left: the window as it is.
+/// weighted by probability. Without such a class, the window stays as it is.
 pub fn correct(window: &Rect, logits: &[f32]) -> Rect {
     let greatest = logits.iter().copied().fold(f32::MIN, f32::max);
     let total: f32 = logits.iter().map(|l| (l - greatest).exp()).sum();

@@ -3,7 +3,7 @@
 
 use super::calibration;
 use super::settings::Correction;
-use super::work::{Work, crop_and_run};
+use super::state::{Buffers, State, crop_and_run};
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
 use crate::nets::spec::{Net, Output};
@@ -39,8 +39,8 @@ impl Code {
         }
     }
 
-    /// The window, moved; as it was if the numbers make no sense.
-    fn apply(self, window: &Rect, code: &[f32]) -> Rect {
+    /// Moves `window`; leaves it where it is if the numbers make no sense.
+    pub(super) fn apply(self, window: &Rect, code: &[f32]) -> Rect {
         let moved = match self {
             Self::Classes => calibration::correct(window, code),
             Self::Box => calibration::decode_box(&window.to_square(), code),
@@ -55,7 +55,7 @@ impl Code {
 pub(super) enum Calibrator {
     /// Windows stay where they are.
     None,
-    /// A head of the net that found them; its numbers are in [`Work::codes`].
+    /// By a head of the net that found them, which has left in [`super::Candidate::moved`] where they go.
     Own(Code),
     /// A net of its own, run on crops of the windows.
     Net(Box<WindowNet>, Code),
@@ -92,7 +92,7 @@ impl Calibrator {
         Ok(Self::Net(Box::new(own), code))
     }
 
-    /// The code that the level's own net must leave in [`Work::codes`].
+    /// The code by which the level's own net must fill [`super::Candidate::moved`].
     pub(super) fn own(&self) -> Option<Code> {
         if let Self::Own(code) = self { Some(*code) } else { None }
     }
@@ -104,33 +104,31 @@ impl Calibrator {
     }
 
     /// Grows buffers to what a full batch of windows needs.
-    pub(super) fn grow(&self, work: &mut Work) {
+    pub(super) fn grow(&self, buffers: &mut Buffers) {
         if let Self::Net(net, _) = self {
-            net.grow(&mut work.input, &mut work.scratch);
+            net.grow(&mut buffers.input, &mut buffers.scratch);
         }
     }
 
     /// Moves all windows of all pictures.
-    pub(super) fn calibrate(&self, works: &mut [&mut Work]) {
+    pub(super) fn calibrate(&self, pictures: &mut [&mut State]) {
         match self {
             Self::None => {}
-            Self::Own(code) => {
-                for work in works {
-                    for (c, numbers) in work.candidates.iter_mut().zip(work.codes.chunks_exact(code.len())) {
-                        c.rect = code.apply(&c.rect, numbers);
-                    }
+            Self::Own(_) => {
+                for candidate in pictures.iter_mut().flat_map(|state| &mut state.candidates) {
+                    candidate.rect = candidate.moved;
                 }
             }
             Self::Net(net, code) => {
                 let cost = net.cpu().trunk_multiply_adds() + net.cpu().head_multiply_adds(code.output());
-                for work in works.iter_mut() {
-                    work.count(work.candidates.len() as u64 * cost);
+                for state in pictures.iter_mut() {
+                    state.count(state.candidates.len() as u64 * cost);
                 }
-                crop_and_run(works, net, |works, rows, scratch| {
+                crop_and_run(pictures, net, |pictures, rows, scratch| {
                     let numbers = net.head(code.output(), None, scratch);
                     for (row, numbers) in rows.iter().zip(numbers.chunks_exact(code.len())) {
-                        let c = &mut works[row.picture].candidates[row.window];
-                        c.rect = code.apply(&c.rect, numbers);
+                        let candidate = row.of(pictures);
+                        candidate.rect = code.apply(&candidate.rect, numbers);
                     }
                 });
             }

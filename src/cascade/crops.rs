@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 
 use super::colour::Colour;
+use crate::nets::input::{MIDDLE, SPREAD, normalised};
 use crate::pyramid::{Level, Pyramid};
 
 /// Grey value of samples outside the picture.
@@ -44,12 +45,6 @@ impl Crop {
     }
 }
 
-/// Normalises a byte as all nets want it.
-#[inline]
-pub fn normalise(v: u8) -> f32 {
-    (f32::from(v) - 127.5) / 128.0
-}
-
 /// The level a crop of `n` × `n` pixels is sampled from: the coarsest where `side` still covers `n` pixels (level 0 if none
 /// does), and `coarser` levels further up.
 pub fn level_for(pyramid: &Pyramid, coarser: usize, side: f32, n: usize) -> Option<&Level> {
@@ -58,7 +53,7 @@ pub fn level_for(pyramid: &Pyramid, coarser: usize, side: f32, n: usize) -> Opti
     pyramid.levels.get((index + coarser).min(pyramid.levels.len().saturating_sub(1)))
 }
 
-/// Samples a crop: `out` is `[n, n, 3]`, (v − 127.5) / 128. Output pixel u lies at `cx` + (u − (n − 1) / 2) · `side` / n,
+/// Samples a crop: `out` is `[n, n, 3]`, [normalised](crate::nets::input). Output pixel u lies at `cx` + (u − (n − 1) / 2) · `side` / n,
 /// is bilinear between pixel centres of the coarsest level of `pyramid` (first level: the picture itself) where the
 /// crop still covers n pixels, `coarser` levels further up if wanted (0 in detection). Outside the picture is grey 127.
 ///
@@ -68,7 +63,7 @@ pub fn sample(pyramid: &Pyramid, coarser: usize, at: &Crop, n: usize, out: &mut 
     let out = &mut out[..n * n * 3];
     let placed = [at.cx, at.cy, at.side, at.angle].iter().all(|v| v.is_finite());
     let Some(level) = level_for(pyramid, coarser, at.side, n).filter(|_| placed) else {
-        return out.fill((OUTSIDE - 127.5) / 128.0);
+        return out.fill(SHIFT);
     };
     if at.angle == 0.0 {
         upright(level, at, n, out);
@@ -77,7 +72,7 @@ pub fn sample(pyramid: &Pyramid, coarser: usize, at: &Crop, n: usize, out: &mut 
     }
 }
 
-/// Two neighbouring pixels and what each counts; 0 where it lies outside.
+/// Two neighbouring pixels and their weights; 0 for a pixel outside the picture.
 #[derive(Clone, Copy, Default)]
 struct Tap {
     /// The first pixel; the second may lie one behind the last, with weight 0.
@@ -117,7 +112,7 @@ fn position(centre: f32, offset: f64, n: usize, u: usize, scale: f32) -> f64 {
     (f64::from(centre) + (u as f64 - (n as f64 - 1.0) / 2.0) * offset) * f64::from(scale) - 0.5
 }
 
-/// Axis-parallel: two rows are blended into one first (a loop over neighbours), then its pixels across. Pixels count
+/// Samples an axis-parallel crop: two rows are blended into one first (a loop over neighbours), then its pixels across. Pixels count
 /// less [`OUTSIDE`], so that taps outside simply weigh nothing.
 fn upright(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
     ROWS.with_borrow_mut(|rows| {
@@ -149,12 +144,12 @@ fn blend(upper: &[u8], lower: &[u8], weights: [f32; 2], out: &mut [f32]) {
     }
 }
 
-/// (v − 127.5) / 128 of v = sum + [`OUTSIDE`].
-const SHIFT: f32 = (OUTSIDE - 127.5) / 128.0;
+/// [`OUTSIDE`], normalised: what is added to a normalised sum of samples less [`OUTSIDE`].
+const SHIFT: f32 = normalised(OUTSIDE);
 
 fn across(row: &[f32], taps: &[Tap], out: &mut [f32]) {
     for (out, tap) in out.chunks_exact_mut(3).zip(taps) {
-        let [a, b] = tap.weights.map(|w| w * (1.0 / 128.0));
+        let [a, b] = tap.weights.map(|w| w * (1.0 / SPREAD));
         let pixels: &[f32; 7] = row[tap.first..tap.first + 7].try_into().expect("seven");
         let [p0, p1, p2, p3, p4, p5, p6] = *pixels;
         let left = Colour::of([p0, p1, p2, p3]);
@@ -162,7 +157,7 @@ fn across(row: &[f32], taps: &[Tap], out: &mut [f32]) {
     }
 }
 
-/// Any angle. A crop that lies inside the level with all its corners needs no check for each pixel.
+/// Samples a crop at any angle. A crop that lies inside the level with all its corners needs no check for each pixel.
 fn turned(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
     let step = f64::from(at.side) / n as f64;
     let (sin, cos) = f64::from(at.angle).sin_cos();
@@ -199,7 +194,7 @@ fn turned(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
     }
 }
 
-/// Bilinear at (x, y) ≥ 0 of `pixels`, all four neighbours inside and two bytes behind them.
+/// Samples bilinearly at (x, y) ≥ 0 of `pixels`, all four neighbours inside and two bytes behind them.
 #[inline(always)]
 fn inner(pixels: &[u8], stride: usize, x: f32, y: f32, out: &mut [f32]) {
     let (ix, iy) = (x as i32, y as i32);
@@ -209,10 +204,10 @@ fn inner(pixels: &[u8], stride: usize, x: f32, y: f32, out: &mut [f32]) {
     let (upper, lower) = (eight(at), eight(at + stride));
     let left = Colour::of_bytes(upper as u32).blend(1.0 - fy, Colour::of_bytes(lower as u32), fy);
     let right = Colour::of_bytes((upper >> 24) as u32).blend(1.0 - fy, Colour::of_bytes((lower >> 24) as u32), fy);
-    left.blend((1.0 - fx) / 128.0, right, fx / 128.0).plus(-127.5 / 128.0).store3(out);
+    left.blend((1.0 - fx) / SPREAD, right, fx / SPREAD).plus(-MIDDLE / SPREAD).store3(out);
 }
 
-/// Bilinear at (x, y) anywhere.
+/// Samples bilinearly at any (x, y).
 fn border(level: &Level, x: f64, y: f64, out: &mut [f32]) {
     if x >= 0.0 && y >= 0.0 && x < level.width as f64 - 3.0 && y < level.height as f64 - 2.0 {
         return inner(&level.pixels, level.width * 3, x as f32, y as f32, out);
@@ -231,13 +226,14 @@ fn border(level: &Level, x: f64, y: f64, out: &mut [f32]) {
         }
     }
     for (out, sum) in out.iter_mut().zip(sums) {
-        *out = sum / 128.0 + SHIFT;
+        *out = sum / SPREAD + SHIFT;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nets::input::normalise;
     use rand::{Rng, SeedableRng};
 
     fn picture(width: u32, height: u32, seed: u64) -> image::RgbImage {

@@ -1,13 +1,15 @@
 //! The global filter behind the last level: windows that agree become one face.
 
 use super::Candidate;
+use super::nms::keep_best;
 use super::settings::FaceSettings;
 use crate::geometry::Rect;
 
-/// Merges the windows `kept` by suppression (best first) from `all` into faces.
+/// Merges into faces the windows that non-maximum suppression `kept` (best first) of `all`.
 pub(super) fn merge(kept: &mut Vec<Candidate>, all: &[Candidate], settings: &FaceSettings) {
     vote(kept, all, settings.vote);
-    drop_nested(kept, settings.nested);
+    // A box is dropped when more than a share of the smaller of the two lies in a better one that stays.
+    keep_best(kept, |better, c| better.rect.overlap_of_smaller(&c.rect) > settings.nested);
 }
 
 /// Makes each box of `kept` the mean of all boxes in `all` that overlap it by more than `iou`, weighted by probability ×
@@ -33,26 +35,12 @@ fn vote(kept: &mut [Candidate], all: &[Candidate], iou: f32) {
     }
 }
 
-/// Drops a box when more than `share` of the smaller of the two lies in a better one that stays. `list` is sorted, best
-/// first.
-fn drop_nested(list: &mut Vec<Candidate>, share: f32) {
-    let mut kept = 0;
-    for i in 0..list.len() {
-        let candidate = list[i];
-        if !list[..kept].iter().any(|better| better.rect.overlap_of_smaller(&candidate.rect) > share) {
-            list[kept] = candidate;
-            kept += 1;
-        }
-    }
-    list.truncate(kept);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn candidate(x: f32, side: f32, score: f32) -> Candidate {
-        Candidate { rect: Rect::new(x, 0.0, side, side), score, ..Default::default() }
+        Candidate::found(Rect::new(x, 0.0, side, side), score)
     }
 
     #[test]
@@ -76,7 +64,7 @@ mod tests {
             candidate(0.0, 60.0, 1.0),
             candidate(90.0, 8.0, 0.0),
         ];
-        drop_nested(&mut list, 0.7);
+        merge(&mut list, &[], &FaceSettings { nested: 0.7, ..FaceSettings::default() });
         assert_eq!(list.iter().map(|c| c.score).collect::<Vec<_>>(), [3.0, 0.0]);
     }
 }

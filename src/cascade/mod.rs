@@ -1,24 +1,24 @@
-//! Windows in, calibrated boxes out: a [`proposer`] over the pyramid, then up to two refiners on windows, each finding,
-//! calibrating and filtering. No threads here; a picture's [`Work`] can travel from thread to thread between levels.
+//! Windows in, calibrated boxes out: a proposer over the pyramid, then up to two refiners on windows, each finding,
+//! calibrating and filtering. No threads here; a picture can go from thread to thread between levels ([`work`]).
 
 pub mod calibration;
 mod calibrator;
 mod colour;
 pub mod crops;
-mod device;
 mod faces;
-mod place;
-pub mod proposer;
+mod nms;
+pub mod placement;
+mod proposer;
 mod refiner;
 pub mod settings;
 mod shipped;
-mod suppress;
+mod state;
 #[cfg(test)]
 mod tests;
-mod work;
+pub mod work;
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
@@ -28,21 +28,22 @@ use crate::geometry::{Face, Rect, Window};
 use crate::nets::weights::Weights;
 use crate::nets::windows::WindowNet;
 use crate::nets::zoo;
-use crate::pyramid::Builder;
-pub use device::Device;
+use crate::pyramid::{Builder, Plan};
+pub use placement::Placement;
 use proposer::Proposer;
 use refiner::Refiner;
 pub use settings::CascadeSettings;
 pub use shipped::weights as shipped_weights;
-pub use work::Work;
+use state::State;
+pub use work::{Started, Submitted, Work};
 
 /// Refiners that a cascade may have.
 pub const REFINERS: usize = 2;
 
-const REFINER_STAGES: [[&str; 3]; REFINERS] =
+const REFINER_STEPS: [[&str; 3]; REFINERS] =
     [["find-2", "calibrate-2", "filter-2"], ["find-3", "calibrate-3", "filter-3"]];
 
-/// What the cascade is asked for.
+/// What to look for in a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Side of the smallest face looked for, pixels.
@@ -57,7 +58,7 @@ impl Default for Options {
     }
 }
 
-/// The windows that one stage let through, and what it took.
+/// The windows that one step let through, and the time it took.
 #[derive(Debug, Clone)]
 pub struct StepTrace {
     /// `find-1`, `calibrate-1`, `filter-1`, `find-2`, … `filter-3` (the global filter).
@@ -71,27 +72,31 @@ pub struct StepTrace {
 /// What one level did with a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LevelCount {
-    /// Windows that it looked at: for level 1 cells × sizes.
+    /// Windows that the level looked at: for level 1 cells × sizes.
     pub windows: usize,
-    /// Windows that it handed on.
+    /// Windows that the level handed on.
     pub passed: usize,
     /// Multiply-adds, calibration included.
     pub multiply_adds: u64,
 }
 
-/// A window on its way, with what each level said of it.
+/// A window inside the cascade, with all that the levels said of it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Candidate {
     rect: Rect,
+    /// Where the net that saw it last would move it.
+    moved: Rect,
     /// What it is sorted by.
     score: f32,
     logits: [f32; REFINERS + 1],
+    /// Number of the pyramid level that it was found in.
+    pyramid_level: usize,
 }
 
 impl Candidate {
     /// A window of level 1.
     fn found(rect: Rect, logit: f32) -> Self {
-        Self { rect, score: logit, logits: [logit, 0.0, 0.0] }
+        Self { rect, moved: rect, score: logit, logits: [logit, 0.0, 0.0], pyramid_level: 0 }
     }
 }
 
@@ -188,73 +193,28 @@ impl Cascade {
     /// # Errors
     /// None so far.
     pub fn detect(&self, picture: &RgbImage) -> Result<Vec<Face>> {
-        Ok(self.with_work(|work| {
-            self.run(picture, work, Until::Faces);
-            self.faces(work)
-        }))
+        let mut done = self.run(picture, Until::Faces);
+        let faces = self.faces(&mut done);
+        self.give_back(done);
+        Ok(faces)
     }
 
-    /// As [`Self::detect`], with the windows after every stage.
+    /// As [`Self::detect`], with the windows after every step.
     ///
     /// # Errors
     /// As [`Self::detect`].
     pub fn trace(&self, picture: &RgbImage) -> Result<(Vec<Face>, Vec<StepTrace>)> {
-        let mut stages = Vec::new();
-        let faces = self.with_work(|work| {
-            let begin = Instant::now();
-            self.start(picture, work);
-            let pyramid = begin.elapsed();
-            for level in 1..=self.levels() {
-                self.level_traced(level, work, &mut stages);
-            }
-            stages[0].elapsed += pyramid;
-            self.faces(work)
-        });
-        Ok((faces, stages))
-    }
-
-    /// Buffers for pictures that come for hours: grown to what any number of windows needs, so that memory stays as it is.
-    pub fn work(&self) -> Work {
-        let mut work = Work::default();
-        self.refiners.iter().for_each(|refiner| refiner.grow(&mut work));
-        work
-    }
-
-    /// Begins a picture: makes its pyramids in `work`, or waits for those that [`Self::submit`] began. [`Self::level`] 1 to
-    /// [`Self::levels`] follow, then [`Self::faces`]; together they are [`Self::detect`], cut so that each part can run
-    /// on a thread of its own.
-    pub fn start(&self, picture: &RgbImage, work: &mut Work) {
-        work.counts.clear();
-        work.within = None;
-        if work.pending.is_none() {
-            self.submit(picture, work);
+        let mut steps = Vec::new();
+        let begin = Instant::now();
+        let mut started = self.start(picture, self.lend());
+        let pyramid = begin.elapsed();
+        while started.level() < self.levels() {
+            self.next_level_traced(&mut started, &mut steps);
         }
-        let Work { pending, picture: halves, levels, behind, .. } = work;
-        self.pyramids.take(pending.take(), picture, &self.plan(), halves, levels, behind);
-    }
-
-    /// As [`Self::start`], but the smallest faces, those of up to twice [`Options::min_face`], which cost most, are looked
-    /// for only within `regions` (pixels of the picture); larger ones everywhere. A GPU that runs level 1 looks everywhere.
-    pub fn start_within(&self, picture: &RgbImage, regions: Vec<Rect>, work: &mut Work) {
-        self.start(picture, work);
-        work.within = Some(regions);
-    }
-
-    /// Level `level` of several pictures: find, calibrate, filter; behind the last one the global filter. Nets see the
-    /// windows of all in common batches; what comes out is the same as of one at a time. A level that this cascade lacks
-    /// does nothing.
-    pub fn level(&self, level: usize, works: &mut [&mut Work]) {
-        self.advance(level, works, Until::Faces, |_, _| {});
-    }
-
-    /// As [`Self::level`], with the windows after each of its stages.
-    pub fn level_traced(&self, level: usize, work: &mut Work, stages: &mut Vec<StepTrace>) {
-        let mut begin = Instant::now();
-        self.advance(level, &mut [work], Until::Faces, |name, works| {
-            let elapsed = begin.elapsed();
-            stages.push(StepTrace { name, windows: windows(works[0]), elapsed });
-            begin = Instant::now();
-        });
+        steps[0].elapsed += pyramid;
+        let faces = self.faces(&mut started);
+        self.give_back(started);
+        Ok((faces, steps))
     }
 
     /// The windows that level `level` hands on, best first: after 1 those that enter level 2. Behind the last level
@@ -266,10 +226,10 @@ impl Cascade {
         if level == 0 || level > self.levels() {
             return Err(Error::Setting(format!("there is no level {level}; this cascade has 1 to {}", self.levels())));
         }
-        Ok(self.with_work(|work| {
-            self.run(picture, work, Until::Windows(level));
-            windows(work)
-        }))
+        let done = self.run(picture, Until::Windows(level));
+        let windows = windows(&done.state);
+        self.give_back(done);
+        Ok(windows)
     }
 
     /// Windows and multiply-adds of each level for a picture.
@@ -277,10 +237,10 @@ impl Cascade {
     /// # Errors
     /// As [`Self::detect`].
     pub fn counts(&self, picture: &RgbImage) -> Result<Vec<LevelCount>> {
-        Ok(self.with_work(|work| {
-            self.run(picture, work, Until::Faces);
-            work.counts.clone()
-        }))
+        let done = self.run(picture, Until::Faces);
+        let counts = done.counts().to_vec();
+        self.give_back(done);
+        Ok(counts)
     }
 
     /// Multiply-adds that every picture of `width` × `height` pixels costs, whatever it shows: level 1's.
@@ -288,91 +248,95 @@ impl Cascade {
         self.proposer.multiply_adds(width, height)
     }
 
-    /// How many levels there are.
+    /// Number of levels, 1 to 3.
     pub fn levels(&self) -> usize {
         1 + self.refiners.len()
     }
 
-    /// What it was asked for.
+    /// The options that this cascade was made with.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// How it is set.
+    /// The settings that this cascade was made with.
     pub fn settings(&self) -> &CascadeSettings {
         &self.settings
     }
 
-    fn run(&self, picture: &RgbImage, work: &mut Work, until: Until) {
-        self.start(picture, work);
-        for level in 1..=until.level(self) {
-            self.advance(level, &mut [work], until, |_, _| {});
-        }
+    /// Which pyramids a picture needs.
+    pub fn plan(&self) -> Plan {
+        self.proposer.plan()
     }
 
-    /// The article's list: find, calibrate, filter, in each level. `watch` sees what each stage leaves.
+    fn run(&self, picture: &RgbImage, until: Until) -> Started {
+        let mut started = self.start(picture, self.lend());
+        for level in 1..=until.level(self) {
+            self.advance(level, &mut [&mut started.state], until, |_, _| {});
+        }
+        started
+    }
+
+    /// The article's list: find, calibrate, filter, in each level. `watch` sees what each step leaves.
     fn advance(
         &self,
         level: usize,
-        works: &mut [&mut Work],
+        pictures: &mut [&mut State],
         until: Until,
-        mut watch: impl FnMut(&'static str, &[&mut Work]),
+        mut watch: impl FnMut(&'static str, &[&mut State]),
     ) {
-        if works.is_empty() {
+        if pictures.is_empty() {
             return;
         }
         if level == 1 {
-            works.iter_mut().for_each(|work| self.proposer.find(work));
-            watch("find-1", works);
-            self.proposer.calibrate(works);
-            watch("calibrate-1", works);
-            for work in works.iter_mut() {
-                self.proposer.filter(work);
-                self.end_level(1, work, until);
+            pictures.iter_mut().for_each(|state| self.proposer.find(state));
+            watch("find-1", pictures);
+            self.proposer.calibrate(pictures);
+            watch("calibrate-1", pictures);
+            for state in pictures.iter_mut() {
+                self.proposer.filter(state);
+                self.end_level(1, state, until);
             }
-            watch("filter-1", works);
+            watch("filter-1", pictures);
         } else if let Some(refiner) = level.checked_sub(2).and_then(|i| self.refiners.get(i)) {
-            let [find, calibrate, filter] = REFINER_STAGES[level - 2];
-            refiner.find(works);
-            watch(find, works);
-            refiner.calibrate(works);
-            watch(calibrate, works);
-            for work in works.iter_mut() {
-                refiner.filter(work);
-                self.end_level(level, work, until);
+            let [find, calibrate, filter] = REFINER_STEPS[level - 2];
+            refiner.find(pictures);
+            watch(find, pictures);
+            refiner.calibrate(pictures);
+            watch(calibrate, pictures);
+            for state in pictures.iter_mut() {
+                refiner.filter(state);
+                self.end_level(level, state, until);
             }
-            watch(filter, works);
+            watch(filter, pictures);
         }
     }
 
     /// Behind the last level comes the global filter.
-    fn end_level(&self, level: usize, work: &mut Work, until: Until) {
+    fn end_level(&self, level: usize, state: &mut State, until: Until) {
         if until == Until::Faces && level == self.levels() {
             // Suppression, the last step of every level's filter, left what it chose from there.
-            faces::merge(&mut work.candidates, &work.filtered, &self.settings.faces);
-            work.candidates.retain(|c| self.settings.faces.score(c.score) >= self.options.threshold);
+            faces::merge(&mut state.candidates, &state.buffers.before, &self.settings.faces);
+            state.candidates.retain(|c| self.settings.faces.score(c.score) >= self.options.threshold);
         }
-        work.passed();
+        state.passed();
     }
 
-    /// The faces, best first, after the last level.
-    pub fn faces(&self, work: &Work) -> Vec<Face> {
-        let score = |s| self.settings.faces.score(s);
-        work.candidates.iter().map(|c| Face { rect: c.rect, score: score(c.score), smile: None }).collect()
+    /// Lends buffers from the pool; where none is free, there are new ones.
+    fn lend(&self) -> Work {
+        self.pool().pop().unwrap_or_default()
     }
 
-    /// Lends buffers from the pool; a thread that finds none free makes its own.
-    fn with_work<T>(&self, run: impl FnOnce(&mut Work) -> T) -> T {
-        let pool = || self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut work = pool().pop().unwrap_or_default();
-        let result = run(&mut work);
-        pool().push(work);
-        result
+    fn give_back(&self, work: impl Into<Work>) {
+        self.pool().push(work.into());
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Vec<Work>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn windows(work: &Work) -> Vec<Window> {
-    work.candidates.iter().map(|c| Window { rect: c.rect, score: c.score }).collect()
+fn windows(state: &State) -> Vec<Window> {
+    state.candidates.iter().map(|c| Window { rect: c.rect, score: c.score }).collect()
 }
 
 fn check(options: &Options) -> Result<()> {

@@ -3,8 +3,9 @@
 use super::LevelCount;
 use super::calibrator::Calibrator;
 use super::settings::RefinerSettings;
-use super::work::{Work, crop_and_run, face_logit};
+use super::state::{Buffers, State, crop_and_run};
 use crate::error::{Error, Result};
+use crate::nets::grid::face_logit;
 use crate::nets::spec::Output;
 use crate::nets::windows::WindowNet;
 
@@ -35,9 +36,9 @@ impl Refiner {
     }
 
     /// Grows buffers to what a full batch of windows needs.
-    pub(super) fn grow(&self, work: &mut Work) {
-        self.net.grow(&mut work.input, &mut work.scratch);
-        self.calibrator.grow(work);
+    pub(super) fn grow(&self, buffers: &mut Buffers) {
+        self.net.grow(&mut buffers.input, &mut buffers.scratch);
+        self.calibrator.grow(buffers);
     }
 
     /// The nets that run on windows.
@@ -53,57 +54,55 @@ impl Refiner {
 
     /// Looks at every window of all pictures and drops those under the threshold. Calibration is computed for the others
     /// only.
-    pub(super) fn find(&self, works: &mut [&mut Work]) {
+    pub(super) fn find(&self, pictures: &mut [&mut State]) {
         let own = self.calibrator.own();
         let (face, code) = (
             self.net.cpu().trunk_multiply_adds() + self.net.cpu().head_multiply_adds(Output::Face),
             own.map_or(0, |code| self.net.cpu().head_multiply_adds(code.output())),
         );
-        for work in works.iter_mut() {
-            work.counts.push(LevelCount { windows: work.candidates.len(), ..Default::default() });
-            work.codes.clear();
-            work.kept = 0;
+        for state in pictures.iter_mut() {
+            state.counts.push(LevelCount { windows: state.candidates.len(), ..Default::default() });
         }
-        let mut chosen = std::mem::take(&mut works[0].rows);
-        crop_and_run(works, &self.net, |works, rows, scratch| {
+        let Some(first) = pictures.first_mut() else { return };
+        let mut chosen = std::mem::take(&mut first.buffers.chosen);
+        crop_and_run(pictures, &self.net, |pictures, rows, scratch| {
             let outputs = self.net.head(Output::Face, None, scratch);
             chosen.clear();
             for (i, (row, outputs)) in rows.iter().zip(outputs.chunks_exact(outputs.len() / rows.len())).enumerate() {
-                let work = &mut works[row.picture];
-                let mut candidate = work.candidates[row.window];
+                let candidate = row.of(pictures);
                 let logit = face_logit(outputs);
                 candidate.logits[self.level] = logit;
                 let carried =
                     self.settings.carry.iter().zip(candidate.logits).map(|(weight, earlier)| weight * earlier);
                 candidate.score = logit + carried.sum::<f32>();
+                candidate.moved = candidate.rect;
                 if candidate.score > self.settings.threshold {
-                    work.candidates[work.kept] = candidate;
-                    work.kept += 1;
                     chosen.push(i);
                 }
             }
             if let Some(code) = own.filter(|_| !chosen.is_empty()) {
                 let codes = self.net.head(code.output(), Some(&chosen), scratch);
                 for (i, numbers) in chosen.iter().zip(codes.chunks_exact(code.len())) {
-                    works[rows[*i].picture].codes.extend(numbers);
+                    let candidate = rows[*i].of(pictures);
+                    candidate.moved = code.apply(&candidate.rect, numbers);
                 }
             }
         });
-        works[0].rows = chosen;
-        for work in works.iter_mut() {
-            let (seen, kept) = (work.candidates.len(), work.kept);
-            work.candidates.truncate(kept);
-            work.count(seen as u64 * face + kept as u64 * code);
+        pictures[0].buffers.chosen = chosen;
+        for state in pictures.iter_mut() {
+            let seen = state.candidates.len();
+            state.candidates.retain(|c| c.score > self.settings.threshold);
+            state.count(seen as u64 * face + state.candidates.len() as u64 * code);
         }
     }
 
     /// Moves the windows that are left.
-    pub(super) fn calibrate(&self, works: &mut [&mut Work]) {
-        self.calibrator.calibrate(works);
+    pub(super) fn calibrate(&self, pictures: &mut [&mut State]) {
+        self.calibrator.calibrate(pictures);
     }
 
     /// Non-maximum suppression.
-    pub(super) fn filter(&self, work: &mut Work) {
-        work.suppress(self.settings.overlap);
+    pub(super) fn filter(&self, state: &mut State) {
+        state.suppress(self.settings.overlap);
     }
 }

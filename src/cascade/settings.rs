@@ -22,7 +22,7 @@ pub struct CascadeSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Correction {
-    /// Not at all.
+    /// No correction.
     None,
     /// By the article's 45 classes.
     Classes,
@@ -47,7 +47,7 @@ pub struct ProposerSettings {
     pub calibration_net: Option<String>,
     /// Non-maximum suppression within a pyramid level: IoU from which only the better stays.
     pub level_overlap: f32,
-    /// The same across levels.
+    /// Non-maximum suppression across pyramid levels: IoU from which only the better stays.
     pub overlap: f32,
 }
 
@@ -71,7 +71,7 @@ pub struct RefinerSettings {
     pub overlap: f32,
 }
 
-/// What makes the last level's windows into faces.
+/// The global filter, which makes the last level's windows into faces, and their score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FaceSettings {
@@ -82,7 +82,7 @@ pub struct FaceSettings {
     pub nested: f32,
     /// The score of a face is sigmoid(`slope` · s + `offset`) of the last level's s.
     pub slope: f32,
-    /// See `slope`.
+    /// Added to `slope` · s.
     pub offset: f32,
 }
 

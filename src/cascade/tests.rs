@@ -3,9 +3,10 @@
 use super::*;
 use crate::cascade::crops::{Crop, sample};
 use crate::nets::cpu::{Engine, Scratch};
+use crate::nets::grid::Grid;
+use crate::nets::input::normalise;
 use crate::nets::spec::Output;
 use crate::pyramid::Pyramid;
-use proposer::{OCTAVE_SIZES, octave_center};
 use rand::{Rng, SeedableRng};
 use settings::Correction;
 
@@ -86,6 +87,7 @@ fn an_inner_cell_of_the_octave_net_sees_only_what_lies_round_it() {
     // A crop of 64 × 64 pixels whose cell 8 is the picture's cell, far enough from the crop's border (47 pixels are seen).
     let (mut crop, mut scratch) = (vec![0.0; 64 * 64 * 3], Scratch::default());
     let pyramid = Pyramid::of(&picture, 12);
+    let grid = Grid::of(&zoo::octave()).unwrap();
     for (column, row) in [(9, 9), (20, 15), (30, 22), (17, 20)] {
         let corner = |i: usize| (4 * i - 32) as f32;
         let place = Crop::upright(corner(column) + 32.0, corner(row) + 32.0, 64.0);
@@ -93,8 +95,8 @@ fn an_inner_cell_of_the_octave_net_sees_only_what_lies_round_it() {
         engine.trunk(&crop, 1, 64, 64, &mut scratch).unwrap();
         let outputs = engine.head(Output::Octave, None, &mut scratch);
         let cell = &outputs[(8 * 16 + 8) * 12..][..12];
-        for (size, numbers) in OCTAVE_SIZES.iter().zip(cell.chunks_exact(4)) {
-            let expected = Rect::square(octave_center(column), octave_center(row), *size);
+        for (size, numbers) in grid.sizes.iter().zip(cell.chunks_exact(4)) {
+            let expected = Rect::square(grid.center(column), grid.center(row), *size);
             let found = windows.iter().find(|w| {
                 let d = [w.rect.x - expected.x, w.rect.y - expected.y, w.rect.w - expected.w];
                 d.iter().all(|d| d.abs() < 1e-3)
@@ -116,7 +118,7 @@ fn an_octave_window_is_moved_by_its_cells_numbers() {
     let mut level = Pyramid::default();
     level.build(&picture, 0.6, 2.0, 8);
     let level = &level.levels[0];
-    let input: Vec<f32> = level.pixels.iter().map(|v| crops::normalise(*v)).collect();
+    let input: Vec<f32> = level.pixels.iter().map(|v| normalise(*v)).collect();
     let mut scratch = Scratch::default();
     engine.trunk(&input, 1, level.height, level.width, &mut scratch).unwrap();
     let outputs = engine.head(Output::Octave, None, &mut scratch);

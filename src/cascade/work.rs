@@ -1,128 +1,130 @@
-//! What a frame needs while it is in the cascade: its pyramids, its windows, and buffers that are kept for the next one.
+//! A picture on its way through the cascade, with a type for each phase: with [`Work`] nothing has begun; a GPU may be
+//! building the pyramids of what is [`Submitted`]; what is [`Started`] has them, and goes through level after level. Each
+//! phase is handed over for the next one, and can go to another thread in between.
 
-use super::crops::{self, Crop};
-use super::suppress::Suppressor;
-use super::{Candidate, LevelCount};
-use crate::geometry::Rect;
-use crate::nets::windows::{Scratch, WindowNet};
-use crate::pyramid::{Pending, Pyramid};
+use std::time::Instant;
 
-/// Buffers of one picture on its way through the levels. Everything grows to what the largest picture needed and is then
-/// used again.
+use image::RgbImage;
+
+use super::state::{Picture, State};
+use super::{Cascade, LevelCount, StepTrace, Until, windows};
+use crate::geometry::{Face, Rect};
+use crate::pyramid::Pending;
+
+/// Buffers for a picture. They grow to what the largest picture needed and serve picture after picture: every later phase
+/// turns back into this.
 #[derive(Debug, Default)]
 pub struct Work {
-    /// The picture and its halves: what crops are taken from.
-    pub(super) picture: Pyramid,
-    /// The proposer's pyramid.
-    pub(super) levels: Pyramid,
-    /// The pyramids while a GPU builds them.
+    pub(super) state: State,
+}
+
+/// A picture whose pyramids a GPU is building, where one builds pyramids.
+#[derive(Debug)]
+pub struct Submitted {
+    pub(super) state: State,
     pub(super) pending: Option<Pending>,
-    /// The windows of level 1 as a GPU found them; empty if the CPU has to.
-    pub(super) behind: Vec<u32>,
-    /// The same as a list.
-    #[cfg(feature = "gpu")]
-    pub(super) found: Vec<crate::nets::gpu::Found>,
-    /// Where the proposer looks in its first level; everywhere if `None`.
-    pub(super) within: Option<Vec<Rect>>,
-    /// A part of a level.
-    pub(super) part: Vec<u8>,
-    /// The windows that are still in the race.
-    pub(super) candidates: Vec<Candidate>,
-    /// What the last net's own calibration head said of them, in the same order.
-    pub(super) codes: Vec<f32>,
-    /// Where each pyramid level's candidates end.
-    pub(super) ends: Vec<usize>,
-    pub(super) filtered: Vec<Candidate>,
-    pub(super) rows: Vec<usize>,
-    windows: Vec<Row>,
-    /// How many candidates the level that runs has kept so far.
-    pub(super) kept: usize,
-    pub(super) input: Vec<f32>,
-    pub(super) scratch: Scratch,
-    pub(super) suppressor: Suppressor,
-    /// One for each level that ran.
-    pub(super) counts: Vec<LevelCount>,
 }
 
-impl Work {
-    /// Windows and multiply-adds of each level that ran so far.
+/// A picture with its pyramids and, once level 1 has run, the windows that are left.
+#[derive(Debug)]
+pub struct Started {
+    pub(super) state: State,
+}
+
+impl Started {
+    /// Limits level 1's search for the smallest faces, those of up to twice [`super::Options::min_face`], which cost most, to
+    /// `regions` (pixels of the picture); larger ones are looked for everywhere. A GPU that runs level 1 looks everywhere.
+    #[must_use]
+    pub fn within(mut self, regions: Vec<Rect>) -> Self {
+        self.state.picture.within = Some(regions);
+        self
+    }
+
+    /// Number of the last level that ran; 0 before the first.
+    pub fn level(&self) -> usize {
+        self.state.counts.len()
+    }
+
+    /// Windows and multiply-adds of each level that ran.
     pub fn counts(&self) -> &[LevelCount] {
-        &self.counts
+        &self.state.counts
+    }
+}
+
+impl From<Work> for Submitted {
+    fn from(Work { state }: Work) -> Self {
+        Self { state, pending: None }
+    }
+}
+
+macro_rules! buffers_of {
+    ($($phase:ty),+) => {$(
+        impl From<$phase> for Work {
+            fn from(phase: $phase) -> Self {
+                Self { state: phase.state }
+            }
+        }
+    )+};
+}
+
+buffers_of!(Submitted, Started);
+
+impl Cascade {
+    /// Buffers for pictures that come for hours: grown to what any number of windows needs, so that memory stays as it is.
+    pub fn work(&self) -> Work {
+        let mut work = Work::default();
+        self.refiners.iter().for_each(|refiner| refiner.grow(&mut work.state.buffers));
+        work
     }
 
-    /// Adds to the count of the level that runs.
-    pub(super) fn count(&mut self, multiply_adds: u64) {
-        if let Some(level) = self.counts.last_mut() {
-            level.multiply_adds += multiply_adds;
+    /// Where a GPU builds pyramids: has it begin with those of `picture` and returns at once. [`Self::start`] follows, with
+    /// the same picture.
+    pub fn submit(&self, picture: &RgbImage, work: Work) -> Submitted {
+        Submitted { pending: self.pyramids.submit(picture, &self.plan()), state: work.state }
+    }
+
+    /// Starts a picture, given as [`Work`] or [`Submitted`]: builds its pyramids, or waits for them. Then
+    /// [`Self::next_level`] runs level after level, and [`Self::faces`] has what they found; together they are
+    /// [`Self::detect`], cut so that each part can run on a thread of its own.
+    pub fn start(&self, picture: &RgbImage, submitted: impl Into<Submitted>) -> Started {
+        let Submitted { mut state, pending } = submitted.into();
+        let plan = self.plan();
+        let pending = pending.or_else(|| self.pyramids.submit(picture, &plan));
+        let Picture { halves, levels, from_gpu, within } = &mut state.picture;
+        *within = None;
+        self.pyramids.take(pending, picture, &plan, halves, levels, from_gpu);
+        state.candidates.clear();
+        state.counts.clear();
+        Started { state }
+    }
+
+    /// Runs each picture's next level: find, calibrate, filter; behind the last one the global filter, and then nothing.
+    /// Nets see the windows of all neighbours in `pictures` that are equally far in common batches; what comes out is the
+    /// same as of one picture at a time.
+    pub fn next_level(&self, pictures: &mut [&mut Started]) {
+        for together in pictures.chunk_by_mut(|a, b| a.level() == b.level()) {
+            let level = together[0].level() + 1;
+            let mut states: Vec<_> = together.iter_mut().map(|started| &mut started.state).collect();
+            self.advance(level, &mut states, Until::Faces, |_, _| {});
         }
     }
 
-    /// Notes how many windows the level that ran hands on.
-    pub(super) fn passed(&mut self) {
-        if let Some(level) = self.counts.last_mut() {
-            level.passed = self.candidates.len();
+    /// As [`Self::next_level`], with the windows after each of the level's steps.
+    pub fn next_level_traced(&self, started: &mut Started, steps: &mut Vec<StepTrace>) {
+        let mut begin = Instant::now();
+        self.advance(started.level() + 1, &mut [&mut started.state], Until::Faces, |name, states| {
+            let elapsed = begin.elapsed();
+            steps.push(StepTrace { name, windows: windows(states[0]), elapsed });
+            begin = Instant::now();
+        });
+    }
+
+    /// The faces, best first. Runs the levels that are left, if there are any.
+    pub fn faces(&self, started: &mut Started) -> Vec<Face> {
+        while started.level() < self.levels() {
+            self.next_level(&mut [&mut *started]);
         }
-    }
-
-    /// Leaves the best of windows that overlap by more than `iou`, best first.
-    pub(super) fn suppress(&mut self, iou: f32) {
-        self.filtered.clear();
-        let kept = self.suppressor.select(&self.candidates, iou);
-        self.filtered.extend(kept.iter().map(|i| self.candidates[*i as usize]));
-        std::mem::swap(&mut self.candidates, &mut self.filtered);
-    }
-}
-
-/// A window of one of several pictures.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Row {
-    /// The picture's place among them.
-    pub(super) picture: usize,
-    /// The window's place among its candidates.
-    pub(super) window: usize,
-}
-
-/// Runs `net` on crops of all windows of all pictures, and hands `each` batch over: its windows, and the scratch that
-/// holds what came out. A picture's list of windows may be changed up to its last one in the batch.
-pub(super) fn crop_and_run(
-    works: &mut [&mut Work],
-    net: &WindowNet,
-    mut each: impl FnMut(&mut [&mut Work], &[Row], &mut Scratch),
-) {
-    let Some(first) = works.first_mut() else { return };
-    // Buffers of the first picture serve all.
-    let (mut input, mut scratch) = (std::mem::take(&mut first.input), std::mem::take(&mut first.scratch));
-    let mut all = std::mem::take(&mut first.windows);
-    all.clear();
-    for (picture, work) in works.iter().enumerate() {
-        all.extend((0..work.candidates.len()).map(|window| Row { picture, window }));
-    }
-    let side = net.net().side;
-    for rows in all.chunks(net.batch()) {
-        input.resize(rows.len() * side * side * 3, 0.0);
-        for (row, out) in rows.iter().zip(input.chunks_exact_mut(side * side * 3)) {
-            let work = &works[row.picture];
-            crops::sample(&work.picture, 0, &placement(&work.candidates[row.window].rect), side, out);
-        }
-        net.run(&input, rows.len(), &mut scratch);
-        each(works, rows, &mut scratch);
-    }
-    let first = &mut works[0];
-    (first.input, first.scratch, first.windows) = (input, scratch, all);
-}
-
-/// Where the window's crop lies: nets see squares.
-pub(super) fn placement(rect: &Rect) -> Crop {
-    let square = rect.to_square();
-    let (cx, cy) = square.center();
-    Crop::upright(cx, cy, square.w)
-}
-
-/// The face logit of one window: a single number, or face minus background of two.
-pub(super) fn face_logit(outputs: &[f32]) -> f32 {
-    match outputs {
-        [background, face] => face - background,
-        [face, ..] => *face,
-        [] => f32::NEG_INFINITY,
+        let score = |s| self.settings.faces.score(s);
+        started.state.candidates.iter().map(|c| Face { rect: c.rect, score: score(c.score), smile: None }).collect()
     }
 }

@@ -37,7 +37,7 @@ Examples:
   facecascade bench --source clip.mp4 --json
   facecascade bench --headless --slow 100 --policies   (what each way to queue costs)
   facecascade bench --headless --following             (jitter, lag, time to the first box)
-  facecascade bench --pyramid                          (the image pyramid alone, GPU beside CPU)
+  facecascade bench --pyramid-times                    (the image pyramid alone, GPU beside CPU)
 
 Runs what `live` runs, in a window, and prints percentiles: of the whole, and of each stage, its work apart from the \
 waiting before it. Without a display, --headless does all but handing the picture to the window system.")]
@@ -68,6 +68,9 @@ pub(crate) struct BenchArgs {
     /// are behind, and how long a new face waits for its box
     #[arg(long)]
     following: bool,
+    /// Only time the image pyramid, level by level, on the GPU and on the CPU
+    #[arg(long)]
+    pyramid_times: bool,
     /// Make each search take so much longer, milliseconds: for experiments
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     slow: Option<u64>,
@@ -120,7 +123,7 @@ pub(crate) fn run(args: BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
     if let Some(plot) = &args.plot {
         can_be_written(plot)?;
     }
-    if args.detector.place.is_everywhere() {
+    if args.pyramid_times {
         let size = super::played(&args.source, common.threads)?.size().unwrap_or((640, 480));
         pyramid::print(&args.detector.load(args.min_face)?, size)?;
         return Ok(Outcome::Done);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use facecascade::source::Source;
 use facecascade::source::playback::Playback;
 use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
-use facecascade::{Cascade, Device, Options};
+use facecascade::{Cascade, Options};
 
 pub(crate) mod bench;
 pub(crate) mod detect;
@@ -55,43 +55,14 @@ pub(crate) struct DetectorArgs {
     /// Another cascade than the built-in one; its nets lie beside the file as NAME.safetensors
     #[arg(long, value_name = "SETTINGS.toml")]
     pub(crate) cascade: Option<PathBuf>,
-    /// Where levels 2 and 3 run: an NVIDIA GPU where this program was built for one, or the CPU
-    #[arg(long, value_name = "DEVICE", value_enum, default_value_t)]
-    pub(crate) device: DeviceArg,
     #[command(flatten)]
-    pub(crate) place: place::PlaceArgs,
-}
-
-/// [`Device`] on the command line.
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-pub(crate) enum DeviceArg {
-    /// The GPU if there is one that can be used, else the CPU
-    #[default]
-    Auto,
-    /// The CPU
-    Cpu,
-    /// The first NVIDIA GPU (cargo feature `cuda`)
-    Cuda,
-}
-
-impl From<DeviceArg> for Device {
-    fn from(device: DeviceArg) -> Self {
-        match device {
-            DeviceArg::Auto => Self::Auto,
-            DeviceArg::Cpu => Self::Cpu,
-            DeviceArg::Cuda => Self::Cuda,
-        }
-    }
+    pub(crate) placement: place::PlacementArgs,
 }
 
 impl DetectorArgs {
     /// The cascade that was asked for: `--cascade FILE`, or the one that ships; where it was asked to run.
     pub(crate) fn build(&self, min_face: f32) -> anyhow::Result<Cascade> {
-        let cascade = self.place.apply(self.load(min_face)?)?;
-        let cascade = cascade.on(self.device.into())?;
-        let place = if cascade.device() == Device::Cuda { "the GPU" } else { "the CPU" };
-        tracing::info!("levels 2 and 3 on {place}");
-        Ok(cascade)
+        self.placement.apply(self.load(min_face)?)
     }
 
     /// The same on the CPU.

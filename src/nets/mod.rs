@@ -6,6 +6,8 @@
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod grid;
+pub mod input;
 pub mod kernels;
 pub mod lower;
 pub mod spec;

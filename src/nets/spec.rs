@@ -4,6 +4,8 @@
 //! with the features in (h, w, c) order. Weights: convolution `[kernel, kernel, in, out]`, depthwise
 //! `[kernel, kernel, c]`, dense `[in, out]`, biases and batch norm's four vectors `[c]`.
 
+use super::grid::OCTAVE_NUMBERS;
+
 /// One layer. `norm` stands for "batch norm follows, and so there is no bias".
 #[derive(Debug, Clone, PartialEq)]
 pub enum Layer {
@@ -131,13 +133,14 @@ impl Layer {
 }
 
 impl Output {
-    /// How many numbers for each window (or cell) the head may give.
-    pub const fn numbers(self) -> &'static [usize] {
+    /// Whether the head may give `n` numbers for each window (or cell).
+    pub const fn takes(self, n: usize) -> bool {
         match self {
-            Self::Face => &[1, 2],
-            Self::Calibration => &[45],
-            Self::Box => &[4],
-            Self::Octave => &[12],
+            Self::Face => n == 1 || n == 2,
+            Self::Calibration => n == 45,
+            Self::Box => n == 4,
+            // Any number of window sizes.
+            Self::Octave => n > 0 && n.is_multiple_of(OCTAVE_NUMBERS),
         }
     }
 }

@@ -42,13 +42,6 @@ pub fn by_name(name: &str) -> Option<Net> {
     })
 }
 
-/// Sides of the windows that the octave net looks for in each cell, pixels of a level: 12 · 2^(1/6), 2^(3/6), 2^(5/6).
-pub const OCTAVE_SIZES: [f32; 3] = [13.469_545, 16.970_563, 21.381_57];
-/// Pixels between two cells of the octave net.
-pub const OCTAVE_STRIDE: usize = 4;
-/// Centre of the octave net's first cell, pixels (continuous: pixel i covers [i, i + 1)).
-pub const OCTAVE_OFFSET: f32 = 0.5;
-
 /// The first net that ships: fully convolutional, stride 4, three sizes of face in each cell, so that one pyramid level
 /// serves a whole octave of sizes. 583 multiply-adds a pixel; sees 47 pixels round each cell.
 pub fn octave() -> Net {

@@ -8,7 +8,7 @@ use image::RgbImage;
 use super::channels::Captured;
 use super::search::{Plan, Search};
 use super::{FrameResult, PipelineOptions, Policy, Stage};
-use crate::cascade::{Cascade, Work};
+use crate::cascade::{Cascade, Started, Submitted, Work};
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::track::Tracker;
@@ -22,16 +22,44 @@ pub(super) struct Job {
     pub(super) traced: bool,
     /// When the stage before was done.
     since: Instant,
-    work: Work,
+    phase: Phase,
     /// Whether its buffers have grown, which happens when it is first needed.
     grown: bool,
+}
+
+/// How far the cascade is with a frame.
+#[derive(Debug)]
+enum Phase {
+    /// Not begun.
+    Idle(Work),
+    /// A GPU may be building the pyramids.
+    Submitted(Submitted),
+    /// Searched, or going to be.
+    Started(Started),
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self::Idle(Work::default())
+    }
+}
+
+impl From<Phase> for Submitted {
+    /// Keeps what a GPU has begun; drops what came of the frame before.
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Idle(work) => work.into(),
+            Phase::Submitted(submitted) => submitted,
+            Phase::Started(started) => Work::from(started).into(),
+        }
+    }
 }
 
 impl Job {
     pub(super) fn new(traced: bool) -> Self {
         let now = Instant::now();
         let frame = Frame { number: 0, captured: now, time: 0.0, picture: RgbImage::default() };
-        Self { result: FrameResult::of(frame), traced, since: now, work: Work::default(), grown: false }
+        Self { result: FrameResult::of(frame), traced, since: now, phase: Phase::default(), grown: false }
     }
 
     /// Begins with a new frame; returns the old one, whose buffer is free.
@@ -112,13 +140,14 @@ impl<'a> Stages<'a> {
 
     fn grow(&self, job: &mut Job) {
         if !std::mem::replace(&mut job.grown, true) {
-            job.work = self.cascade.work();
+            job.phase = Phase::Idle(self.cascade.work());
         }
     }
 
     fn submit(&self, job: &mut Job) {
         self.grow(job);
-        self.cascade.submit(&job.result.frame.picture, &mut job.work);
+        let work = Submitted::from(std::mem::take(&mut job.phase)).into();
+        job.phase = Phase::Submitted(self.cascade.submit(&job.result.frame.picture, work));
     }
 
     fn pyramid(&self, job: &mut Job) {
@@ -129,37 +158,40 @@ impl<'a> Stages<'a> {
             None => Plan::Everywhere,
         };
         job.result.searched = plan != Plan::Skip;
-        match plan {
-            Plan::Everywhere => self.cascade.start(picture, &mut job.work),
-            Plan::Within(regions) => self.cascade.start_within(picture, regions, &mut job.work),
-            Plan::Skip => {}
+        if job.result.searched {
+            let started = self.cascade.start(picture, std::mem::take(&mut job.phase));
+            job.phase =
+                Phase::Started(if let Plan::Within(regions) = plan { started.within(regions) } else { started });
         }
     }
 
     fn level(&self, level: usize, jobs: &mut [Box<Job>]) {
         let mut together = Vec::with_capacity(jobs.len());
         for job in jobs.iter_mut().map(Box::as_mut).filter(|job| job.result.searched) {
+            let Phase::Started(started) = &mut job.phase else { continue };
             if job.traced {
-                self.cascade.level_traced(level, &mut job.work, &mut job.result.windows);
+                self.cascade.next_level_traced(started, &mut job.result.windows);
             } else {
-                together.push(&mut job.work);
+                together.push(started);
             }
         }
         if let Some(time) = self.options.slow.filter(|_| level == 1) {
             std::thread::sleep(time * together.len() as u32);
         }
-        self.cascade.level(level, &mut together);
+        self.cascade.next_level(&mut together);
         if level == self.cascade.levels() {
             for job in jobs.iter_mut().filter(|job| job.result.searched) {
-                job.result.faces = self.cascade.faces(&job.work);
+                if let Phase::Started(started) = &mut job.phase {
+                    job.result.faces = self.cascade.faces(started);
+                }
             }
         }
     }
 
     fn track(&self, tracker: &mut Tracker, job: &mut Job) {
         let result = &mut job.result;
-        if result.searched {
-            for (to, level) in result.counts.iter_mut().zip(job.work.counts()) {
+        if let (Phase::Started(started), true) = (&job.phase, result.searched) {
+            for (to, level) in result.counts.iter_mut().zip(started.counts()) {
                 *to = level.windows;
             }
         }

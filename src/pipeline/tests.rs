@@ -193,7 +193,7 @@ fn a_gpu_that_is_lost_on_the_way_costs_no_frame_and_changes_no_box() {
             let options = PipelineOptions { track: false, ..options(policy, threads) };
             let summary = run(Box::new(source), &on_gpu, &options, &mut |result: &mut FrameResult| {
                 if result.frame.number == lost_at {
-                    on_gpu.pyramids().gpu().unwrap().device().destroy();
+                    on_gpu.pyramids().current_gpu().unwrap().device().destroy();
                 }
                 got.push(std::mem::take(&mut result.faces));
                 shown.fetch_add(1, Ordering::Relaxed);
@@ -324,7 +324,7 @@ fn on_a_device_frames_in_larger_batches_on_more_threads_have_the_faces_of_the_cp
         Ok(ControlFlow::Continue(()))
     })
     .unwrap();
-    assert_eq!((frames, device.device()), (24, cascade::Device::Cuda));
+    assert_eq!((frames, device.placement().refiners), (24, cascade::placement::RefinersOn::Cuda));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Where pyramids are built: on the CPU, on a GPU, or on whichever is faster here. Whatever happens to the GPU, every
-//! picture gets its pyramids.
+//! Builds pyramids on the CPU, on a GPU, or on whichever is faster here. Whatever happens to the GPU, every picture gets
+//! its pyramids.
 
 #[cfg(feature = "gpu")]
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,42 +9,27 @@ use image::RgbImage;
 #[cfg(feature = "gpu")]
 use super::gpu::{self, Gpu};
 use super::{Plan, Pyramid};
-#[cfg(not(feature = "gpu"))]
-use crate::error::Error;
 use crate::error::Result;
 
-/// Where to build pyramids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Choice {
-    /// On a GPU that is no software renderer and is faster than the CPU; found out while the first second's pictures are
-    /// built on the CPU.
-    #[default]
-    Auto,
-    /// On the CPU.
-    Cpu,
-    /// On the best GPU there is, be it a software renderer.
-    Gpu,
-}
-
-/// Builds the pyramids of pictures. Threads share it.
+/// Builds the pyramids of pictures. Threads share one builder.
 #[derive(Debug)]
 pub struct Builder {
-    #[cfg(feature = "gpu")]
-    place: Place,
-    /// That the GPU failed has been said.
+    on: On,
+    /// Whether the warning that the GPU failed was given.
     #[cfg(feature = "gpu")]
     warned: AtomicBool,
 }
 
-#[cfg(feature = "gpu")]
 #[derive(Debug)]
-enum Place {
+enum On {
     Cpu,
+    #[cfg(feature = "gpu")]
     Gpu(Gpu),
+    #[cfg(feature = "gpu")]
     Auto(gpu::Auto),
 }
 
-/// Pyramids that are being built elsewhere.
+/// Pyramids that a GPU is building.
 #[derive(Debug)]
 pub struct Pending {
     #[cfg(feature = "gpu")]
@@ -57,40 +42,53 @@ impl Default for Builder {
     }
 }
 
-#[cfg(feature = "gpu")]
 impl Builder {
     /// Builds on the CPU.
     pub fn cpu() -> Self {
-        Self::at(Place::Cpu)
+        Self::new(On::Cpu)
     }
 
-    /// Builds where `choice` says. Only [`Choice::Gpu`] asks the machine for its GPUs at once.
+    /// Builds on a GPU that is no software renderer and measures to be faster than the CPU, once one is found; until then,
+    /// and without one, on the CPU. Asks no driver in runs of less than a second.
+    pub fn auto() -> Self {
+        #[cfg(feature = "gpu")]
+        return Self::new(On::Auto(gpu::Auto::default()));
+        #[cfg(not(feature = "gpu"))]
+        Self::cpu()
+    }
+
+    /// Builds on the best GPU there is, be it a software renderer.
     ///
     /// # Errors
-    /// If a GPU is wanted and none can be used.
-    pub fn new(choice: Choice) -> Result<Self> {
-        Ok(match choice {
-            Choice::Auto => Self::at(Place::Auto(gpu::Auto::default())),
-            Choice::Cpu => Self::cpu(),
-            Choice::Gpu => Self::on(Gpu::open(gpu::Adapters::All)?),
-        })
+    /// If no GPU can be used, or this was built without the feature `gpu`.
+    pub fn gpu() -> Result<Self> {
+        #[cfg(feature = "gpu")]
+        return Ok(Self::on(Gpu::open(gpu::Adapters::All)?));
+        #[cfg(not(feature = "gpu"))]
+        Err(crate::error::Error::Gpu("this was built without GPUs (cargo feature `gpu`)".into()))
     }
 
     /// Builds on `gpu`.
+    #[cfg(feature = "gpu")]
     pub fn on(gpu: Gpu) -> Self {
-        Self::at(Place::Gpu(gpu))
+        Self::new(On::Gpu(gpu))
     }
 
-    fn at(place: Place) -> Self {
-        Self { place, warned: AtomicBool::new(false) }
+    fn new(on: On) -> Self {
+        Self {
+            on,
+            #[cfg(feature = "gpu")]
+            warned: AtomicBool::new(false),
+        }
     }
 
     /// The GPU that is used at present.
-    pub fn gpu(&self) -> Option<&Gpu> {
-        let gpu = match &self.place {
-            Place::Cpu => None,
-            Place::Gpu(gpu) => Some(gpu),
-            Place::Auto(auto) => auto.gpu(),
+    #[cfg(feature = "gpu")]
+    pub fn current_gpu(&self) -> Option<&Gpu> {
+        let gpu = match &self.on {
+            On::Cpu => None,
+            On::Gpu(gpu) => Some(gpu),
+            On::Auto(auto) => auto.gpu(),
         }?;
         let Some(fault) = gpu.fault() else { return Some(gpu) };
         if !self.warned.swap(true, Ordering::Relaxed) {
@@ -99,22 +97,32 @@ impl Builder {
         None
     }
 
-    /// Whether [`Self::submit`] begins anything at present.
-    pub fn is_elsewhere(&self) -> bool {
-        self.gpu().is_some()
+    /// Whether a GPU is used at present, so that [`Self::submit`] begins something.
+    pub fn is_on_gpu(&self) -> bool {
+        #[cfg(feature = "gpu")]
+        return self.current_gpu().is_some();
+        #[cfg(not(feature = "gpu"))]
+        false
     }
 
-    /// Begins to build the pyramids of `picture` on the GPU and returns at once; `None` where the CPU does it.
+    /// Begins to build the pyramids of `picture` on the GPU and returns at once; `None` if the CPU builds them.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "nothing begins early on the CPU"))]
     pub fn submit(&self, picture: &RgbImage, plan: &Plan) -> Option<Pending> {
-        if let Place::Auto(auto) = &self.place {
-            auto.consider(picture.dimensions(), plan);
+        #[cfg(feature = "gpu")]
+        {
+            if let On::Auto(auto) = &self.on {
+                auto.consider(picture.dimensions(), plan);
+            }
+            Some(Pending { ticket: self.current_gpu()?.submit(picture, plan)? })
         }
-        Some(Pending { ticket: self.gpu()?.submit(picture, plan)? })
+        #[cfg(not(feature = "gpu"))]
+        None
     }
 
-    /// Waits for the pyramids of `picture` that [`Self::submit`] began, or builds them on the CPU: if it began none, and
-    /// if the GPU is lost meanwhile. `behind` gets what the GPU computed behind them ([`gpu::Behind`]), if it did:
-    /// then the pixels of `levels` stay there.
+    /// Waits for the pyramids of `picture` that [`Self::submit`] began. If it began none, or the GPU is lost meanwhile,
+    /// builds them on the CPU. Where a net runs on the GPU behind the pyramid, `results` gets the words that it computed
+    /// ([`gpu::FollowUp`]), and the pixels of `levels` stay on the GPU; else `results` is empty.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "nothing is pending on the CPU"))]
     pub fn take(
         &self,
         pending: Option<Pending>,
@@ -122,77 +130,33 @@ impl Builder {
         plan: &Plan,
         halves: &mut Pyramid,
         levels: &mut Pyramid,
-        behind: &mut Vec<u32>,
+        results: &mut Vec<u32>,
     ) {
-        behind.clear();
-        let taken = match (pending, self.gpu()) {
-            (Some(pending), Some(gpu)) => gpu.take(pending.ticket, picture, halves, levels, behind),
-            _ => false,
-        };
-        if !taken {
-            behind.clear();
-            plan.build(picture, halves, levels);
+        results.clear();
+        #[cfg(feature = "gpu")]
+        if let (Some(pending), Some(gpu)) = (pending, self.current_gpu()) {
+            if gpu.take(pending.ticket, picture, halves, levels, results) {
+                return;
+            }
+            results.clear();
         }
-    }
-
-    /// Where pyramids are built at present, and why.
-    pub fn describe(&self) -> String {
-        match &self.place {
-            Place::Cpu => "on the CPU".into(),
-            Place::Gpu(gpu) => match gpu.fault() {
-                Some(fault) => format!("on the CPU: {} failed ({fault})", gpu.name()),
-                None => format!("on {}", gpu.name()),
-            },
-            Place::Auto(auto) => auto.describe(),
-        }
-    }
-}
-
-#[cfg(not(feature = "gpu"))]
-#[expect(clippy::unused_self, reason = "as with a GPU")]
-impl Builder {
-    /// Builds on the CPU.
-    pub fn cpu() -> Self {
-        Self {}
-    }
-
-    /// Builds where `choice` says.
-    ///
-    /// # Errors
-    /// If a GPU is wanted: this was built without.
-    pub fn new(choice: Choice) -> Result<Self> {
-        match choice {
-            Choice::Gpu => Err(Error::Setting("this was built without GPUs (cargo feature `gpu`)".into())),
-            Choice::Auto | Choice::Cpu => Ok(Self::cpu()),
-        }
-    }
-
-    /// No: all is done on the CPU.
-    pub fn is_elsewhere(&self) -> bool {
-        false
-    }
-
-    /// `None`: the CPU does it.
-    pub fn submit(&self, _picture: &RgbImage, _plan: &Plan) -> Option<Pending> {
-        None
-    }
-
-    /// Builds the pyramids of `picture`.
-    pub fn take(
-        &self,
-        _pending: Option<Pending>,
-        picture: &RgbImage,
-        plan: &Plan,
-        halves: &mut Pyramid,
-        levels: &mut Pyramid,
-        behind: &mut Vec<u32>,
-    ) {
-        behind.clear();
         plan.build(picture, halves, levels);
     }
 
-    /// Where pyramids are built.
+    /// Says where pyramids are built at present, and why.
     pub fn describe(&self) -> String {
-        "on the CPU; this was built without GPUs".into()
+        match &self.on {
+            #[cfg(feature = "gpu")]
+            On::Cpu => "on the CPU".into(),
+            #[cfg(not(feature = "gpu"))]
+            On::Cpu => "on the CPU; this was built without GPUs".into(),
+            #[cfg(feature = "gpu")]
+            On::Gpu(gpu) => match gpu.fault() {
+                Some(fault) => format!("on the CPU: {} failed ({fault})", gpu.name()),
+                None => format!("on {}", gpu.name()),
+            },
+            #[cfg(feature = "gpu")]
+            On::Auto(auto) => auto.describe(),
+        }
     }
 }

@@ -6,7 +6,7 @@ pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 
-pub use builder::{Builder, Choice, Pending};
+pub use builder::{Builder, Pending};
 
 use image::RgbImage;
 

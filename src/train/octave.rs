@@ -9,14 +9,10 @@ use super::pictures::{Picture, box_in_crop, is_clear};
 use super::task::{Figures, Prediction, Samples, Task};
 use crate::cascade::crops::{self, Crop};
 use crate::geometry::Rect;
-use crate::nets::zoo::{OCTAVE_OFFSET as CELL_OFFSET, OCTAVE_SIZES, OCTAVE_STRIDE};
+use crate::nets::grid::{Grid, OCTAVE_NUMBERS};
 
 /// Side of a sample, pixels.
 pub const SIDE: usize = 160;
-const CELLS: usize = SIDE / OCTAVE_STRIDE;
-const SIZES: usize = OCTAVE_SIZES.len();
-/// Smallest face of the first size, pixels of a level: levels serve faces of 12 to 24.
-const SMALLEST: f32 = 12.0;
 /// Pictures are never enlarged by more.
 const MOST_ENLARGED: f32 = 1.25;
 /// Faces smaller than this in a crop (pixels) are neither face nor background.
@@ -36,6 +32,7 @@ pub enum Label {
 /// The task of the octave net.
 #[derive(Debug)]
 pub struct Octave<'a> {
+    grid: Grid,
     pictures: &'a [Picture],
     negatives: &'a [Picture],
     light: Light,
@@ -48,16 +45,25 @@ pub struct Octave<'a> {
 }
 
 impl<'a> Octave<'a> {
-    /// Draws crops round the faces of `pictures`, and a share of `background` from `negatives`.
-    pub fn new(pictures: &'a [Picture], negatives: &'a [Picture], background: f64, rng: &mut StdRng) -> Self {
+    /// Trains a net with that `grid`: draws crops round the faces of `pictures`, and a share of `background` from `negatives`.
+    pub fn new(
+        grid: Grid,
+        pictures: &'a [Picture],
+        negatives: &'a [Picture],
+        background: f64,
+        rng: &mut StdRng,
+    ) -> Self {
         let (mut faces, mut weights, mut sum) = (Vec::new(), Vec::new(), 0.0);
         for (p, picture) in pictures.iter().enumerate() {
-            let fit = |f: &crate::dataset::Truth| is_clear(f) && f.rect.to_square().w * MOST_ENLARGED >= SMALLEST;
+            let fit =
+                |f: &crate::dataset::Truth| is_clear(f) && f.rect.to_square().w * MOST_ENLARGED >= grid.smallest_face;
             let crowd = picture.faces.iter().filter(|f| fit(f)).count();
             for (f, face) in picture.faces.iter().enumerate().filter(|(_, f)| fit(f)) {
                 let side = f64::from(face.rect.to_square().w);
                 let pose = if face.pose_atypical { 2.5 } else { 1.0 };
-                sum += (8.0 / crowd as f64).sqrt().min(1.0) * pose * (side / 24.0).clamp(0.5, 2.5);
+                sum += (8.0 / crowd as f64).sqrt().min(1.0)
+                    * pose
+                    * (side / f64::from(2.0 * grid.smallest_face)).clamp(0.5, 2.5);
                 faces.push((p as u32, f as u32));
                 weights.push(sum);
             }
@@ -69,7 +75,7 @@ impl<'a> Octave<'a> {
         } else {
             background
         };
-        Self { pictures, negatives, light: Light::new(rng), faces, weights, background }
+        Self { grid, pictures, negatives, light: Light::new(rng), faces, weights, background }
     }
 
     /// Faces that crops are built round.
@@ -91,7 +97,7 @@ impl<'a> Octave<'a> {
         let (p, f) = self.faces[self.weights.partition_point(|w| *w < at).min(self.faces.len() - 1)];
         let picture = &self.pictures[p as usize];
         let face = picture.faces[f as usize].rect.to_square();
-        let wanted = SMALLEST * 2f32.powf(rng.random_range(-0.05..1.05));
+        let wanted = self.grid.smallest_face * 2f32.powf(rng.random_range(-0.05..1.05));
         let side = n * (face.w / wanted).max(1.0 / MOST_ENLARGED);
         let room = ((side - face.w) / 2.0).max(0.0);
         let (x, y) = face.center();
@@ -112,24 +118,29 @@ fn within(rng: &mut StdRng, side: f32, size: f32) -> f32 {
     rng.random_range(low.min(high)..=high.max(low))
 }
 
-/// Labels of all cells and sizes, `[cells, cells, sizes]`, for faces (their squares; `true` = ignored) in crop pixels.
-pub fn label(faces: &[(Rect, bool)]) -> Vec<Label> {
-    let mut labels = vec![Label::Background; CELLS * CELLS * SIZES];
+/// Cells of a sample along an axis.
+fn cells_of(grid: &Grid) -> usize {
+    SIDE.div_ceil(grid.stride)
+}
+
+/// Labels of all windows of a sample, `[cells, cells, sizes]`, for faces (their squares; `true` = ignored) in crop pixels.
+pub fn label(grid: &Grid, faces: &[(Rect, bool)]) -> Vec<Label> {
+    let (n, sizes, stride) = (cells_of(grid), grid.sizes.len(), grid.stride as f32);
+    let mut labels = vec![Label::Background; n * n * sizes];
     let mut best = vec![0.0f32; labels.len()];
     for (face, ignored) in faces {
-        for (k, size) in OCTAVE_SIZES.into_iter().enumerate() {
+        for (k, &size) in grid.sizes.iter().enumerate() {
             // Cells whose window touches the face.
             let cells = |from: f32, length: f32| {
-                let cell = |p: f32| (p - CELL_OFFSET) / OCTAVE_STRIDE as f32;
+                let cell = |p: f32| (p - grid.offset) / stride;
                 let first = cell(from - size / 2.0).floor().max(0.0) as usize;
-                first..(cell(from + length + size / 2.0).ceil().max(-1.0) + 1.0).min(CELLS as f32) as usize
+                first..(cell(from + length + size / 2.0).ceil().max(-1.0) + 1.0).min(n as f32) as usize
             };
             for i in cells(face.y, face.h) {
                 for j in cells(face.x, face.w) {
-                    let centre = |c: usize| c as f32 * OCTAVE_STRIDE as f32 + CELL_OFFSET;
-                    let window = Rect::square(centre(j), centre(i), size);
+                    let window = Rect::square(grid.center(j), grid.center(i), size);
                     let iou = window.iou(face);
-                    let at = (i * CELLS + j) * SIZES + k;
+                    let at = (i * n + j) * sizes + k;
                     if *ignored {
                         let covered = window.intersection(face) >= 0.5 * window.area();
                         if (covered || iou >= 0.3) && !matches!(labels[at], Label::Face(_)) {
@@ -138,8 +149,8 @@ pub fn label(faces: &[(Rect, bool)]) -> Vec<Label> {
                     } else if iou >= 0.5 && iou > best[at] {
                         best[at] = iou;
                         let (x, y) = face.center();
-                        labels[at] =
-                            Label::Face([(x - centre(j)) / size, (y - centre(i)) / size, (face.w / size).ln()]);
+                        let (dx, dy) = ((x - grid.center(j)) / size, (y - grid.center(i)) / size);
+                        labels[at] = Label::Face([dx, dy, (face.w / size).ln()]);
                     } else if iou >= 0.3 && labels[at] == Label::Background {
                         labels[at] = Label::Ignored;
                     }
@@ -156,7 +167,7 @@ impl Task for Octave<'_> {
     fn draw(&self, rng: &mut StdRng, n: usize) -> Samples<Vec<Label>> {
         let len = SIDE * SIDE * 3;
         let mut input = vec![0.0; n * len];
-        let mut targets = Vec::with_capacity(n * CELLS * CELLS * SIZES);
+        let mut targets = Vec::with_capacity(n * cells_of(&self.grid).pow(2) * self.grid.sizes.len());
         let mut faces = Vec::new();
         for crop in input.chunks_exact_mut(len) {
             let (picture, at) = self.place(rng);
@@ -167,7 +178,7 @@ impl Task for Octave<'_> {
                 let square = box_in_crop(&face.rect, &at, SIDE).to_square();
                 (square, !is_clear(face) || square.w < TINY || face.rect.h < 8.0)
             }));
-            targets.extend(label(&faces));
+            targets.extend(label(&self.grid, &faces));
         }
         Samples { input, n, side: SIDE, targets }
     }
@@ -180,7 +191,7 @@ impl Task for Octave<'_> {
         let positives = targets.iter().filter(|t| matches!(t, Label::Face(_))).count().max(1) as f32;
         let mut figures = Figures::default();
         for head in predictions {
-            let cells = head.values.chunks_exact(4).zip(head.gradient.chunks_exact_mut(4));
+            let cells = head.values.chunks_exact(OCTAVE_NUMBERS).zip(head.gradient.chunks_exact_mut(OCTAVE_NUMBERS));
             for ((values, gradient), target) in cells.zip(targets) {
                 let face = match target {
                     Label::Ignored => continue,
@@ -209,12 +220,23 @@ impl Task for Octave<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nets::zoo;
+
+    fn grid() -> Grid {
+        Grid::of(&zoo::octave()).unwrap()
+    }
+
+    /// The window with this number among the labels.
+    fn window(at: usize) -> Rect {
+        let (x, y, side) = grid().window(at, cells_of(&grid()));
+        Rect::square(x, y, side)
+    }
 
     #[test]
     fn a_face_on_a_cell_is_labelled_there_at_its_size_and_nowhere_far() {
-        let centre = 20.0 * OCTAVE_STRIDE as f32 + CELL_OFFSET;
-        let labels = label(&[(Rect::square(centre, centre, OCTAVE_SIZES[1]), false)]);
-        let at = |i: usize, j: usize, k: usize| labels[(i * CELLS + j) * SIZES + k];
+        let (grid, centre) = (grid(), grid().center(20));
+        let labels = label(&grid, &[(Rect::square(centre, centre, grid.sizes[1]), false)]);
+        let at = |i: usize, j: usize, k: usize| labels[(i * cells_of(&grid) + j) * grid.sizes.len() + k];
         assert_eq!(at(20, 20, 1), Label::Face([0.0, 0.0, 0.0]));
         assert!(matches!(at(20, 21, 1), Label::Face([dx, 0.0, _]) if dx < 0.0));
         assert_eq!(at(20, 30, 1), Label::Background);
@@ -223,12 +245,8 @@ mod tests {
 
     #[test]
     fn a_face_that_is_ignored_is_neither() {
-        let labels = label(&[(Rect::square(80.0, 80.0, 60.0), true), (Rect::square(80.0, 80.0, 17.0), false)]);
+        let labels = label(&grid(), &[(Rect::square(80.0, 80.0, 60.0), true), (Rect::square(80.0, 80.0, 17.0), false)]);
         assert!(labels.iter().any(|l| matches!(l, Label::Face(_))));
-        let window = |at: usize| {
-            let centre = |c: usize| c as f32 * OCTAVE_STRIDE as f32 + CELL_OFFSET;
-            Rect::square(centre(at / SIZES % CELLS), centre(at / SIZES / CELLS), OCTAVE_SIZES[at % SIZES])
-        };
         for (at, label) in labels.iter().enumerate() {
             if window(at).intersection(&Rect::square(80.0, 80.0, 60.0)) > 0.51 * window(at).area() {
                 assert_ne!(*label, Label::Background);
@@ -239,10 +257,8 @@ mod tests {
     #[test]
     fn labels_agree_with_every_windows_overlap() {
         let faces = [(Rect::square(40.0, 70.0, 14.0), false), (Rect::square(51.0, 74.0, 20.0), false)];
-        for (at, label) in label(&faces).into_iter().enumerate() {
-            let centre = |c: usize| c as f32 * OCTAVE_STRIDE as f32 + CELL_OFFSET;
-            let window = Rect::square(centre(at / SIZES % CELLS), centre(at / SIZES / CELLS), OCTAVE_SIZES[at % SIZES]);
-            let best = faces.iter().map(|f| f.0.iou(&window)).fold(0.0, f32::max);
+        for (at, label) in label(&grid(), &faces).into_iter().enumerate() {
+            let best = faces.iter().map(|f| f.0.iou(&window(at))).fold(0.0, f32::max);
             match label {
                 Label::Face(_) => assert!(best >= 0.5),
                 Label::Ignored => assert!((0.3..0.5).contains(&best)),

@@ -18,6 +18,8 @@ use crate::cascade::{self, Cascade};
 use crate::dataset::{self, Split};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::nets::grid::Grid;
+use crate::nets::spec::Output;
 use crate::nets::weights::Weights;
 
 /// Where a training run reads and writes, and how it runs.
@@ -134,7 +136,10 @@ fn train_round(
     let end = match &recipe.samples {
         SampleSettings::Scenes { background } => {
             data.load(settings, events)?;
-            let task = Octave::new(&data.pictures, &data.negatives, *background, &mut rng);
+            let grid = Grid::of(&net).filter(|grid| grid.head == Output::Octave).ok_or_else(|| {
+                Error::Setting(format!("{name}: samples of scenes train a net with an octave head only"))
+            })?;
+            let task = Octave::new(grid, &data.pictures, &data.negatives, *background, &mut rng);
             trainer::train(&task, &stage, weights, events)?
         }
         SampleSettings::Windows(windows) => {

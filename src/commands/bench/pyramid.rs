@@ -1,4 +1,4 @@
-//! `facecascade bench --pyramid`: where the time of the image pyramid goes, on the GPU and on the CPU.
+//! `facecascade bench --pyramid-times`: where the time of the image pyramid goes, on the GPU and on the CPU.
 
 use facecascade::Cascade;
 

@@ -232,7 +232,6 @@ struct Normalise<'a> {
 impl Kernel for Normalise<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        // Both factors are powers of two or end in a half: nothing is rounded, and so this is just (v − 127.5) / 128.
-        self.to.iter_mut().zip(self.from).for_each(|(to, v)| *to = f32::from(*v) / 128.0 - 127.5 / 128.0);
+        self.to.iter_mut().zip(self.from).for_each(|(to, v)| *to = normalise(*v));
     }
 }

@@ -13,15 +13,15 @@ use wgpu::BufferBindingType::Storage;
 use wgpu::{BufferUsages, ComputePipeline};
 
 use crate::error::{Error, Result};
+use crate::nets::grid::{Grid, OCTAVE_NUMBERS};
+use crate::nets::input::{MIDDLE, SPREAD};
 use crate::nets::spec::Net;
 use crate::nets::weights::Weights;
 use crate::pyramid::gpu::layout::Layout;
-use crate::pyramid::gpu::{Behind, GpuDevice, Prepared};
+use crate::pyramid::gpu::{FollowUp, GpuDevice, Prepared};
 
-/// Sizes of window in each cell.
-const SIZES: usize = 3;
-/// Words of a window in the list.
-const WINDOW: usize = 5;
+/// Words of a window in the list: its number, and what the net says of it.
+const WINDOW: usize = 1 + OCTAVE_NUMBERS;
 
 /// A net with an octave head, on one GPU.
 #[derive(Debug)]
@@ -30,8 +30,10 @@ pub struct OctaveNet {
     layers: wgpu::BindGroupLayout,
     normalise: ComputePipeline,
     windows: ComputePipeline,
-    /// Of `normalise` and `windows`.
+    /// Layout of the bindings of `normalise` and `windows`.
     ends: wgpu::BindGroupLayout,
+    /// Windows in each cell.
+    sizes: usize,
     threshold: f32,
     /// Windows that are read back with each picture; all, in a second look, where there are more.
     at_once: usize,
@@ -40,12 +42,10 @@ pub struct OctaveNet {
 /// A window over the threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Found {
-    /// The number of its cell: row by row, level by level.
-    pub cell: usize,
-    /// Which of the three sizes.
-    pub size: usize,
+    /// Its number: cell by cell, row by row, level by level, the sizes of a cell behind each other.
+    pub window: usize,
     /// Logit, dx, dy, ln s.
-    pub numbers: [f32; 4],
+    pub numbers: [f32; OCTAVE_NUMBERS],
 }
 
 impl OctaveNet {
@@ -65,30 +65,42 @@ impl OctaveNet {
             let weights = device.filled("layer", &wgsl::weights(&step), BufferUsages::STORAGE);
             (step.with(()), pipeline, weights)
         };
+        let sizes = Grid::of(net).map_or(0, |grid| grid.sizes.len());
         let steps = compile(net, weights)?.into_iter().map(make).collect();
-        let normalise = device.pipeline("normalise", include_str!("../../../shaders/normalise.wgsl"), &ends);
-        let windows = device.pipeline("windows", include_str!("../../../shaders/windows.wgsl"), &ends);
+        let normalise = device.pipeline("normalise", &input(), &ends);
+        let windows = device.pipeline("windows", &windows(sizes), &ends);
         if let Some(fault) = device.fault() {
             return Err(Error::Gpu(format!("{} can't run {}: {fault}", device.name(), net.name)));
         }
-        Ok(Self { steps, layers, normalise, windows, ends, threshold, at_once: at_once.max(1) })
+        Ok(Self { steps, layers, normalise, windows, ends, sizes, threshold, at_once: at_once.max(1) })
     }
 }
 
-impl Behind for OctaveNet {
+impl FollowUp for OctaveNet {
     fn prepare(&self, device: &GpuDevice, pixels: &wgpu::Buffer, layout: &Layout) -> Option<Box<dyn Prepared>> {
         Maps::new(self, device, pixels, layout).map(|maps| Box::new(maps) as Box<dyn Prepared>)
     }
+}
+
+/// The shader that normalises pixels.
+fn input() -> String {
+    let constants = format!("const MIDDLE = {MIDDLE:?};\nconst SPREAD = {SPREAD:?};\n");
+    constants + include_str!("../../../shaders/normalise.wgsl")
+}
+
+/// The shader that lists windows, `sizes` in each cell.
+fn windows(sizes: usize) -> String {
+    format!("const SIZES = {sizes}u;\n") + include_str!("../../../shaders/windows.wgsl")
 }
 
 /// The windows of a list as it was read back, in the order of their cells, which is that of the CPU.
 pub fn read(words: &[u32], found: &mut Vec<Found>) {
     found.clear();
     let Some((count, list)) = words.split_first() else { return };
-    found.extend(list.chunks_exact(WINDOW).take(*count as usize).map(|w| Found {
-        cell: w[0] as usize / SIZES,
-        size: w[0] as usize % SIZES,
-        numbers: std::array::from_fn(|i| f32::from_bits(w[1 + i])),
-    }));
-    found.sort_unstable_by_key(|f| (f.cell, f.size));
+    found.extend(
+        list.chunks_exact(WINDOW)
+            .take(*count as usize)
+            .map(|w| Found { window: w[0] as usize, numbers: std::array::from_fn(|i| f32::from_bits(w[1 + i])) }),
+    );
+    found.sort_unstable_by_key(|f| f.window);
 }

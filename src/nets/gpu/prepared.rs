@@ -3,7 +3,7 @@
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePassDescriptor, ComputePipeline};
 
 use super::wgsl::{depth, fours};
-use super::{OctaveNet, SIZES, WINDOW};
+use super::{OctaveNet, WINDOW};
 use crate::pyramid::gpu::layout::Layout;
 use crate::pyramid::gpu::{GpuDevice, Prepared};
 
@@ -66,7 +66,7 @@ impl Maps {
             from = to;
         }
         let cells = stages.last().map_or(0, |s| s.1);
-        let most = cells * SIZES;
+        let most = cells * net.sizes;
         let list_bytes = ((1 + most * WINDOW) * 4) as u64;
         if bytes.iter().any(|b| !device.allows(*b as u64)) || !device.allows(list_bytes) {
             return None;

@@ -23,7 +23,7 @@ fn both(
 ) -> Option<[Vec<Found>; 2]> {
     let gpu = gpu()?;
     let behind = OctaveNet::new(gpu.device(), net, weights, threshold, at_once).unwrap();
-    let gpu = gpu.with_behind(Box::new(behind));
+    let gpu = gpu.with_follow_up(Box::new(behind));
     let (mut halves, mut levels, mut words) = Default::default();
     let ticket = gpu.submit(picture, plan)?;
     assert!(gpu.take(ticket, picture, &mut halves, &mut levels, &mut words), "{:?}", gpu.fault());
@@ -34,16 +34,14 @@ fn both(
     plan.build(picture, &mut halves, &mut levels);
     let engine = Engine::new(net, weights).unwrap();
     let mut scratch = Scratch::default();
-    let (mut on_cpu, mut cell) = (Vec::new(), 0);
+    let mut on_cpu = Vec::new();
     for level in &levels.levels {
         if engine.trunk_rgb(&level.pixels, 1, level.height, level.width, &mut scratch).is_none() {
             continue;
         }
-        for cells in engine.head(Output::Octave, None, &mut scratch).chunks_exact(4 * SIZES) {
-            let numbers = cells.chunks_exact(4).enumerate();
-            on_cpu.extend(numbers.map(|(size, n)| Found { cell, size, numbers: n.try_into().unwrap() }));
-            cell += 1;
-        }
+        let numbers = engine.head(Output::Octave, None, &mut scratch).chunks_exact(OCTAVE_NUMBERS);
+        on_cpu
+            .extend((on_cpu.len()..).zip(numbers).map(|(window, n)| Found { window, numbers: n.try_into().unwrap() }));
     }
     Some([on_gpu, on_cpu])
 }
@@ -55,7 +53,7 @@ fn compare([on_gpu, all]: &[Vec<Found>; 2], threshold: f32) -> usize {
     let mut found = on_gpu.iter().peekable();
     let mut over = 0;
     for window in all {
-        let same = found.next_if(|f| (f.cell, f.size) == (window.cell, window.size));
+        let same = found.next_if(|f| f.window == window.window);
         if let Some(same) = same {
             assert!(
                 same.numbers.iter().zip(&window.numbers).all(|(a, b)| (a - b).abs() <= near),

@@ -203,6 +203,23 @@ impl<A> Sequence<A> {
         })
     }
 
+    /// Centre of what the first output sees, along either axis, pixels of the input (continuous: pixel i covers
+    /// [i, i + 1)). Of branches the first counts.
+    pub fn first_center(&self) -> f32 {
+        self.first_center_from(1.0, 0.5).1
+    }
+
+    /// The stride and the first centre behind this sequence, from those before it.
+    fn first_center_from(&self, stride: f32, center: f32) -> (f32, f32) {
+        self.parts.iter().fold((stride, center), |at, part| match part {
+            Part::Chain(ops) => ops.iter().fold(at, |(stride, center), op| {
+                let shift = (op.kernel.1 as f32 - 1.0) / 2.0 - op.pad as f32;
+                (stride * op.stride as f32, center + shift * stride)
+            }),
+            Part::Branches(branches) => branches.first().map_or(at, |branch| branch.first_center_from(at.0, at.1)),
+        })
+    }
+
     /// Multiply-adds over an input of `h` × `w`.
     pub fn multiply_adds(&self, from: (usize, usize)) -> u64 {
         let (mut d, mut sum) = (from, 0);

@@ -17,9 +17,9 @@ impl Net {
         let heads = self.heads.iter().map(|head| {
             let name = head_path(head.output);
             let sequence = lowering.sequence(&head.layers, name, trunk.output)?;
-            let (numbers, expected) = (sequence.output.c, head.output.numbers());
-            if !expected.contains(&numbers) {
-                return Err(lowering.fault(format!("the head {name} gives {numbers} numbers, not {expected:?}")));
+            let numbers = sequence.output.c;
+            if !head.output.takes(numbers) {
+                return Err(lowering.fault(format!("the head {name} can't give {numbers} numbers")));
             }
             Ok((head.output, sequence))
         });

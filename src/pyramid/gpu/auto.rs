@@ -9,7 +9,7 @@ use super::{Adapters, Gpu, measure};
 use crate::pyramid::Plan;
 use crate::text::ms;
 
-/// Runs that are shorter never ask for a GPU: its driver alone takes longer than what there would be to win.
+/// Shorter runs never ask for a GPU: opening its driver takes longer than the GPU could save.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks for a GPU when the time has come.
@@ -43,12 +43,12 @@ impl Default for Auto {
 }
 
 impl Auto {
-    /// One of those GPUs may be chosen, once a run has lasted for `patience`.
+    /// Chooses among the GPUs `which`, once a run has lasted for `patience`.
     fn new(which: Adapters, patience: Duration) -> Self {
         Self { which, patience, begin: OnceLock::new(), outcome: Arc::default(), search: Mutex::default() }
     }
 
-    /// The GPU, if that is faster.
+    /// The GPU, if it was found to be faster.
     pub fn gpu(&self) -> Option<&Gpu> {
         self.outcome.get()?.gpu.as_ref()
     }

@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 /// Which GPUs come into question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adapters {
-    /// All, software renderers (such as lavapipe) last.
+    /// All GPUs, software renderers (such as lavapipe) last.
     All,
-    /// None that is a software renderer.
+    /// GPUs that are no software renderers.
     Real,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn likely() -> bool {
         || rendering().any(|file| file.file_name().to_string_lossy().starts_with("renderD"))
 }
 
-/// Fast ones first.
+/// Orders kinds of GPU, the fast ones first.
 fn rank(kind: DeviceType) -> usize {
     let order = [DeviceType::DiscreteGpu, DeviceType::IntegratedGpu, DeviceType::VirtualGpu, DeviceType::Other];
     order.iter().position(|k| *k == kind).unwrap_or(order.len())
@@ -56,7 +56,7 @@ impl GpuDevice {
     /// If there is none, or its driver refuses.
     pub fn open(which: Adapters) -> Result<Self> {
         let missing = || Error::Gpu("no GPU was found; on Linux, Vulkan drivers are in mesa-vulkan-drivers".into());
-        // It panics without.
+        // `Instance::new` panics without any backend.
         if wgpu::Instance::enabled_backend_features().is_empty() {
             return Err(Error::Gpu("GPUs of this system are not supported".into()));
         }
@@ -131,7 +131,7 @@ impl GpuDevice {
         let _ = self.fault.set(reason);
     }
 
-    /// Whether buffers of so many bytes can be used.
+    /// Whether the device allows buffers of `bytes` bytes.
     pub(crate) fn allows(&self, bytes: u64) -> bool {
         let limits = self.device.limits();
         bytes <= limits.max_buffer_size && bytes <= limits.max_storage_buffer_binding_size
@@ -193,7 +193,7 @@ impl GpuDevice {
         self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries })
     }
 
-    /// Buffers for such a layout.
+    /// Binds `resources` in the order of `layout`.
     pub(crate) fn bind(
         &self,
         layout: &wgpu::BindGroupLayout,
@@ -206,7 +206,7 @@ impl GpuDevice {
         self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
     }
 
-    /// Workgroups (x, y) for so many invocations of 64 each.
+    /// Workgroups (x, y) of 64 invocations each that give at least `invocations`.
     pub(crate) fn groups(&self, invocations: usize) -> (u32, u32) {
         let most = self.device.limits().max_compute_workgroups_per_dimension as usize;
         let groups = invocations.div_ceil(64).max(1);
@@ -227,14 +227,14 @@ impl GpuDevice {
         done
     }
 
-    /// For tests: the device is gone from now on.
+    /// Destroys the device, as if it was lost: for tests.
     #[doc(hidden)]
     pub fn destroy(&self) {
         self.device.destroy();
     }
 }
 
-/// Whether a buffer has been mapped. Another thread's wait may be what brings the news.
+/// Whether a buffer has been mapped; the wait of another thread may be what reports it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mapped(Arc<(Mutex<Option<bool>>, std::sync::Condvar)>);
 

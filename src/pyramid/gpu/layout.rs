@@ -44,7 +44,7 @@ impl Pass {
         }
     }
 
-    /// As the shader reads it.
+    /// The words that the shader reads.
     pub(super) fn words(&self) -> [u32; 8] {
         let Self { from_byte, from_width, to_byte, width, length, weights_at, taps, shift } = *self;
         [from_byte, from_width, to_byte, width, length, weights_at, taps, shift as usize].map(|v| v as u32)
@@ -58,7 +58,7 @@ pub struct Place {
     pub level: Level,
     /// Where its pixels begin, in bytes: at a whole word.
     pub byte: usize,
-    /// How many passes there are when it is done.
+    /// Number of passes after which the level is done.
     passes: usize,
 }
 
@@ -197,7 +197,7 @@ impl Layout {
         self.size.0 as usize * self.size.1 as usize * 3
     }
 
-    /// Whether there is nothing in it; never.
+    /// Whether the buffer is empty; it never is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -23,9 +23,9 @@ pub struct LevelTime {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// To make it from the one above on the GPU, all data there.
+    /// Time to make the level from the one above on the GPU, where all data is.
     pub gpu: Duration,
-    /// On the CPU, one thread.
+    /// The same on the CPU, one thread.
     pub cpu: Duration,
 }
 
@@ -50,7 +50,7 @@ pub struct Times {
     pub cpu: Duration,
 }
 
-/// The median.
+/// Median time of `once`; `None` if one of them fails.
 fn median(mut once: impl FnMut() -> Option<Duration>) -> Option<Duration> {
     // The first ones make buffers and wake the device.
     for _ in 0..3 {
@@ -67,7 +67,7 @@ fn timed<T>(run: impl FnOnce() -> T) -> (Duration, T) {
     (begin.elapsed(), result)
 }
 
-/// A picture that is not all the same.
+/// A picture of `size` in which no two parts are alike.
 fn picture(size: (u32, u32)) -> RgbImage {
     RgbImage::from_fn(size.0, size.1, |x, y| image::Rgb([(x * 7 + y * 13) as u8, (x ^ y) as u8, (y * 91 + x) as u8]))
 }
@@ -88,7 +88,7 @@ pub fn both(gpu: &Gpu, size: (u32, u32), plan: &Plan) -> Option<(Duration, Durat
     let (mut halves, mut levels) = (Pyramid::default(), Pyramid::default());
     let on_cpu = cpu_time(&picture, plan, &mut halves, &mut levels);
     // Drivers have faults, too. With the first net behind it the levels stay on the GPU.
-    let right = from_gpu.0.levels == halves.levels && (gpu.behind.is_some() || from_gpu.1.levels == levels.levels);
+    let right = from_gpu.0.levels == halves.levels && (gpu.has_follow_up() || from_gpu.1.levels == levels.levels);
     right.then_some((on_gpu, on_cpu))
 }
 
@@ -188,7 +188,7 @@ fn cpu_times(plan: &Plan, halves: &Pyramid, levels: &Pyramid) -> Vec<Duration> {
 }
 
 impl fmt::Display for Times {
-    /// A table.
+    /// Writes a table.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "pyramid of a picture of {}×{}, median ms", self.size.0, self.size.1)?;
         writeln!(f, "{:<22} {:>9} {:>9}  GPU: {}", "", "GPU", "CPU", self.name)?;

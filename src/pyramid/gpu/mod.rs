@@ -27,24 +27,25 @@ use slot::{Shaders, Slot};
 use super::{Plan, Pyramid};
 use crate::error::Result;
 
-/// Places that are kept for the next picture. More are made where more pictures are on their way at once.
+/// Slots that are kept for the next pictures. Where more pictures are on the GPU at once, more slots are made for them.
 const KEPT: usize = 8;
 
-/// What runs on the GPU behind the pyramid, in the same submission: the first net.
-pub trait Behind: std::fmt::Debug + Send + Sync {
+/// Work on the GPU that follows a pyramid in the same submission: the first net.
+pub trait FollowUp: std::fmt::Debug + Send + Sync {
     /// Makes buffers for pictures of one size, whose pyramids lie in `pixels`; `None` if the device can't.
     fn prepare(&self, device: &GpuDevice, pixels: &wgpu::Buffer, layout: &Layout) -> Option<Box<dyn Prepared>>;
 }
 
-/// [`Behind`] for pictures of one size.
+/// [`FollowUp`] for pictures of one size.
 pub trait Prepared: std::fmt::Debug + Send {
-    /// Records its dispatches.
+    /// Records the dispatches.
     fn record(&self, encoder: &mut wgpu::CommandEncoder);
-    /// Where its results are.
+    /// The buffer of results.
     fn results(&self) -> &wgpu::Buffer;
     /// Bytes of the results that are read back as a rule: a multiple of 4.
     fn read_back(&self) -> u64;
-    /// Bytes that there are, as the words that were read back tell. Where it is more than those, all are read again.
+    /// Bytes of all results, which the first words that were read back tell. If these are more than were read back, all are
+    /// read again.
     fn wanted(&self, words: &[u32]) -> u64;
 }
 
@@ -53,7 +54,7 @@ pub trait Prepared: std::fmt::Debug + Send {
 pub struct Gpu {
     device: GpuDevice,
     shaders: Shaders,
-    behind: Option<Box<dyn Behind>>,
+    follow_up: Option<Box<dyn FollowUp>>,
     free: Mutex<Vec<Slot>>,
 }
 
@@ -66,25 +67,30 @@ pub struct Ticket {
 }
 
 impl Gpu {
-    /// Opens the best GPU of those.
+    /// Opens the best GPU among `which`.
     ///
     /// # Errors
     /// If there is none, or it can't be used.
     pub fn open(which: Adapters) -> Result<Self> {
         let device = GpuDevice::open(which)?;
         let shaders = Shaders::new(&device);
-        let gpu = Self { device, shaders, behind: None, free: Mutex::default() };
+        let gpu = Self { device, shaders, follow_up: None, free: Mutex::default() };
         match gpu.fault() {
             Some(fault) => Err(crate::error::Error::Gpu(format!("{} can't be used: {fault}", gpu.name()))),
             None => Ok(gpu),
         }
     }
 
-    /// With `behind` it running behind each pyramid.
-    pub fn with_behind(mut self, behind: Box<dyn Behind>) -> Self {
-        self.behind = Some(behind);
+    /// Lets `follow_up` follow each pyramid.
+    pub fn with_follow_up(mut self, follow_up: Box<dyn FollowUp>) -> Self {
+        self.follow_up = Some(follow_up);
         self.slots().clear();
         self
+    }
+
+    /// Whether work follows each pyramid.
+    pub fn has_follow_up(&self) -> bool {
+        self.follow_up.is_some()
     }
 
     /// The device.
@@ -92,12 +98,12 @@ impl Gpu {
         &self.device
     }
 
-    /// Its name.
+    /// Name of the GPU, and the interface it is used through.
     pub fn name(&self) -> &str {
         self.device.name()
     }
 
-    /// What went wrong with it; then [`Self::submit`] and [`Self::take`] do nothing any more.
+    /// Why the GPU failed, if it did; then [`Self::submit`] and [`Self::take`] do nothing any more.
     pub fn fault(&self) -> Option<&str> {
         self.device.fault()
     }
@@ -113,15 +119,15 @@ impl Gpu {
         self.fault().is_none().then_some(Ticket { slot, submission, mapped })
     }
 
-    /// Waits for the pyramids of `picture`, that which `ticket` is for, and what was computed behind them. False if
-    /// the GPU failed: then nothing is right of what they hold.
+    /// Waits for the pyramids of `picture`, which `ticket` is for, and for the results of the follow-up. False if
+    /// the GPU failed: then pyramids and results hold nothing that can be used.
     pub fn take(
         &self,
         ticket: Ticket,
         picture: &RgbImage,
         halves: &mut Pyramid,
         levels: &mut Pyramid,
-        behind: &mut Vec<u32>,
+        results: &mut Vec<u32>,
     ) -> bool {
         let Ticket { slot, submission, mapped } = ticket;
         if !self.device.wait(submission, &mapped) {
@@ -129,7 +135,7 @@ impl Gpu {
         }
         let taken = slot.read(&self.device, |pixels, words| {
             slot.layout.unpack(picture.as_raw(), pixels, words.is_none(), halves, levels);
-            behind.extend_from_slice(words.unwrap_or(&[]));
+            results.extend_from_slice(words.unwrap_or(&[]));
         });
         let fine = taken.is_some() && self.fault().is_none();
         if fine {
@@ -141,7 +147,7 @@ impl Gpu {
         fine
     }
 
-    /// A place for a picture of `size`: one that is free, or a new one instead of one for another size.
+    /// A slot for a picture of `size`: one that is free, or a new one instead of one for another size.
     fn slot(&self, size: (u32, u32), plan: &Plan) -> Option<Slot> {
         if self.fault().is_some() {
             return None;
@@ -156,7 +162,7 @@ impl Gpu {
         // Its memory first.
         drop(unfit);
         let layout = Arc::new(Layout::new(size, plan)?);
-        let slot = Slot::new(&self.device, &self.shaders, layout, self.behind.as_deref());
+        let slot = Slot::new(&self.device, &self.shaders, layout, self.follow_up.as_deref());
         slot.filter(|_| self.fault().is_none())
     }
 

@@ -7,9 +7,9 @@ use wgpu::{BufferUsages, CommandEncoder};
 
 use super::device::{GpuDevice, Mapped};
 use super::layout::{Kind, Layout};
-use super::{Behind, Prepared};
+use super::{FollowUp, Prepared};
 
-/// How far apart the passes' parameters lie.
+/// Bytes from one pass's parameters to the next one's.
 const STRIDE: usize = 256;
 
 /// The pyramid's shaders, ready to run.
@@ -44,7 +44,7 @@ impl Shaders {
     }
 }
 
-/// One picture's place in the ring.
+/// The buffers of one picture.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) layout: Arc<Layout>,
@@ -60,7 +60,7 @@ impl Slot {
         device: &GpuDevice,
         shaders: &Shaders,
         layout: Arc<Layout>,
-        behind: Option<&dyn Behind>,
+        behind: Option<&dyn FollowUp>,
     ) -> Option<Self> {
         let total = layout.len() as u64;
         if !device.allows(total) {
@@ -116,7 +116,7 @@ impl Slot {
         }
     }
 
-    /// Records what runs behind the pyramid, and that all results are copied to where they can be read.
+    /// Records the follow-up, and copies all results to where they can be read.
     pub(super) fn record_results(&self, encoder: &mut CommandEncoder) {
         if let Some(behind) = &self.behind {
             behind.record(encoder);
@@ -136,7 +136,7 @@ impl Slot {
         (submission, mapped)
     }
 
-    /// The results, once they are mapped: the pyramids' bytes, and the words of what ran behind them.
+    /// Hands over the results, once they are mapped: the pyramids' bytes, and the words of the follow-up.
     pub(super) fn read<T>(&self, device: &GpuDevice, use_them: impl FnOnce(&[u8], Option<&[u32]>) -> T) -> Option<T> {
         let view = match self.staging.get_mapped_range(..) {
             Ok(view) => view,
@@ -165,7 +165,7 @@ impl Slot {
     }
 }
 
-/// A second look at results that were more than is read back as a rule.
+/// Reads all results again, where they are more than what is read back as a rule.
 fn all_of(device: &GpuDevice, behind: &dyn Prepared, bytes: u64) -> Option<Vec<u32>> {
     let staging = device.buffer("all results", bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST);
     let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());

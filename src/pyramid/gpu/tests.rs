@@ -108,7 +108,7 @@ fn a_gpu_that_is_lost_at_any_moment_costs_no_picture() {
         let builder = Builder::on(gpu);
         let destroy = |now: usize| {
             if now == moment {
-                builder.gpu().unwrap().device().destroy();
+                builder.current_gpu().unwrap().device().destroy();
             }
         };
         for n in 0..4 {
@@ -129,7 +129,7 @@ fn a_gpu_that_is_lost_at_any_moment_costs_no_picture() {
             PLAN.build(&picture, &mut expected.0, &mut expected.1);
             assert_eq!((&halves.levels, &levels.levels), (&expected.0.levels, &expected.1.levels), "{moment}, {n}");
         }
-        assert_eq!(builder.gpu().is_none(), moment < 3, "{}", builder.describe());
+        assert_eq!(builder.current_gpu().is_none(), moment < 3, "{}", builder.describe());
     }
 }
 

@@ -1,18 +1,18 @@
-//! Non-maximum suppression of thousands of windows: the same answer as a plain loop over all pairs, but a
-//! window is compared only with better ones near by and of about its size.
+//! Non-maximum suppression of thousands of windows: a window is compared only with better ones near by and of about its
+//! size.
 
 use super::Candidate;
 
-/// Windows below which a plain loop is faster than the grid.
+/// Number of windows up to which a plain loop is faster than the grid.
 const FEW: usize = 48;
 /// IoU below which boxes of very different sizes may meet, so that the grid is no help.
 const LEAST_IOU: f32 = 0.1;
 const OCTAVES: i32 = 24;
 const NONE: u32 = u32::MAX;
 
-/// Buffers, kept from frame to frame.
+/// Non-maximum suppression, with buffers that are kept from frame to frame.
 #[derive(Debug, Default)]
-pub(super) struct Suppressor {
+pub(super) struct NonMaximumSuppression {
     order: Vec<u32>,
     kept: Vec<u32>,
     /// Hash of a grid cell → the window last put there, and from each window to the one put there before it.
@@ -20,9 +20,9 @@ pub(super) struct Suppressor {
     next: Vec<u32>,
 }
 
-impl Suppressor {
-    /// Which of `list` stay, best first (ties: the earlier one): those that overlap no better one that stays by more than
-    /// `iou`.
+impl NonMaximumSuppression {
+    /// Selects those of `list` that overlap no better one that stays by more than `iou`. Returns their places, best first
+    /// (of equals, the earlier one).
     pub(super) fn select(&mut self, list: &[Candidate], iou: f32) -> &[u32] {
         self.kept.clear();
         self.order.clear();
@@ -30,12 +30,8 @@ impl Suppressor {
         let score = |i: u32| list[i as usize].score;
         self.order.sort_unstable_by(|a, b| score(*b).total_cmp(&score(*a)).then(a.cmp(b)));
         if list.len() <= FEW || iou < LEAST_IOU {
-            for &i in &self.order {
-                let rect = &list[i as usize].rect;
-                if !self.kept.iter().any(|k| list[*k as usize].rect.iou(rect) > iou) {
-                    self.kept.push(i);
-                }
-            }
+            self.kept.extend(&self.order);
+            keep_best(&mut self.kept, |better, i| list[*better as usize].rect.iou(&list[*i as usize].rect) > iou);
         } else {
             self.select_by_grid(list, iou);
         }
@@ -78,12 +74,25 @@ impl Suppressor {
     }
 }
 
-/// Boxes whose longer side is in 2^o..2^(o+1).
+/// Drops from `list`, which is sorted best first, all that `overlap` with a better one that stays.
+pub(super) fn keep_best<T: Copy>(list: &mut Vec<T>, overlap: impl Fn(&T, &T) -> bool) {
+    let mut kept = 0;
+    for i in 0..list.len() {
+        let candidate = list[i];
+        if !list[..kept].iter().any(|better| overlap(better, &candidate)) {
+            list[kept] = candidate;
+            kept += 1;
+        }
+    }
+    list.truncate(kept);
+}
+
+/// The octave o of boxes whose longer side is in 2^o..2^(o+1).
 fn octave(side: f32) -> i32 {
     (side.max(1.0).log2() as i32).clamp(0, OCTAVES - 1)
 }
 
-/// Not less than the longer side of any box of octave `o`.
+/// Side of the grid's cells for boxes of octave `o`: not less than the longer side of any of them.
 fn cell_side(o: i32) -> f32 {
     (1u32 << (o + 1)) as f32
 }
@@ -102,19 +111,33 @@ fn hash(o: i32, x: i32, y: i32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Rect, Window};
+    use crate::geometry::Rect;
+    use proptest::prelude::*;
     use rand::{Rng, SeedableRng};
 
-    /// The plain loop: best first (ties: the earlier one), a window is dropped if it overlaps a better one that was kept.
-    fn plain_loop(windows: &mut Vec<Window>, iou: f32) {
-        windows.sort_by(|a, b| b.score.total_cmp(&a.score));
-        let mut kept: Vec<Window> = Vec::new();
-        for window in windows.drain(..) {
-            if kept.iter().all(|better| better.rect.iou(&window.rect) <= iou) {
-                kept.push(window);
+    fn selected(list: &[Candidate], iou: f32) -> Vec<Candidate> {
+        let mut suppression = NonMaximumSuppression::default();
+        suppression.select(list, iou).iter().map(|i| list[*i as usize]).collect()
+    }
+
+    fn rects() -> impl Strategy<Value = Rect> {
+        (-50f32..50.0, -50f32..50.0, 1f32..60.0, 1f32..60.0).prop_map(|(x, y, w, h)| Rect::new(x, y, w, h))
+    }
+
+    proptest! {
+        #[test]
+        fn what_suppression_keeps_does_not_overlap_and_what_it_drops_does(
+            list in prop::collection::vec((rects(), 0f32..1.0), 0..90),
+        ) {
+            let all: Vec<Candidate> = list.into_iter().map(|(rect, score)| Candidate::found(rect, score)).collect();
+            let kept = selected(&all, 0.4);
+            for (i, a) in kept.iter().enumerate() {
+                for b in &kept[..i] { prop_assert!(a.rect.iou(&b.rect) <= 0.4); }
+            }
+            for w in &all {
+                prop_assert!(kept.contains(w) || kept.iter().any(|k| k.score >= w.score && k.rect.iou(&w.rect) > 0.4));
             }
         }
-        *windows = kept;
     }
 
     #[test]
@@ -129,20 +152,14 @@ mod tests {
                     let (x, y) = (rng.random_range(-100.0..400.0), rng.random_range(-100.0..300.0));
                     // Coarse scores, so that there are ties.
                     let score = (rng.random_range(-5.0f32..5.0) * 4.0).round();
-                    Candidate { rect: Rect::new(x, y, side, side * ratio), score, ..Default::default() }
+                    Candidate::found(Rect::new(x, y, side, side * ratio), score)
                 })
                 .collect();
             let iou = [0.0, 0.1, 0.4, 0.5, 0.7, 1.0][round % 6];
-            let mut expected: Vec<Window> = list.iter().map(|c| Window { rect: c.rect, score: c.score }).collect();
-            let all = expected.clone();
-            plain_loop(&mut expected, iou);
-            let better = |kept: &Window, w: &Window| kept.score >= w.score && kept.rect.iou(&w.rect) > iou;
-            assert!(all.iter().all(|w| expected.contains(w) || expected.iter().any(|kept| better(kept, w))));
-            let mut suppressor = Suppressor::default();
-            let kept: Vec<Window> = (suppressor.select(&list, iou).iter())
-                .map(|i| Window { rect: list[*i as usize].rect, score: list[*i as usize].score })
-                .collect();
-            assert_eq!(kept, expected, "round {round}");
+            let mut expected = list.clone();
+            expected.sort_by(|a, b| b.score.total_cmp(&a.score));
+            keep_best(&mut expected, |a, b| a.rect.iou(&b.rect) > iou);
+            assert_eq!(selected(&list, iou), expected, "round {round}");
         }
     }
 }
