@@ -1,6 +1,6 @@
-//! Measures the whole cascade on a frame of 640×480 pixels, on one thread: smallest face 20 and 80 pixels, a crowd and a scene
-//! without faces. Before measuring, it prints the time of each step and the windows after it, and writes the scenes to
-//! out/bench/, so that other detectors can be run on them.
+//! Measures the whole cascade on a frame of 640×480 pixels, on one thread: smallest face 20 and 80 pixels, a crowd and a
+//! scene without faces. Before measuring, it prints the time of each step and the windows after it, and writes the scenes
+//! to out/bench/, so that other detectors can be run on them.
 //!
 //! `CASCADE=SETTINGS.toml cargo bench --bench frame` measures that cascade instead of the built-in one.
 
@@ -38,8 +38,8 @@ fn empty_scene() -> RgbImage {
     })
 }
 
-/// Draws the same scene full of faces, larger ones in front: the two portraits in turn, every other pair mirrored, in different
-/// light.
+/// Draws the same scene full of faces, larger ones in front: the two portraits in turn, every other pair mirrored, in
+/// different light.
 fn crowd() -> RgbImage {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
     let portraits = PORTRAITS.map(|(name, [x, y, side])| {

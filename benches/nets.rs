@@ -1,6 +1,6 @@
-//! Measures the nets on one thread: each net of the zoo on one window and on 64, but the octave net on the pyramid of a frame of
-//! 640×480 pixels. Engines: `cpu` is our own, `own` is candle with our ops, `stock` is candle with its own. Throughput is in
-//! multiply-adds. Weights are random, as the time does not depend on them.
+//! Measures the nets on one thread: each net of the zoo on one window and on 64, but the octave net on the pyramid of a
+//! frame of 640×480 pixels. Engines: `cpu` is our own, `own` is candle with our ops, `stock` is candle with its own.
+//! Throughput is in multiply-adds. Weights are random, as the time does not depend on them.
 //!
 //! Compare engines within one run only: whatever else the machine does slows all of them.
 

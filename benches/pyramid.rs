@@ -1,5 +1,6 @@
-//! Measures the image pyramid of a frame of 640×480 pixels on one thread: ours, and fast_image_resize on the same levels. Before
-//! measuring, it prints the pyramid's share of a whole frame's time, and the pyramid's times on a GPU, if there is one.
+//! Measures the image pyramid of a frame of 640×480 pixels on one thread: ours, and fast_image_resize on the same levels.
+//! Before measuring, it prints the pyramid's share of a whole frame's time, and the pyramid's times on a GPU, if there is
+//! one.
 
 use std::hint::black_box;
 use std::io::Write;

@@ -3,8 +3,8 @@
 mod cli;
 mod commands;
 
-/// Allocates memory with mimalloc: training takes and frees buffers of some hundred kilobytes with every batch, and glibc would
-/// ask the kernel for each of them.
+/// Allocates memory with mimalloc: training takes and frees buffers of some hundred kilobytes with every batch, and glibc
+/// would ask the kernel for each of them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

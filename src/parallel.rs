@@ -18,9 +18,9 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// Calls `work` for each item on `threads` threads, and hands the results to `take` on the caller's thread: in the order of
-/// the items, each as soon as those before it are there. At most four items for each thread are under way, so that memory
-/// does not grow with the number of items.
+/// Calls `work` for each item on `threads` threads, and hands the results to `take` on the caller's thread: in the order
+/// of the items, each as soon as those before it are there. At most four items for each thread are under way, so that
+/// memory does not grow with the number of items.
 ///
 /// # Errors
 /// The first error of `take`, or the first panic of `work`, as an error. Items being worked on then are finished; no other item

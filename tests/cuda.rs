@@ -1,5 +1,5 @@
-//! Levels 2 and 3 on an NVIDIA GPU find the same faces as on the CPU, in pictures and videos, from several threads. Without such
-//! a GPU these tests say that they are skipped, and another tests what the program does then.
+//! Levels 2 and 3 on an NVIDIA GPU find the same faces as on the CPU, in pictures and videos, from several threads.
+//! Without such a GPU these tests say that they are skipped, and another tests what the program does then.
 //!
 //! `cargo test --release --features cuda --test cuda -- --nocapture`
 

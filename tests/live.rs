@@ -1,5 +1,5 @@
-//! `live` as users see it: the window on a virtual display, its keys, figures without a window, recordings, and the errors if
-//! camera or display is missing.
+//! `live` as users see it: the window on a virtual display, its keys, figures without a window, recordings, and the errors
+//! if camera or display is missing.
 
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 #![cfg(unix)]

@@ -42,7 +42,8 @@ Examples:
 Runs what `live` runs, in a window, and prints percentiles of the latency, and of the work and the waiting in each stage. \
 Without a display, use --headless: it does the same, but shows no window.")]
 pub(crate) struct BenchArgs {
-    /// Frames to measure: a video played at its own frame rate, a picture, or `synthetic`, a simulated camera (640×480, 30 fps)
+    /// Frames to measure: a video played at its own frame rate, a picture, or `synthetic`, a simulated camera (640×480, 30
+    /// fps)
     #[arg(long, value_name = "FILE|synthetic", default_value = "synthetic")]
     source: PathBuf,
     /// How long to measure, seconds; the end of a video ends it, too
@@ -57,11 +58,11 @@ pub(crate) struct BenchArgs {
     /// Show no window; do everything else
     #[arg(long)]
     headless: bool,
-    /// Search each frame everywhere; otherwise as `live` does, near faces in each frame and a part of the rest in turns
+    /// Search each frame everywhere, and not as `live` does: near faces in every frame, the rest in turns
     #[arg(long)]
     every_frame: bool,
-    /// Measure other ways to queue frames, too: with 1, 2 and 4 frames in flight, and as for files, where none is dropped. Each
-    /// for at most 5 seconds, with every search slowed by --slow (default: 100 ms), so that frames have to wait
+    /// Measure other ways to queue frames, too: with 1, 2 and 4 frames in flight, and as for files, where none is dropped.
+    /// Each for at most 5 seconds, with every search slowed by --slow (default: 100 ms), so that frames have to wait
     #[arg(long)]
     policies: bool,
     /// Measure on the synthetic camera how well faces are followed, too: how much the box of a still face jitters, how far

@@ -19,8 +19,8 @@ const BEYOND: f64 = 2.5;
 
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
-/// Draws the measurement of `source`: above, the histogram with its percentiles; below, each frame's latency over time, with
-/// a vertical line where frames were dropped.
+/// Draws the measurement of `source`: above, the histogram with its percentiles; below, each frame's latency over time,
+/// with a vertical line where frames were dropped.
 ///
 /// # Errors
 /// If the drawing library fails.

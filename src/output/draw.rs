@@ -163,8 +163,8 @@ pub fn text(picture: &mut RgbImage, text: &str, x: f32, y: f32, height: f32, col
     }
 }
 
-/// Writes `line` on a dark ground above the top left corner of `rect`, at a distance of `above` pixels; inside `rect` where
-/// the picture ends above it.
+/// Writes `line` on a dark ground above the top left corner of `rect`, at a distance of `above` pixels; inside `rect`
+/// where the picture ends above it.
 pub fn label(picture: &mut RgbImage, rect: &Rect, line: &str, height: f32, colour: Rgb<u8>, above: f32) {
     let pad = (height / 5.0).round();
     let (w, h) = (text_width(line, height).ceil() + 2.0 * pad, height.ceil() + pad);

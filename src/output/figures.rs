@@ -1,5 +1,5 @@
-//! Computes the figures that a live run shows: frame rate, age, drops, and the times of each stage, over the last second. The
-//! age of a frame is its latency: the time from its capture until it is shown.
+//! Computes the figures that a live run shows: frame rate, age, drops, and the times of each stage, over the last second.
+//! The age of a frame is its latency: the time from its capture until it is shown.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

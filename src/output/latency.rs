@@ -1,5 +1,5 @@
-//! Measures a live run: the latency of each frame (from its capture until it is shown), split into work and waiting of every
-//! pipeline stage; dropped frames; and the processor time, memory, threads and files that the program uses.
+//! Measures a live run: the latency of each frame (from its capture until it is shown), split into work and waiting of
+//! every pipeline stage; dropped frames; and the processor time, memory, threads and files that the program uses.
 
 use std::time::{Duration, Instant};
 

@@ -115,8 +115,8 @@ fn field(status: &str, name: &str) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
-/// Returns how long all cores together have worked, from the text of /proc/stat. Its first line counts hundredths of a second
-/// of user, nice, system, idle, waiting, interrupts, soft interrupts; all but idle and waiting are work.
+/// Returns how long all cores together have worked, from the text of /proc/stat. Its first line counts hundredths of a
+/// second of user, nice, system, idle, waiting, interrupts, soft interrupts; all but idle and waiting are work.
 fn busy(stat: &str) -> Option<Duration> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let times: Vec<u64> = line.split_whitespace().map_while(|v| v.parse().ok()).collect();

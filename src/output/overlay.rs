@@ -1,6 +1,6 @@
-//! Draws the picture of a live run: the frame with boxes and ids, and figures in the corner; or the windows after each step of
-//! the cascade; or the image pyramid. Everything is drawn at the window's size, so that lines and text are crisp in a window of
-//! any size.
+//! Draws the picture of a live run: the frame with boxes and ids, and figures in the corner; or the windows after each
+//! step of the cascade; or the image pyramid. Everything is drawn at the window's size, so that lines and text are crisp
+//! in a window of any size.
 
 use std::time::Duration;
 

@@ -24,9 +24,9 @@ const COLUMNS: u32 = 3;
 const WHITE: Rgb<u8> = Rgb([255; 3]);
 
 /// Draws the sheet: panels in rows of three (find, calibrate, filter). Each caption gives the step's name, the number of
-/// windows after it, its time and, if `truth` (true faces, in pixels of the picture) is not empty, how many true faces a window
-/// covers with an IoU of at least 0.5. Windows are coloured by their score, from red to green; true faces are white; the last
-/// panel shows `faces` instead of windows, with thick lines.
+/// windows after it, its time and, if `truth` (true faces, in pixels of the picture) is not empty, how many true faces a
+/// window covers with an IoU of at least 0.5. Windows are coloured by their score, from red to green; true faces are
+/// white; the last panel shows `faces` instead of windows, with thick lines.
 pub fn sheet(picture: &RgbImage, heading: &str, steps: &[StepTrace], faces: &[Face], truth: &[Rect]) -> RgbImage {
     let (width, height) = (picture.width().max(1) as f32, picture.height().max(1) as f32);
     let scale = (PANEL / width).min(HIGHEST / height);

@@ -22,8 +22,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts to write `target` (.mp4, .mov or .mkv) with frames of `size` pixels, about `rate` of them a second. Frames of
-    /// another size are scaled.
+    /// Starts to write `target` (.mp4, .mov or .mkv) with frames of `size` pixels, about `rate` of them a second. Frames
+    /// of another size are scaled.
     ///
     /// # Errors
     /// If `target` can't be written, or ffmpeg is not installed.

@@ -67,8 +67,8 @@ pub struct Percentiles {
     pub mean: f64,
 }
 
-/// Returns a quantile of `sorted` values: the smallest that at least `share` (0..1) of them do not exceed; `None` if there are
-/// none.
+/// Returns a quantile of `sorted` values: the smallest that at least `share` (0..1) of them do not exceed; `None` if there
+/// are none.
 pub(super) fn at_share<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.max(1) - 1).copied()

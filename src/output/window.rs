@@ -116,8 +116,8 @@ impl Window {
 }
 
 /// Calls `rescue` if the display is lost while a window is open. X11's library then ends the program as soon as `rescue`
-/// returns, so `rescue` is the last chance to finish files. On other systems [`Window::show`] fails instead, and `rescue` is
-/// never called.
+/// returns, so `rescue` is the last chance to finish files. On other systems [`Window::show`] fails instead, and `rescue`
+/// is never called.
 pub fn on_display_lost(rescue: impl FnOnce() + Send + 'static) {
     #[cfg(all(unix, not(target_os = "macos")))]
     x11::on_lost(Box::new(rescue));

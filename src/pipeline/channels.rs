@@ -1,6 +1,6 @@
-//! Carries frames from thread to thread: from the source through a mailbox to the first group of stages, from group to group
-//! through channels, and back into order where several threads worked on frames. A failure travels as a message in the place of
-//! its frame, so that it needs no channel of its own, and no thread waits for a frame that never comes.
+//! Carries frames from thread to thread: from the source through a mailbox to the first group of stages, from group to
+//! group through channels, and back into order where several threads worked on frames. A failure travels as a message in
+//! the place of its frame, so that it needs no channel of its own, and no thread waits for a frame that never comes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,8 +45,8 @@ pub(super) struct Captured {
 /// From the source's thread to the first stage.
 pub(super) type Inbox = Mailbox<Captured, Failure>;
 
-/// The capture stage, on a thread of its own: puts frames of `source` into `inbox` until the source ends or the inbox is closed.
-/// Sets `dropped` to the number of frames that the source has dropped.
+/// The capture stage, on a thread of its own: puts frames of `source` into `inbox` until the source ends or the inbox is
+/// closed. Sets `dropped` to the number of frames that the source has dropped.
 pub(super) fn capture(mut source: Box<dyn Source>, inbox: &Inbox, dropped: &AtomicU64) {
     let mut used: Option<Captured> = None;
     for number in 0.. {
@@ -95,8 +95,8 @@ pub(super) struct Entry {
 }
 
 impl Input {
-    /// Returns the next frame if it is there already, to be worked on together with others. Frames that are put into order are
-    /// taken singly, so for these it returns `None`.
+    /// Returns the next frame if it is there already, to be worked on together with others. Frames that are put into order
+    /// are taken singly, so for these it returns `None`.
     pub(super) fn next_if_there(&mut self) -> Option<Message> {
         match self {
             Self::Entry(entry) => entry.next(Some(Instant::now())),
@@ -132,8 +132,8 @@ impl Entry {
         Self { free, inbox, credit: None }
     }
 
-    /// Waits for a credit first and then for a frame, so that the frame is the newest one when it enters. Returns `None` at the
-    /// end, or if credit or frame are not there at `until`.
+    /// Waits for a credit first and then for a frame, so that the frame is the newest one when it enters. Returns `None`
+    /// at the end, or if credit or frame are not there at `until`.
     fn next(&mut self, until: Option<Instant>) -> Option<Message> {
         let credit = self.credit.take();
         let mut job =

@@ -1,7 +1,7 @@
-//! Runs frames through stages on threads: capture → pyramid → level 1 → level 2 → level 3 → track → output. `stages` says what
-//! each stage does with a frame, `threads` which thread does it, `channels` how frames wait and get from thread to thread,
-//! `search` how much of a live frame is searched. What is computed is defined by the cascade alone; this module decides where
-//! and when.
+//! Runs frames through stages on threads: capture → pyramid → level 1 → level 2 → level 3 → track → output. `stages` says
+//! what each stage does with a frame, `threads` which thread does it, `channels` how frames wait and get from thread to
+//! thread, `search` how much of a live frame is searched. What is computed is defined by the cascade alone; this module
+//! decides where and when.
 
 mod channels;
 mod search;
@@ -92,8 +92,8 @@ pub enum Policy {
     },
     /// Every frame is searched, in order; the source waits.
     File {
-        /// Frames whose windows go through the nets together, at least 1. Two are almost as fast as many, as a net's weights
-        /// stay in the cache already. If refiners run on a GPU, up to 8 go together.
+        /// Frames whose windows go through the nets together, at least 1. Two are almost as fast as many, as a net's
+        /// weights stay in the cache already. If refiners run on a GPU, up to 8 go together.
         batch: usize,
     },
 }
@@ -111,8 +111,8 @@ pub struct PipelineOptions {
     pub search: Option<SearchBudget>,
     /// Set by the caller (Ctrl-C) to end the run after the frames that are in the pipeline.
     pub stop: Arc<AtomicBool>,
-    /// For measurements: after its work on each frame that is searched, level 1 sleeps for this long. Sleeping takes time, but
-    /// uses no core.
+    /// For measurements: after its work on each frame that is searched, level 1 sleeps for this long. Sleeping takes time,
+    /// but uses no core.
     pub slow: Option<Duration>,
 }
 
@@ -178,8 +178,8 @@ pub trait Output {
     /// If the frame can't be shown or written, which ends the run.
     fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>>;
 
-    /// Called after [`Self::frame`], when the output's time and the latency are known; what is done here counts in neither.
-    /// `Break` ends the run.
+    /// Called after [`Self::frame`], when the output's time and the latency are known; what is done here counts in
+    /// neither. `Break` ends the run.
     ///
     /// # Errors
     /// Any error ends the run.
@@ -235,10 +235,10 @@ pub fn run(
     threads::run(source, &|stage| stages.function(stage), stages.ahead(), options, output)
 }
 
-/// Adapts `options` so that a GPU that runs refiners and all cores are busy at the same time. Threads that wait for the GPU need
-/// no core, so there are more threads: while one waits for its batch, the GPU has the next one, and every core still builds
-/// pyramids and runs level 1. A GPU also needs more windows at once than two frames of a file have; the number of frames of all
-/// threads together is limited, for they take memory.
+/// Adapts `options` so that a GPU that runs refiners and all cores are busy at the same time. Threads that wait for the
+/// GPU need no core, so there are more threads: while one waits for its batch, the GPU has the next one, and every core
+/// still builds pyramids and runs level 1. A GPU also needs more windows at once than two frames of a file have; the
+/// number of frames of all threads together is limited, for they take memory.
 fn adapted(options: &PipelineOptions, cascade: &Cascade) -> PipelineOptions {
     let mut options = options.clone();
     let more = cascade.waiting_threads();

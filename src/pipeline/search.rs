@@ -1,6 +1,6 @@
-//! Decides how much of each live frame is searched. While faces are followed: near small faces in every frame, one strip of the
-//! picture in turns, and everywhere once a second. While nobody is there: everywhere, but seldom. Searching never uses more than
-//! its share of a core. Files are always searched everywhere.
+//! Decides how much of each live frame is searched. While faces are followed: near small faces in every frame, one strip
+//! of the picture in turns, and everywhere once a second. While nobody is there: everywhere, but seldom. Searching never
+//! uses more than its share of a core. Files are always searched everywhere.
 
 use std::time::{Duration, Instant};
 
@@ -79,8 +79,8 @@ impl Search {
         }
     }
 
-    /// Decides how much to search of a picture of `size` (width, height in pixels); the smallest faces looked for have sides of
-    /// `min_face` pixels.
+    /// Decides how much to search of a picture of `size` (width, height in pixels); the smallest faces looked for have
+    /// sides of `min_face` pixels.
     pub(super) fn scope(&mut self, size: (u32, u32), min_face: f32, now: Instant) -> Scope {
         let share = self.budget.max_cpu;
         if let Some(before) = self.refilled.replace(now) {

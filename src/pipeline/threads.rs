@@ -1,4 +1,5 @@
-//! Distributes the stages over as many threads as there are cores for them, and runs these; the caller's thread runs the output.
+//! Distributes the stages over as many threads as there are cores for them, and runs these; the caller's thread runs the
+//! output.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::source::mailbox::Keep;
 
 /// While no frame comes, the output's [`Output::idle`] is called and the stop flag is read this often.
 const TICK: Duration = Duration::from_millis(20);
-/// Time to wait for the source's thread to end. The thread of a source that does not answer goes on until the program ends.
+/// Time to wait for the source's thread to end. The thread of a source that does not answer goes on until the program
+/// ends.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
 /// Number of decoded frames of a file that wait for the first stage; more if that takes more at once.
 const READ_AHEAD: usize = 2;
@@ -32,8 +34,8 @@ pub(super) struct Group {
     pub(super) together: usize,
 }
 
-/// Groups the stages between capture and output by the thread that runs them. Capture, which mostly waits, always has a thread of
-/// its own; output runs on the caller's thread.
+/// Groups the stages between capture and output by the thread that runs them. Capture, which mostly waits, always has a
+/// thread of its own; output runs on the caller's thread.
 pub(super) fn groups(policy: Policy, threads: usize) -> Vec<Group> {
     use Stage::{Level1, Level2, Level3, Pyramid, Track};
     let one = |stages| Group { stages, workers: 1, together: 1 };
@@ -78,8 +80,8 @@ impl Drop for Closing<'_> {
     }
 }
 
-/// Runs frames of `source` through the stages to `output`. `stage` makes a stage's function for one thread. `ahead`, if there is
-/// one, is called with each frame before the first stage, on a thread of its own.
+/// Runs frames of `source` through the stages to `output`. `stage` makes a stage's function for one thread. `ahead`, if
+/// there is one, is called with each frame before the first stage, on a thread of its own.
 pub(super) fn run<'a>(
     source: Box<dyn Source>,
     stage: &dyn Fn(Stage) -> StageFn<'a>,
@@ -154,8 +156,8 @@ fn started<T>(stage: Stage, thread: std::io::Result<T>) -> Result<T> {
     guarded(stage, || thread.map_err(fail))
 }
 
-/// What a thread does: runs its stages on frame after frame, and sends the frames on. Of frames that are there already, up to
-/// `together` are worked on at once.
+/// What a thread does: runs its stages on frame after frame, and sends the frames on. Of frames that are there already, up
+/// to `together` are worked on at once.
 fn run_stages(mut stages: Vec<(Stage, StageFn<'_>)>, mut input: Input, together: usize, output: &Sender<Message>) {
     let mut jobs = Vec::with_capacity(together);
     while let Some(first) = input.next() {

@@ -1,5 +1,5 @@
-//! Hands values from one thread to others. For a live source only the newest value is kept: a value that nobody has taken is
-//! replaced by the next. For a file all values are kept: the sender waits while the mailbox is full.
+//! Hands values from one thread to others. For a live source only the newest value is kept: a value that nobody has taken
+//! is replaced by the next. For a file all values are kept: the sender waits while the mailbox is full.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,8 +14,8 @@ pub(crate) enum Keep {
     All(usize),
 }
 
-/// Hands over values of type `T`, and after the last of them perhaps an error of type `E`. Values that the receiver has used
-/// are given back to the sender, which fills their buffers again.
+/// Hands over values of type `T`, and after the last of them perhaps an error of type `E`. Values that the receiver has
+/// used are given back to the sender, which fills their buffers again.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T, E> {
     keep: Keep,
@@ -87,8 +87,8 @@ impl<T, E> Mailbox<T, E> {
         self.changed.notify_all();
     }
 
-    /// Takes the first value, or the error after the last one; waits for either. Returns `None` if there is neither at `until`,
-    /// or if the mailbox is closed and empty.
+    /// Takes the first value, or the error after the last one; waits for either. Returns `None` if there is neither at
+    /// `until`, or if the mailbox is closed and empty.
     ///
     /// # Errors
     /// The error that was put in.

@@ -1,8 +1,8 @@
-//! Reads pictures from wherever they come: picture files and folders of them ([`picture`]), video files through ffmpeg as a
-//! child process ([`video`]), a camera (`camera`), a synthetic camera ([`synthetic`]). All of them give upright 8-bit RGB, so no
-//! other module knows formats. A [`Source`] gives frames one after the other; [`playback`] plays files as if they were a camera.
-//! A live source gives its newest frame: `mailbox` keeps the newest one that a thread has taken, `pace` chooses the newest one
-//! that is due. [`truth`] reads the boxes that people drew for a picture.
+//! Reads pictures from wherever they come: picture files and folders of them ([`picture`]), video files through ffmpeg as
+//! a child process ([`video`]), a camera (`camera`), a synthetic camera ([`synthetic`]). All of them give upright 8-bit
+//! RGB, so no other module knows formats. A [`Source`] gives frames one after the other; [`playback`] plays files as if
+//! they were a camera. A live source gives its newest frame: `mailbox` keeps the newest one that a thread has taken,
+//! `pace` chooses the newest one that is due. [`truth`] reads the boxes that people drew for a picture.
 
 use std::time::Instant;
 
@@ -25,7 +25,8 @@ pub mod video;
 /// When a frame was captured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stamp {
-    /// When the frame was captured, by the clock. Of a file that is read as fast as possible: when reading the frame began.
+    /// When the frame was captured, by the clock. Of a file that is read as fast as possible: when reading the frame
+    /// began.
     pub captured: Instant,
     /// Time of the frame in the source, seconds from its start.
     pub time: f64,
@@ -44,8 +45,8 @@ pub trait Source: Send {
     /// Frames a second, where known.
     fn frame_rate(&self) -> Option<f64>;
 
-    /// Waits for the next frame and writes it into `into`, whose buffer is used again; returns `None` at the end. Frames may
-    /// differ in size.
+    /// Waits for the next frame and writes it into `into`, whose buffer is used again; returns `None` at the end. Frames
+    /// may differ in size.
     ///
     /// # Errors
     /// If the source fails. After an error the source is not asked again.

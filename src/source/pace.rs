@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A clock of frames. A caller that asks late gets the newest frame that is due; frames before that are counted as dropped.
+/// A clock of frames. A caller that asks late gets the newest frame that is due; frames before that are counted as
+/// dropped.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Frames a second, over 0.

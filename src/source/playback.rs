@@ -1,5 +1,5 @@
-//! Plays files as if they were a camera: a video at its own frame rate, where a slow reader loses frames; a picture again and
-//! again.
+//! Plays files as if they were a camera: a video at its own frame rate, where a slow reader loses frames; a picture again
+//! and again.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -7,8 +7,8 @@ use crate::geometry::Rect;
 
 /// Reads the boxes that the file `annotations` gives for `picture`, in pixels. The file holds lines of `detect --json`, or
 /// lines `x,y,w,h`, or a CSV table with columns `x`, `y`, `w`, `h` and perhaps `image` (as the `annotations.csv` of WIDER
-/// FACE). Where the file names pictures, boxes are taken from the picture whose path has the same end as `picture`, else from
-/// the one with the same file name.
+/// FACE). Where the file names pictures, boxes are taken from the picture whose path has the same end as `picture`, else
+/// from the one with the same file name.
 ///
 /// # Errors
 /// If the file can't be read, is in none of these forms, or does not name the picture.

@@ -23,8 +23,8 @@ const ENTERS: f64 = 3.0;
 /// The results.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub(super) struct Following {
-    /// Jitter of detected boxes: root mean square of a box's changes (x, y, width, height) from frame to frame while the face
-    /// stands still, percent of the face's height.
+    /// Jitter of detected boxes: root mean square of a box's changes (x, y, width, height) from frame to frame while the
+    /// face stands still, percent of the face's height.
     pub(super) jitter_found: f64,
     /// Jitter of the boxes that are shown, smoothed by tracking.
     pub(super) jitter_shown: f64,
@@ -104,8 +104,8 @@ impl Run {
         100.0 * (sum / f64::from(count.max(1) as u32)).sqrt()
     }
 
-    /// Lag in frames: the part of the boxes' error along the faces' motion, divided by the motion of a frame. A constant offset
-    /// does not count.
+    /// Lag in frames: the part of the boxes' error along the faces' motion, divided by the motion of a frame. A constant
+    /// offset does not count.
     fn lag(&self) -> f64 {
         let (mut along, mut squares) = (0.0, 0.0);
         for face in &self.0 {
@@ -135,8 +135,8 @@ fn nearest(boxes: impl Iterator<Item = Rect>, truth: &Rect) -> Option<Rect> {
     boxes.filter(|b| b.iou(truth) > 0.3).max_by(|a, b| a.iou(truth).total_cmp(&b.iou(truth)))
 }
 
-/// Measures the time from the capture of the first frame with a face, `enter` seconds after the start, until a box round it is
-/// shown.
+/// Measures the time from the capture of the first frame with a face, `enter` seconds after the start, until a box round
+/// it is shown.
 fn first_box(cascade: &Cascade, threads: usize, enter: f64) -> Result<Duration> {
     let scene = SceneSettings { faces: 1, enter, noise: NOISE, ..Default::default() };
     let truth = Scene::new(&scene)?;

@@ -2,8 +2,8 @@
 
 use facecascade::Cascade;
 
-/// Prints a table of times for pictures of `size` (width, height in pixels): each level and all levels together, on the GPU and
-/// on the CPU, with upload and read-back of their own; and what `--pyramid auto` would choose.
+/// Prints a table of times for pictures of `size` (width, height in pixels): each level and all levels together, on the
+/// GPU and on the CPU, with upload and read-back of their own; and what `--pyramid auto` would choose.
 pub(super) fn print(cascade: &Cascade, size: (u32, u32)) -> anyhow::Result<()> {
     Ok(super::super::say(&report(cascade, size)?)?)
 }

@@ -209,7 +209,8 @@ fn threads_fit_the_cores_and_every_stage_is_in_its_place() {
             assert_eq!(stages, Stage::ALL[1..STAGES - 1], "{policy:?} {threads}");
             let workers: usize = groups.iter().map(|g| g.workers).sum();
             assert!(workers <= threads + 1, "{policy:?} {threads}");
-            // Following needs all frames in order, on one thread; live, several threads with the same stages would add latency.
+            // Following needs all frames in order, on one thread; live, several threads with the same stages would add
+            // latency.
             assert!(groups.iter().all(|g| g.workers == 1 || policy != LIVE && !g.stages.contains(&Stage::Track)));
         }
     }

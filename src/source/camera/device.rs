@@ -1,5 +1,5 @@
-//! A camera as a trait: it is opened, gives pictures in one of several codings, and may fail at any time. Tests implement it by
-//! a script.
+//! A camera as a trait: it is opened, gives pictures in one of several codings, and may fail at any time. Tests implement
+//! it by a script.
 
 use std::time::Instant;
 
@@ -90,8 +90,8 @@ pub trait CameraDevice {
 pub type Open = Box<dyn FnMut() -> Result<Box<dyn CameraDevice>, String> + Send>;
 
 /// Sorts formats, the best first. Criteria, in order: at least 25 pictures a second; a size near 640×480, or else near
-/// 1280×720; a coding that suits the size (raw up to 640×480, which needs no decoding; MJPEG above, because raw pictures would
-/// be too much for USB); a rate near 30 pictures a second. Formats without a size are left out.
+/// 1280×720; a coding that suits the size (raw up to 640×480, which needs no decoding; MJPEG above, because raw pictures
+/// would be too much for USB); a rate near 30 pictures a second. Formats without a size are left out.
 pub fn ranked(formats: &[Format]) -> Vec<Format> {
     let far = |f: &Format, width: f64, height: f64| {
         (f64::from(f.width) / width).ln().abs() + (f64::from(f.height) / height).ln().abs()

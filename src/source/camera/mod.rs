@@ -1,5 +1,6 @@
-//! Gives frames from a camera. A thread of its own takes pictures from the driver and keeps the newest one in a mailbox, so that
-//! the pipeline never gets an old picture from the driver's queue. If the camera is unplugged, it is retried for 10 seconds.
+//! Gives frames from a camera. A thread of its own takes pictures from the driver and keeps the newest one in a mailbox,
+//! so that the pipeline never gets an old picture from the driver's queue. If the camera is unplugged, it is retried for
+//! 10 seconds.
 //!
 //! [`device`] defines what a camera is, [`native`] opens the system's cameras, `decode` converts pictures to RGB.
 
@@ -179,8 +180,8 @@ impl Drop for Camera {
     }
 }
 
-/// The camera's thread: sends the camera's description to `about`, then takes pictures until `inbox` is closed, and opens the
-/// camera again when it was lost.
+/// The camera's thread: sends the camera's description to `about`, then takes pictures until `inbox` is closed, and opens
+/// the camera again when it was lost.
 fn take_pictures(
     mut open: Open,
     inbox: &Inbox,

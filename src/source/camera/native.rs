@@ -30,8 +30,8 @@ pub struct ListedCamera {
     pub index: u32,
     /// Name of the camera.
     pub name: String,
-    /// Format that the camera would send, or the reason why it can't be opened. (Many cameras have a second entry that sends no
-    /// pictures.)
+    /// Format that the camera would send, or the reason why it can't be opened. (Many cameras have a second entry that
+    /// sends no pictures.)
     pub format: std::result::Result<Format, String>,
 }
 
@@ -56,8 +56,8 @@ fn query() -> Result<Vec<CameraInfo>> {
     Ok(cameras)
 }
 
-/// Returns a function that opens camera number `index`, or the first one that can be opened. Called again, the function opens
-/// the same camera, even if that has another number then.
+/// Returns a function that opens camera number `index`, or the first one that can be opened. Called again, the function
+/// opens the same camera, even if that has another number then.
 ///
 /// # Errors
 /// If there is no such camera.

@@ -60,8 +60,8 @@ impl Ground {
     }
 }
 
-/// Returns the colour at pixel (`x`, `y`) of the cloth: smoothly between the `values` of a grid of `cells` × `cells`, which
-/// repeats.
+/// Returns the colour at pixel (`x`, `y`) of the cloth: smoothly between the `values` of a grid of `cells` × `cells`,
+/// which repeats.
 fn smooth(values: &[[f32; 3]], cells: usize, x: usize, y: usize) -> [f32; 3] {
     let axis = |v: usize| {
         let at = v as f32 * cells as f32 / CLOTH as f32;

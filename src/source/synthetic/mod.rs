@@ -1,6 +1,6 @@
-//! A synthetic camera: faces of two portraits move over a changing background at an exact frame rate, and their true boxes are
-//! known. Tests and measurements use it, and people without a camera. [`Scene`] says what is seen, `portrait`, `ground` and
-//! `noise` draw it, and [`Synthetic`] is the camera that shows it.
+//! A synthetic camera: faces of two portraits move over a changing background at an exact frame rate, and their true boxes
+//! are known. Tests and measurements use it, and people without a camera. [`Scene`] says what is seen, `portrait`,
+//! `ground` and `noise` draw it, and [`Synthetic`] is the camera that shows it.
 
 mod ground;
 mod noise;
@@ -28,8 +28,8 @@ impl Random {
     }
 }
 
-/// A camera that shows a [`Scene`] in real time. As with a real camera, a reader that asks late gets the newest frame, and the
-/// frames before are dropped.
+/// A camera that shows a [`Scene`] in real time. As with a real camera, a reader that asks late gets the newest frame, and
+/// the frames before are dropped.
 #[derive(Debug)]
 pub struct Synthetic {
     scene: Scene,
@@ -64,8 +64,8 @@ impl Source for Synthetic {
     fn next(&mut self, into: &mut RgbImage) -> Result<Option<Stamp>> {
         let last = self.length.map_or(u64::MAX, |length| length - 1);
         let Some(frame) = self.pace.next(last) else { return Ok(None) };
-        // The frame is drawn before it is due, so that drawing does not count as latency: a real camera's picture is complete
-        // when it is captured.
+        // The frame is drawn before it is due, so that drawing does not count as latency: a real camera's picture is
+        // complete when it is captured.
         self.scene.draw(frame, into);
         let captured = self.pace.wait_for(frame);
         Ok(Some(Stamp { captured, time: self.scene.seconds(frame) }))

@@ -36,7 +36,8 @@ pub(super) static PORTRAITS: LazyLock<[Portrait; 2]> = LazyLock::new(|| {
 impl Portrait {
     /// Cuts `head` out of a picture's `file`; `face` is the face in that picture. Both in pixels.
     fn cut(file: &[u8], head: Rect, face: Rect) -> Self {
-        // The pictures are built into the program, and a test decodes them. A grey picture stands in for one that can't be read.
+        // The pictures are built into the program, and a test decodes them. A grey picture stands in for one that can't be
+        // read.
         let whole = picture::decode(file).unwrap_or_else(|_| RgbImage::from_pixel(640, 640, image::Rgb([128; 3])));
         let full = imageops::crop_imm(&whole, head.x as u32, head.y as u32, head.w as u32, head.h as u32).to_image();
         let mut levels = vec![full];
@@ -55,8 +56,8 @@ impl Portrait {
         self.face.w * w as f32 / (self.face.h * h as f32)
     }
 
-    /// Draws the head, mirrored if so asked, so that its face fills the rectangle `place`. Towards an ellipse round the head it
-    /// fades into what is there.
+    /// Draws the head, mirrored if so asked, so that its face fills the rectangle `place`. Towards an ellipse round the
+    /// head it fades into what is there.
     pub(super) fn draw(&self, into: &mut RgbImage, place: &Rect, mirror: bool) {
         let (w, h) = (place.w / self.face.w, place.h / self.face.h);
         let face_x = if mirror { 1.0 - self.face.x - self.face.w } else { self.face.x };

@@ -123,8 +123,8 @@ impl Scene {
     }
 }
 
-/// The part of the picture in which one face moves, so that no face covers another: left and right end as shares of the width
-/// (0..1), and the smallest and largest height of the face, pixels in a frame of 640×480.
+/// The part of the picture in which one face moves, so that no face covers another: left and right end as shares of the
+/// width (0..1), and the smallest and largest height of the face, pixels in a frame of 640×480.
 struct Zone {
     portrait: usize,
     mirror: bool,
