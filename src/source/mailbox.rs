@@ -123,7 +123,8 @@ impl<T, E> Mailbox<T, E> {
         self.state().replaced
     }
 
-    /// Whether the mailbox is closed to new values.
+    /// Whether the mailbox is closed to new values. Only a camera asks.
+    #[cfg(any(test, feature = "camera"))]
     pub(crate) fn is_closed(&self) -> bool {
         self.state().closed
     }
