@@ -1,8 +1,8 @@
-//! How long the whole cascade takes for a VGA frame, one thread: smallest face 20 and 80 pixels, a crowd and a scene
-//! without faces. Before it measures, it prints the time and windows of each stage, and writes the scenes to out/bench/
-//! so that other detectors can be run on them.
+//! Measures the whole cascade on a frame of 640×480 pixels, on one thread: smallest face 20 and 80 pixels, a crowd and a
+//! scene without faces. Before measuring, it prints the time of each step and the windows after it, and writes the scenes
+//! to out/bench/, so that other detectors can be run on them.
 //!
-//! `CASCADE=SETTINGS.toml` measures that cascade instead of the built-in one.
+//! `CASCADE=SETTINGS.toml cargo bench --bench frame` measures that cascade instead of the built-in one.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -18,14 +18,14 @@ use image::{Rgb, RgbImage};
 
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 480;
-/// Pictures with one face, and a square round it with some hair and collar: x, y, side.
+/// Pictures with one face, and a square round it with some hair and collar: x, y, side in pixels.
 const PORTRAITS: [(&str, [u32; 3]); 2] = [("astronaut.jpg", [149, 20, 150]), ("grace_hopper.jpg", [130, 90, 270])];
-/// Sides of those squares in the crowd's rows, the furthest first, pixels; faces fill two thirds of them.
+/// Side of those squares in each row of the crowd, from the back to the front, pixels; faces fill two thirds of them.
 const ROWS: [u32; 7] = [30, 36, 44, 54, 70, 96, 130];
-/// Frames to take the least time of, stage by stage.
+/// Times are the least of this many frames, step by step.
 const TRACED: usize = 20;
 
-/// Smooth shades with some noise, and no face.
+/// Draws smooth shades with some noise, and no face.
 fn empty_scene() -> RgbImage {
     let mut state = 1_u32;
     RgbImage::from_fn(WIDTH, HEIGHT, |x, y| {
@@ -38,7 +38,7 @@ fn empty_scene() -> RgbImage {
     })
 }
 
-/// The same with faces all over it, larger ones in front: the two portraits in turn, every other pair mirrored, in
+/// Draws the same scene full of faces, larger ones in front: the two portraits in turn, every other pair mirrored, in
 /// different light.
 fn crowd() -> RgbImage {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
@@ -64,6 +64,7 @@ fn crowd() -> RgbImage {
     scene
 }
 
+/// Loads the cascade to measure.
 fn cascade(min_face: f32) -> facecascade::Result<Cascade> {
     let options = Options { min_face, ..Options::default() };
     match std::env::var_os("CASCADE") {
@@ -72,18 +73,18 @@ fn cascade(min_face: f32) -> facecascade::Result<Cascade> {
     }
 }
 
-/// Least time and windows of every stage, and what each level counts.
+/// Prints the least time of each step and the windows after it, and the windows and multiply-adds of each level.
 fn describe(out: &mut impl Write, name: &str, cascade: &Cascade, scene: &RgbImage) -> facecascade::Result<()> {
-    let (faces, mut stages) = cascade.trace(scene)?;
+    let (faces, mut steps) = cascade.trace(scene)?;
     for _ in 1..TRACED {
-        for (least, again) in stages.iter_mut().zip(cascade.trace(scene)?.1) {
+        for (least, again) in steps.iter_mut().zip(cascade.trace(scene)?.1) {
             least.elapsed = least.elapsed.min(again.elapsed);
         }
     }
-    let sum = stages.iter().map(|s| s.elapsed).sum();
+    let sum = steps.iter().map(|s| s.elapsed).sum();
     let mut text = format!("{name}, smallest face {}: {} faces\n", cascade.options().min_face, faces.len());
-    for stage in &stages {
-        text += &format!("  {:<12} {:>6} windows {:>8.3} ms\n", stage.name, stage.windows.len(), ms(stage.elapsed));
+    for step in &steps {
+        text += &format!("  {:<12} {:>6} windows {:>8.3} ms\n", step.name, step.windows.len(), ms(step.elapsed));
     }
     text += &format!("  {:<12} {:>14} {:>8.3} ms, least of {TRACED}\n", "all", "", ms(sum));
     for (level, count) in cascade.counts(scene)?.iter().enumerate() {

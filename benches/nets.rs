@@ -1,6 +1,6 @@
-//! How fast the nets run, one thread: every net of the zoo on windows, one and a batch of 64, and the octave net over
-//! the pyramid of a VGA frame; on our engine (`cpu`), on candle with our ops (`own`) and on candle's (`stock`).
-//! Throughput is in multiply-adds; weights are random, as time does not depend on them.
+//! Measures the nets on one thread: each net of the zoo on one window and on 64, but the octave net on the pyramid of a
+//! frame of 640×480 pixels. Engines: `cpu` is our own, `own` is candle with our ops, `stock` is candle with its own.
+//! Throughput is in multiply-adds. Weights are random, as the time does not depend on them.
 //!
 //! Compare engines within one run only: whatever else the machine does slows all of them.
 
@@ -16,7 +16,7 @@ use facecascade::nets::weights::Weights;
 use facecascade::nets::zoo;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// Levels of the pyramid of a 640 × 480 frame for faces from 20 pixels on: rows and columns.
+/// Rows and columns of each level of the pyramid of a 640×480 frame, for a smallest face of 20 pixels.
 const VGA_LEVELS: [(usize, usize); 6] = [(288, 384), (144, 192), (72, 96), (36, 48), (18, 24), (9, 12)];
 
 /// A batch of `n` pictures `[n, h, w, 3]`.
@@ -27,9 +27,10 @@ struct Input {
     w: usize,
 }
 
-/// A net on an engine, trunk and heads, with the inputs that follow each other.
+/// Runs trunk and heads of a net on all inputs, one after the other, on one engine.
 type Run = Box<dyn FnMut()>;
 
+/// The net on our own engine.
 fn cpu(net: &Net, weights: &Weights, inputs: &[Input]) -> Run {
     let engine = Engine::new(net, weights).expect("random weights fit");
     let mut scratch = Scratch::default();
@@ -44,6 +45,7 @@ fn cpu(net: &Net, weights: &Weights, inputs: &[Input]) -> Run {
     })
 }
 
+/// The net on candle.
 fn candle(net: &Net, weights: &Weights, inputs: &[Input], ops: Ops) -> Run {
     let model = Model::new(net, weights, ops, &Device::Cpu).expect("random weights fit");
     let tensor =
@@ -87,7 +89,7 @@ fn nets(criterion: &mut Criterion) {
 
 fn main() {
     for variable in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
-        // SAFETY: nothing has started a thread yet, so nobody reads the environment meanwhile.
+        // SAFETY: no other thread runs yet that could read the environment at the same time.
         unsafe { std::env::set_var(variable, "1") };
     }
     let mut criterion = Criterion::default()

@@ -1,5 +1,6 @@
-//! The image pyramid of a VGA frame, one thread: ours beside fast_image_resize alone on the same levels, and, before it
-//! measures, its share of a whole frame's time, and what it takes on a GPU, if there is one.
+//! Measures the image pyramid of a frame of 640×480 pixels on one thread: ours, and fast_image_resize on the same levels.
+//! Before measuring, it prints the pyramid's share of a whole frame's time, and the pyramid's times on a GPU, if there is
+//! one.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -16,25 +17,27 @@ use image::RgbImage;
 
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 480;
-/// Frames to take the least time of, for the share.
+/// Printed times are the least of this many runs.
 const FRAMES: usize = 50;
 
+/// A frame without faces.
 fn frame() -> RgbImage {
     RgbImage::from_fn(WIDTH, HEIGHT, |x, y| image::Rgb([(x * 7 + y * 13) as u8, (x ^ y) as u8, (y * 91 + x) as u8]))
 }
 
-/// A level: columns, rows, pixels.
+/// A level of the pyramid: columns, rows, RGB.
 type Level = (usize, usize, Vec<u8>);
 
-/// Each level from the one above, all by the library: `from` is the number of the level above, or `None` for the frame.
+/// Builds the same levels by fast_image_resize alone.
 struct Alone {
     resizer: Resizer,
     frame: RgbImage,
+    /// Each level with the number of the level that it is made from, `None` for the frame.
     levels: Vec<(Option<usize>, Level)>,
 }
 
 impl Alone {
-    /// The same levels as those of the cascade's plan.
+    /// Takes the levels from the cascade's plan.
     fn new(cascade: &Cascade, frame: &RgbImage) -> Self {
         let (mut halves, mut own) = (Pyramid::default(), Pyramid::default());
         cascade.plan().build(frame, &mut halves, &mut own);
@@ -43,7 +46,7 @@ impl Alone {
         for (k, half) in halves.levels.iter().enumerate().skip(1) {
             levels.push((k.checked_sub(2), empty(half)));
         }
-        // The smallest half that is not smaller than the first level, as the cascade chooses it.
+        // The first level is made from the smallest half that is not smaller, as in the cascade.
         let first = own.levels.first().map_or(0, |l| l.width);
         let mut from = (0..levels.len()).rev().find(|k| levels[*k].1.0 >= first);
         for level in &own.levels {
@@ -53,6 +56,7 @@ impl Alone {
         Self { resizer: Resizer::new(), frame: frame.clone(), levels }
     }
 
+    /// Builds all levels of the frame.
     fn build(&mut self) {
         for k in 0..self.levels.len() {
             let (above, rest) = self.levels.split_at_mut(k);
@@ -74,7 +78,7 @@ impl Alone {
     }
 }
 
-/// The least time of some runs.
+/// Returns the least time of [`FRAMES`] runs.
 fn least(mut run: impl FnMut()) -> Duration {
     let once = || {
         let begin = Instant::now();
@@ -84,7 +88,7 @@ fn least(mut run: impl FnMut()) -> Duration {
     std::iter::repeat_with(once).take(FRAMES).min().unwrap_or_default()
 }
 
-/// The same levels on a GPU, if there is one, each level and the way there and back.
+/// Prints the times of the same levels on a GPU: each level, upload and read-back.
 #[cfg(feature = "gpu")]
 fn on_gpu(out: &mut impl Write, cascade: &Cascade) -> facecascade::Result<()> {
     use facecascade::pyramid::gpu::{Adapters, Gpu, measure};

@@ -1,4 +1,4 @@
-//! The command line: what is common to all commands, and one variant a command.
+//! Parses the command line: options common to all commands, and one variant for each command.
 
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ Examples:
   facecascade video clip.mp4 --redact mosaic -o safe.mp4
   facecascade inspect group.jpg -o stages.png
 
-`facecascade COMMAND --help` says more and has examples of its own. Results go to stdout, everything else to stderr. \
+`facecascade COMMAND --help` explains a command and has examples of its own. Results go to stdout, everything else to stderr. \
 Exit status: 0 = done, 1 = something failed (the rest was still done), 2 = the command line is wrong.")]
 struct Cli {
     #[command(flatten)]
@@ -32,16 +32,16 @@ pub(crate) struct Common {
     /// Threads to use; 0 = one for each core
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
     pub(crate) threads: usize,
-    /// Say more: -v for settings in use, -vv for details
+    /// Say more on stderr: -v the settings in use, -vv details
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Say nothing but errors; no progress bars
+    /// Say only errors on stderr; show no progress bars
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 }
 
 impl Common {
-    /// Threads to use.
+    /// Returns the number of threads to use, at least 1.
     pub(crate) fn threads(&self) -> usize {
         if self.threads > 0 { self.threads } else { std::thread::available_parallelism().map_or(1, usize::from) }
     }
@@ -60,7 +60,7 @@ enum Command {
     Eval(commands::eval::EvalArgs),
 }
 
-/// How a command ended when it did not end with an error: `PartlyFailed` = something failed, the rest was done.
+/// How a command ended that did not end with an error. `PartlyFailed`: something failed, the rest was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
@@ -97,6 +97,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
+/// Starts to write log messages to stderr, as many as the options ask for.
 fn start_log(common: &Common) {
     let level = match (common.quiet, common.verbose) {
         (true, _) => "error",

@@ -1,4 +1,4 @@
-//! A picture on its way through the pipeline: with its number, and when it was taken.
+//! A [`Frame`]: a picture of a source with its number and capture time.
 
 use std::time::Instant;
 
@@ -7,11 +7,11 @@ use image::RgbImage;
 /// One frame of a source.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// Counted from 0 at the source: frames that are dropped there leave gaps.
+    /// Number of the frame, from 0 in the order in which the source gave frames. Frames dropped after that leave gaps.
     pub number: u64,
-    /// When it was taken; age is counted from here.
+    /// When the frame was captured; latency is counted from here.
     pub captured: Instant,
-    /// Seconds from the source's start.
+    /// Time of the frame in the source, seconds from its start.
     pub time: f64,
     /// The picture, upright.
     pub picture: RgbImage,

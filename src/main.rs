@@ -1,9 +1,10 @@
-//! The command line program.
+//! The program `facecascade`.
 
 mod cli;
 mod commands;
 
-/// Buffers of a few hundred kilobytes come and go with every batch in training; glibc maps and unmaps each of them.
+/// Allocates memory with mimalloc: training takes and frees buffers of some hundred kilobytes with every batch, and glibc
+/// would ask the kernel for each of them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -13,11 +14,11 @@ fn main() -> std::process::ExitCode {
     cli::run()
 }
 
-/// Where nobody is logged in, a layer of Mesa's Vulkan that looks for the desktop's GPU says so on stderr, as an error.
+/// Turns off a layer of Mesa's Vulkan that looks for the desktop's GPU: where nobody is logged in, it prints an error.
 #[cfg(all(feature = "gpu", target_os = "linux"))]
 fn keep_mesa_quiet() {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
-        // SAFETY: nothing else runs yet that could read the environment at the same time.
+        // SAFETY: no other thread runs yet that could read the environment at the same time.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
 }

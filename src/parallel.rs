@@ -1,4 +1,4 @@
-//! One function on many items, on several threads, with results in the order of the items.
+//! Calls a function for many items on several threads, and gives the results in the order of the items.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,10 +7,10 @@ use crossbeam_channel::bounded;
 
 use crate::error::{Error, Result};
 
-/// Items under way for each thread, at most: in work, or done and waiting for an earlier one.
+/// Most items under way for each thread: being worked on, or done and waiting for an earlier one.
 const UNDER_WAY: usize = 4;
 
-/// Runs `work`; its panic becomes an error.
+/// Runs `work`, and turns a panic into an error.
 pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
@@ -18,12 +18,13 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// Calls `work` for each item on `threads` threads, and hands the results to `take` on the caller's thread: in the order of
-/// the items, each as soon as those before it are there. At most four items for each thread are under way, so that memory
-/// does not grow with the number of items.
+/// Calls `work` for each item on `threads` threads, and hands the results to `take` on the caller's thread: in the order
+/// of the items, each as soon as those before it are there. At most four items for each thread are under way, so that
+/// memory does not grow with the number of items.
 ///
 /// # Errors
-/// The first error of `take`, or the first panic of `work`. Items that are in work then are finished, no other is begun.
+/// The first error of `take`, or the first panic of `work`, as an error. Items being worked on then are finished; no other item
+/// is begun.
 pub fn in_order<I: Send, T: Send, E: From<Error>>(
     items: impl IntoIterator<Item = I>,
     threads: usize,
@@ -36,7 +37,7 @@ pub fn in_order<I: Send, T: Send, E: From<Error>>(
         return items.try_for_each(|item| take(work(item)?));
     }
     std::thread::scope(|scope| {
-        // On the way out both channels close, and all threads end.
+        // Leaving this closure closes both channels, which ends all threads.
         let (give, given) = bounded(UNDER_WAY * threads);
         let (send, results) = bounded(UNDER_WAY * threads);
         for _ in 0..threads {

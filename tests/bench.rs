@@ -1,4 +1,4 @@
-//! `bench` as users see it: its JSON object, its table, its picture, and what it says where there is nothing to measure.
+//! `bench` as users see it: its JSON object, its tables, its plot, and its errors if there is nothing to measure.
 
 #![cfg(unix)]
 
@@ -9,18 +9,19 @@ use std::path::Path;
 use common::{Ran, ffmpeg, ffmpeg_is_here, ours, program};
 use serde_json::Value;
 
+/// Runs `bench` without any display, in the folder `dir`.
 fn bench(arguments: &[&str], dir: &Path) -> Ran {
     let mut command = program();
-    // No display is left to a command that wants none.
     command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
     command.arg("bench").args(arguments).current_dir(dir).output().unwrap().into()
 }
 
+/// Reads the number at `key`.
 fn number(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or_else(|| panic!("no number {key} in {value}"))
 }
 
-/// Percentiles are there and in order; the mean.
+/// Asserts that percentiles are in order, and returns the mean.
 fn mean(times: &Value) -> f64 {
     let [p50, p95, p99, max] = ["p50", "p95", "p99", "max"].map(|key| number(times, key));
     assert!(0.0 <= p50 && p50 <= p95 && p95 <= p99 && p99 <= max, "{times}");
@@ -41,7 +42,7 @@ fn one_json_object_whose_figures_fit_each_other() {
     assert_eq!(lines.len(), 1);
     let report = &lines[0];
 
-    // 30 frames a second, each shown or counted as dropped; drops of frames still on their way may be counted or not.
+    // 30 frames a second are shown or counted as dropped; frames in the pipeline at the end may be counted or not.
     let all = number(report, "frames") + number(report, "dropped");
     assert!((56.0..=64.0).contains(&all), "{report}");
     let latency = mean(&report["latency_ms"]);
@@ -50,7 +51,7 @@ fn one_json_object_whose_figures_fit_each_other() {
         sum += mean(&report["stages"][stage]["work_ms"]) + mean(&report["stages"][stage]["wait_ms"]);
     }
     assert_eq!(report["stages"].as_object().unwrap().len(), STAGES.len());
-    assert!((sum - latency).abs() <= latency * 0.01 + 0.02, "the stages' {sum} ms, the whole's {latency} ms");
+    assert!((sum - latency).abs() <= latency * 0.01 + 0.02, "all stages: {sum} ms, latency: {latency} ms");
     assert!(number(&report["stages"]["level1"]["work_ms"], "max") > 0.0);
     let searched = number(report, "searched");
     assert!(searched > 0.0 && searched <= number(report, "frames"));
@@ -113,7 +114,7 @@ fn a_video_that_ends_early_ends_the_measurement_and_one_too_short_is_named() {
     ffmpeg(dir.path(), "-f lavfi -i testsrc=size=160x120:rate=25 -t 3 three.mp4");
     let report = &bench(&["--headless", "--source", "three.mp4", "--json"], dir.path()).exits(0).lines()[0];
     let all = number(report, "frames") + number(report, "dropped");
-    // 75 frames, of which 30 do not count; of those before, some may have been dropped.
+    // Of 75 frames, 30 are the warm-up, in which more may have been dropped.
     assert!((20.0..=46.0).contains(&all) && number(report, "seconds") < 2.0, "{report}");
 
     ffmpeg(dir.path(), "-f lavfi -i testsrc=size=160x120:rate=25 -t 1 one.mp4");
@@ -145,7 +146,7 @@ fn what_can_not_be_measured_or_written_is_named_at_once() {
     assert!(ours("assets/two-faces-tilting.mp4").exists());
 }
 
-/// What people would notice after a day: memory, threads and files that grow. Ten minutes; `make soak` runs it.
+/// Finds what people would notice after a day: memory, threads and files that grow. `make soak` runs this test.
 #[test]
 #[ignore = "takes ten minutes"]
 #[cfg(target_os = "linux")]
@@ -154,7 +155,7 @@ fn ten_minutes_leave_memory_threads_and_files_as_they_were() {
     let report = &bench(&["--headless", "--seconds", "600", "--json"], dir.path()).exits(0).lines()[0];
     let list =
         |key: &str| -> Vec<f64> { report[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect() };
-    // Start, minutes 1 to 9, end.
+    // The list holds the start, minutes 1 to 9 and the end.
     let memory = list("memory_mb");
     assert!(memory.len() >= 10, "{memory:?}");
     let (second, last) = (memory[2], memory[memory.len() - 1]);

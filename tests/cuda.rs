@@ -1,5 +1,5 @@
-//! Levels 2 and 3 on an NVIDIA GPU: the faces of the CPU, in pictures and videos, from several threads. Where no GPU opens,
-//! these say that they are skipped, and the rest holds what the program does then.
+//! Levels 2 and 3 on an NVIDIA GPU find the same faces as on the CPU, in pictures and videos, from several threads.
+//! Without such a GPU these tests say that they are skipped, and another tests what the program does then.
 //!
 //! `cargo test --release --features cuda --test cuda -- --nocapture`
 
@@ -26,19 +26,20 @@ use facecascade::{Cascade, Face, Options};
 use image::RgbImage;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// Numbers of a net: difference, as a share of the greatest one, at least of 1.
-const NUMBERS: f32 = 1e-3;
-/// Faces: difference of scores, and overlap of boxes.
+/// Largest difference of head outputs, as a share of the largest output or of 1, whichever is larger.
+const OUTPUTS: f32 = 1e-3;
+/// Largest difference of a face's scores.
 const SCORE: f32 = 5e-3;
+/// Smallest IoU of a face's boxes.
 const OVERLAP: f32 = 0.98;
 
 const PICTURES: [&str; 3] = ["assets/astronaut.jpg", "assets/grace_hopper.jpg", "assets/stages.jpg"];
 
-/// The GPU, once for each lane; says so if there is none.
+/// Opens the GPU with two streams; `None`, and a line on stderr, without one.
 fn gpu() -> Option<[Candle; 2]> {
     let open = || Candle::new_cuda_with_stream(0);
     match open().and_then(|first| Ok([first, open()?])) {
-        Ok(lanes) => Some(lanes),
+        Ok(streams) => Some(streams),
         Err(e) => {
             eprintln!("skipped: no CUDA device opens ({})", facecascade::Error::from(e));
             None
@@ -51,16 +52,18 @@ fn shipped(min_face: f32, refiners: RefinersOn) -> Cascade {
     Cascade::shipped(Options { min_face, threshold: 0.1 }).unwrap().placed(placement).unwrap()
 }
 
+/// Asserts that both lists hold the same faces, within the tolerances.
 #[track_caller]
 fn assert_same(expected: &[Face], got: &[Face], what: &str) {
     assert_eq!(expected.len(), got.len(), "{what}: {expected:?} and {got:?}");
-    // Two faces of almost one score may change places.
+    // Two faces of almost the same score may be in another order.
     for a in expected {
         let same = |b: &&Face| (a.score - b.score).abs() < SCORE && a.rect.iou(&b.rect) > OVERLAP;
         assert!(got.iter().any(|b| same(&b)), "{what}: {a:?} is not among {got:?}");
     }
 }
 
+/// A net of the zoo with random weights.
 fn random(net: &str) -> (WindowNet, Weights) {
     let net = zoo::by_name(net).unwrap();
     let mut rng = StdRng::seed_from_u64(5);
@@ -68,17 +71,19 @@ fn random(net: &str) -> (WindowNet, Weights) {
     (WindowNet::new(&net, weights.clone()).unwrap(), weights)
 }
 
+/// Random numbers in −1..1.
 fn noise(n: usize, seed: u64) -> Vec<f32> {
     let mut rng = StdRng::seed_from_u64(seed);
     (0..n).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
+/// Asserts that outputs agree within the tolerance.
 #[track_caller]
 fn assert_close(a: &[f32], b: &[f32], what: &str) {
     assert_eq!(a.len(), b.len(), "{what}");
     let size = a.iter().fold(1f32, |m, v| m.max(v.abs()));
     let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(worst <= NUMBERS * size, "{what}: {worst} of {size}");
+    assert!(worst <= OUTPUTS * size, "{what}: {worst} of {size}");
 }
 
 #[test]
@@ -97,11 +102,11 @@ fn without_a_gpu_cuda_is_an_error_and_auto_goes_on_on_the_cpu_with_a_warning() {
 }
 
 #[test]
-fn every_net_says_the_same_of_batches_of_any_size() {
-    let Some(lanes) = gpu() else { return };
+fn every_net_gives_the_same_outputs_for_batches_of_any_size() {
+    let Some(streams) = gpu() else { return };
     for name in zoo::NAMES {
         let (cpu, mut moved) = (random(name).0, random(name).0);
-        moved.put_on(&lanes).unwrap();
+        moved.put_on(&streams).unwrap();
         let heads: Vec<Output> = cpu.net().heads.iter().map(|h| h.output).collect();
         let sizes: &[usize] = if name.starts_with("refine") { &[500, 0, 1, 33] } else { &[3] };
         let (mut a, mut b) = (Scratch::default(), Scratch::default());
@@ -139,7 +144,7 @@ fn windows_of_many_pictures_go_through_in_common_batches() {
         return;
     }
     let (cpu, cuda) = (shipped(12.0, RefinersOn::Cpu), shipped(12.0, RefinersOn::Cuda));
-    // More windows than fit one batch, and a picture that has none.
+    // There are more windows than fit a batch, and one picture has none.
     let mut pictures: Vec<RgbImage> = PICTURES.iter().cycle().take(12).map(|name| picture(name)).collect();
     pictures.push(RgbImage::new(0, 0));
     let mut started: Vec<_> = pictures.iter().map(|picture| cuda.start(picture, Work::default())).collect();
@@ -153,7 +158,7 @@ fn windows_of_many_pictures_go_through_in_common_batches() {
 }
 
 #[test]
-fn a_cascade_on_a_gpu_is_shared_by_more_threads_than_it_has_lanes() {
+fn a_cascade_on_a_gpu_is_shared_by_more_threads_than_it_has_streams() {
     if gpu().is_none() {
         return;
     }

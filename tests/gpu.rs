@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use common::{Ran, ours, program, run};
 use serde_json::Value;
 
-/// Pictures of the data set that CI looks at.
+/// Number of pictures to compare from the data set.
 const PICTURES: usize = 40;
 
-/// Pictures that ship, and some spread evenly over the validation part of WIDER FACE, if that is there.
+/// Paths of the pictures that ship, and of some spread over the validation part of WIDER FACE, if that is there.
 fn pictures() -> Vec<PathBuf> {
     let mut list = vec![ours("assets/astronaut.jpg"), ours("assets/grace_hopper.jpg")];
     let folder = common::data().join("wider/val");
@@ -32,7 +32,7 @@ fn pictures() -> Vec<PathBuf> {
     list
 }
 
-/// `detect --json` over all of them with further options; `None`, said so, without a GPU.
+/// Runs `detect --json` on all pictures with further options; `None`, and a line on stderr, without a GPU.
 fn detect(pictures: &[PathBuf], options: &[&str]) -> Option<Vec<Value>> {
     let ran: Ran =
         program().args(["detect", "--json", "-v"]).args(options).args(pictures).output().expect("it starts").into();
@@ -45,18 +45,20 @@ fn detect(pictures: &[PathBuf], options: &[&str]) -> Option<Vec<Value>> {
     Some(ran.lines())
 }
 
+/// Boxes in a line of JSON: x, y, width, height.
 fn faces(line: &Value) -> Vec<[f64; 4]> {
     let face = |face: &Value| ["x", "y", "w", "h"].map(|key| face[key].as_f64().unwrap());
     line["faces"].as_array().unwrap().iter().map(face).collect()
 }
 
+/// IoU of two boxes.
 fn iou(a: &[f64; 4], b: &[f64; 4]) -> f64 {
     let overlap = |i: usize| ((a[i] + a[i + 2]).min(b[i] + b[i + 2]) - a[i].max(b[i])).max(0.0);
     let common = overlap(0) * overlap(1);
     common / (a[2] * a[3] + b[2] * b[3] - common)
 }
 
-/// As many faces, each with one of the others nearly in its place.
+/// Whether two lines have the same number of faces, and each face of `a` has one of `b` with an IoU of at least 0.95.
 fn same(a: &Value, b: &Value) -> bool {
     let (a, b) = (faces(a), faces(b));
     a.len() == b.len() && a.iter().all(|a| b.iter().any(|b| iou(a, b) >= 0.95))
@@ -71,7 +73,7 @@ fn the_same_faces_are_found_wherever_pyramid_and_first_net_run() {
         let Some(on_gpu) = detect(&pictures, &options) else { return };
         let differ = on_cpu.iter().zip(&on_gpu).filter(|(a, b)| !same(a, b)).map(|(a, _)| a["image"].to_string());
         let differ: Vec<_> = differ.collect();
-        // Pixels are the same; sums of the net are in another order, and a window may be right at a threshold.
+        // The pyramid's pixels are the same. The net adds in another order, which may move a window over a threshold.
         assert!(differ.len() <= ties, "{options:?}: {differ:?}");
     }
 }
@@ -80,7 +82,7 @@ fn the_same_faces_are_found_wherever_pyramid_and_first_net_run() {
 fn what_is_chosen_and_why_is_said_and_contradictions_are_refused() {
     let picture = "assets/astronaut.jpg";
     run(["detect", "-v", "--pyramid", "cpu", picture]).exits(0).complains("pyramid on the CPU");
-    // A picture takes no second: no driver is asked.
+    // A single picture takes less than a second, so no driver is asked.
     run(["detect", "-v", picture]).exits(0).complains("pyramid on the CPU");
     run(["detect", "-v", "--pyramid", "gpu", picture]).exits(0).complains("pyramid on");
     let wheres = ["level 1 on", "levels 2 and 3 on"];
@@ -125,7 +127,7 @@ fn without_any_driver_the_cpu_is_taken_with_a_warning() {
             .into();
         let ran = ran.exits(0);
         assert_eq!(faces(&ran.lines()[0]).len(), 1);
-        // Where OpenGL is found in another way, that is fine.
+        // A GPU may still be found through OpenGL; then there is no warning.
         if !ran.err.is_empty() {
             ran.complains("on the CPU");
         }

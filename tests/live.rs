@@ -1,5 +1,5 @@
-//! `live` as users see it: the window on a display of its own, its keys, figures without a window, recordings, and what it
-//! says where camera or display is missing.
+//! `live` as users see it: the window on a virtual display, its keys, figures without a window, recordings, and the errors
+//! if camera or display is missing.
 
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 #![cfg(unix)]
@@ -16,7 +16,7 @@ use facecascade::output::draw::FACE;
 use facecascade::{Cascade, Options, Rect};
 use image::RgbImage;
 
-/// Whether programs are there; says so if not.
+/// Whether programs (name, package) are installed; prints a line to stderr for each that is not.
 fn are_here(programs: &[(&str, &str)]) -> bool {
     programs.iter().all(|(name, package)| {
         let here = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|p| p.join(name).exists());
@@ -27,19 +27,19 @@ fn are_here(programs: &[(&str, &str)]) -> bool {
     })
 }
 
-/// A display without a screen. Dropped, it ends.
+/// A virtual display (Xvfb), which ends when dropped.
 struct Display {
     server: Child,
     name: String,
 }
 
 impl Display {
-    /// `None`, said so, without Xvfb and what takes pictures of it.
+    /// Opens a display; `None`, and a line on stderr, without Xvfb or ImageMagick.
     fn open() -> Option<Self> {
         if !are_here(&[("Xvfb", "xvfb"), ("import", "imagemagick")]) {
             return None;
         }
-        // It chooses a free number, and says which when it is ready.
+        // Xvfb chooses a free number, and prints it when ready.
         let arguments = ["-displayfd", "1", "-screen", "0", "900x700x24", "-nolisten", "tcp"];
         let mut server =
             Command::new("Xvfb").args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -49,26 +49,28 @@ impl Display {
         Some(Self { server, name: format!(":{}", number.trim()) })
     }
 
+    /// A command that runs `program` on this display.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("DISPLAY", &self.name).env_remove("WAYLAND_DISPLAY");
         command
     }
 
-    /// `live` with these arguments, on this display.
+    /// Starts `live` with these arguments on this display, in the folder `dir`.
     fn live(&self, arguments: &[&str], dir: &Path) -> Running {
         let mut command = self.command(env!("CARGO_BIN_EXE_facecascade"));
         command.arg("live").args(arguments).current_dir(dir).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running(Some(command.spawn().unwrap()))
     }
 
+    /// Takes a picture of the display.
     fn picture(&self) -> RgbImage {
         let output = self.command("import").args(["-window", "root", "png:-"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         image::load_from_memory(&output.stdout).unwrap().into_rgb8()
     }
 
-    /// A picture of the display as soon as `is_right` says so; the last one after half a minute.
+    /// Takes pictures of the display until `is_right` accepts one, and returns it; after 30 seconds, the last one.
     fn picture_when(&self, is_right: impl Fn(&RgbImage) -> bool) -> RgbImage {
         let start = Instant::now();
         loop {
@@ -83,7 +85,7 @@ impl Display {
     /// Presses a key in the program's window.
     fn press(&self, key: &str) {
         let window = ["search", "--onlyvisible", "--name", "facecascade", "windowfocus", "--sync"];
-        // It fails where the window is gone before the key is released, as after `q`.
+        // xdotool fails if the window is gone before the key is released, as after `q`.
         let _ = self.command("xdotool").args(window).args(["key", key]).stderr(Stdio::null()).status();
     }
 }
@@ -95,14 +97,16 @@ impl Drop for Display {
     }
 }
 
-/// The program at work. Dropped, it ends.
+/// The running program, which ends when dropped.
 struct Running(Option<Child>);
 
 impl Running {
+    /// Waits for the end.
     fn ended(mut self) -> Ran {
         self.0.take().unwrap().wait_with_output().unwrap().into()
     }
 
+    /// Sends what Ctrl-C sends.
     fn interrupt(&self) {
         let id = self.0.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
@@ -118,18 +122,19 @@ impl Drop for Running {
     }
 }
 
-/// `live` without any display.
+/// Runs `live` without any display, in the folder `dir`.
 fn headless(arguments: &[&str], dir: &Path) -> Ran {
     let mut command = program();
     command.arg("live").args(arguments).current_dir(dir).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
     command.output().unwrap().into()
 }
 
+/// Counts pixels of the boxes' colour.
 fn green(picture: &RgbImage) -> usize {
     picture.pixels().filter(|p| **p == FACE).count()
 }
 
-/// How much of the rectangle's four sides has a line of boxes' colour near by, 0..1.
+/// Share (0..1) of the rectangle's four sides that have a line of the boxes' colour nearby.
 fn boxed(picture: &RgbImage, r: &Rect) -> f32 {
     let near = (r.w * 0.12) as i64;
     let lit = |x: f32, y: f32, dx: i64, dy: i64| {
@@ -161,7 +166,7 @@ fn the_window_shows_boxes_round_the_synthetic_cameras_faces() {
         let faces = cascade.detect(picture).unwrap();
         faces.iter().map(|face| boxed(picture, &face.rect)).collect::<Vec<f32>>()
     };
-    // Labels and the read-out hide parts of boxes and faces for a while; faces move on.
+    // Labels and figures hide parts of boxes and faces for a while, until the faces have moved.
     let right = |picture: &RgbImage| boxes_of(picture).iter().filter(|share| **share > 0.8).count() >= 2;
     let picture = display.picture_when(right);
     assert!(right(&picture), "boxes near faces: {:?}, {} green pixels", boxes_of(&picture), green(&picture));
@@ -180,10 +185,10 @@ fn keys_do_what_help_says() {
     let live = display.live(&["--source", "synthetic", "--seconds", "120", "--snap", "here"], dir.path());
     display.picture_when(|p| green(p) > 100);
 
-    // Stages: the panels' ground, and many windows' colours, but no frame at its own size.
+    // The view of the cascade's steps shows some ground between its panels, the view of the pyramid much more.
     let ground = |p: &RgbImage| p.pixels().filter(|p| p.0 == [22, 24, 28]).count();
     display.press("p");
-    assert!(ground(&display.picture_when(|p| ground(p) > 5_000)) > 5_000, "stages");
+    assert!(ground(&display.picture_when(|p| ground(p) > 5_000)) > 5_000, "the steps of the cascade");
     display.press("p");
     assert!(ground(&display.picture_when(|p| ground(p) > 50_000)) > 50_000, "the pyramid");
     display.press("p");
@@ -209,9 +214,9 @@ fn keys_do_what_help_says() {
     assert_eq!(picture.dimensions(), (640, 480));
     assert!(green(&picture) > 100, "with boxes");
     display.press("space");
-    assert!(still(false) != display.picture(), "it goes on");
+    assert!(still(false) != display.picture(), "the run goes on");
 
-    // The read-out's details are grey on their dark ground: with `l` they go.
+    // Details are grey on a dark ground; `l` hides them.
     let grey = |p: &RgbImage| p.pixels().filter(|p| p.0 == [170, 178, 186]).count();
     let before = grey(&display.picture_when(|p| grey(p) > 50));
     display.press("l");
@@ -273,7 +278,7 @@ fn a_recording_plays_whether_time_is_up_or_ctrl_c_ends_it() {
     let mut command = program();
     command.arg("live").args(arguments).arg("b.mkv").current_dir(dir.path()).stdout(Stdio::piped());
     let mut live = Running(Some(command.stderr(Stdio::piped()).spawn().unwrap()));
-    // The second line of figures: two seconds were recorded.
+    // After the second line of figures, two seconds have been recorded.
     let mut out = BufReader::new(live.0.as_mut().unwrap().stdout.take().unwrap());
     for _ in 0..3 {
         out.read_line(&mut String::new()).unwrap();
@@ -304,7 +309,7 @@ fn a_display_that_vanishes_ends_it_with_one_error_and_the_recording_plays() {
     assert!(about(&dir.path().join("a.mp4")).0 > 10);
 }
 
-/// Frames and seconds of a video.
+/// Number of frames, and duration in seconds, of a video.
 fn about(file: &Path) -> (u64, f64) {
     (frames(file), ffprobe(file, "-show_entries format=duration").parse().unwrap())
 }

@@ -1,4 +1,4 @@
-//! `facecascade bench`: how old frames are when they are shown.
+//! `facecascade bench`: measures how old frames are when they are shown.
 
 mod following;
 mod print;
@@ -21,67 +21,68 @@ use super::DetectorArgs;
 use super::screen::Screen;
 use crate::cli::{Common, Outcome};
 
-/// Frames before measuring begins: buffers grow, files are read, the processor speeds up.
+/// Frames before measuring begins. In this time buffers grow, files are read and the processor speeds up.
 const WARM_UP: u64 = 30;
-/// How long each policy is measured at most.
+/// Each policy is measured for at most this long.
 const EACH_POLICY: Duration = Duration::from_secs(5);
-/// How much the search is slowed for the table of policies, if nothing is said.
+/// Searches are slowed by this much for the table of policies, unless --slow says otherwise.
 const POLICIES_SLOW: Duration = Duration::from_millis(100);
 
-/// Measure how old frames are when they are shown: from capture to the window
+/// Measure latency: how old frames are when they are shown, from capture to the window
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   facecascade bench
   facecascade bench --headless --seconds 20 --plot latency.png
   facecascade bench --source clip.mp4 --json
-  facecascade bench --headless --slow 100 --policies   (what each way to queue costs)
+  facecascade bench --headless --slow 100 --policies   (latency and drops of other ways to queue frames)
   facecascade bench --headless --following             (jitter, lag, time to the first box)
   facecascade bench --pyramid-times                    (the image pyramid alone, GPU beside CPU)
 
-Runs what `live` runs, in a window, and prints percentiles: of the whole, and of each stage, its work apart from the \
-waiting before it. Without a display, --headless does all but handing the picture to the window system.")]
+Runs what `live` runs, in a window, and prints percentiles of the latency, and of the work and the waiting in each stage. \
+Without a display, use --headless: it does the same, but shows no window.")]
 pub(crate) struct BenchArgs {
-    /// A video or a picture, played at its own pace, or `synthetic`: a 30 fps VGA camera
+    /// Frames to measure: a video played at its own frame rate, a picture, or `synthetic`, a simulated camera (640×480, 30
+    /// fps)
     #[arg(long, value_name = "FILE|synthetic", default_value = "synthetic")]
     source: PathBuf,
-    /// How long to measure, seconds; a video that is shorter ends it
+    /// How long to measure, seconds; the end of a video ends it, too
     #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = super::seconds)]
     seconds: f64,
-    /// Print one JSON object
+    /// Print the results as one JSON object
     #[arg(long)]
     json: bool,
-    /// Draw how latencies are spread, and when they occurred
+    /// Plot a histogram of the latencies, and each frame's latency over time
     #[arg(long, value_name = "OUT.png")]
     plot: Option<PathBuf>,
-    /// No window: everything else is done
+    /// Show no window; do everything else
     #[arg(long)]
     headless: bool,
-    /// Search each frame everywhere, instead of as `live` does: near faces, the rest in turns
+    /// Search each frame everywhere, and not as `live` does: near faces in every frame, the rest in turns
     #[arg(long)]
     every_frame: bool,
-    /// Measure other ways to queue frames too: 1, 2 and 4 in flight, and a file's, that drops none. Each for 5 seconds, with
-    /// the search slowed by --slow, or 100 ms, so that there is something to queue for
+    /// Measure other ways to queue frames, too: with 1, 2 and 4 frames in flight, and as for files, where none is dropped.
+    /// Each for at most 5 seconds, with every search slowed by --slow (default: 100 ms), so that frames have to wait
     #[arg(long)]
     policies: bool,
-    /// Measure on the synthetic camera how well faces are followed, too: how much boxes jitter on a still face, how far they
-    /// are behind, and how long a new face waits for its box
+    /// Measure on the synthetic camera how well faces are followed, too: how much the box of a still face jitters, how far
+    /// boxes lag behind moving faces, and how long a new face waits for its first box
     #[arg(long)]
     following: bool,
     /// Only time the image pyramid, level by level, on the GPU and on the CPU
     #[arg(long)]
     pyramid_times: bool,
-    /// Make each search take so much longer, milliseconds: for experiments
+    /// Slow each search by this many milliseconds, for experiments
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     slow: Option<u64>,
-    /// Side of the smallest face looked for, pixels
+    /// Side of the smallest face to look for, pixels
     #[arg(long, value_name = "PX", default_value_t = 40.0, value_parser = super::face_side)]
     min_face: f32,
     #[command(flatten)]
     detector: DetectorArgs,
 }
 
-/// Where and on what it was measured.
+/// The machine and the options of a measurement.
 #[derive(Debug, serde::Serialize)]
 struct Environment {
     #[serde(flatten)]
@@ -90,15 +91,15 @@ struct Environment {
     threads: usize,
     source: String,
     min_face: f32,
-    /// `640×480`, or `none`.
+    /// The window's size, as in `640×480`, or `none`.
     window: String,
-    /// Where it was built, and why.
+    /// Where the pyramid was built, and why there.
     pyramid: String,
     search: &'static str,
     slow_ms: Option<u64>,
 }
 
-/// What one way to queue costs.
+/// The measurement of one way to queue frames.
 #[derive(Debug, serde::Serialize)]
 struct PolicyReport {
     policy: String,
@@ -107,7 +108,7 @@ struct PolicyReport {
     report: Report,
 }
 
-/// All that `--json` prints.
+/// The object that `--json` prints.
 #[derive(serde::Serialize)]
 struct Printed<'a> {
     #[serde(flatten)]
@@ -146,7 +147,7 @@ pub(crate) fn run(args: BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
         writeln!(std::io::stderr(), "measuring for {} s after {WARM_UP} frames: {about}", args.seconds)?;
     }
     let (report, shown) = bench.measure(source, &options, WARM_UP, Duration::from_secs_f64(args.seconds))?;
-    // Only now it is known where the pyramid was built.
+    // Where the pyramid is built is decided while frames are searched.
     let environment = environment(&args, &options, about, window, cascade.pyramids().describe());
     if let Some(plot) = &args.plot {
         super::detect::save(&chart::latency(&environment.source, &report, &shown)?, plot)?;
@@ -197,7 +198,7 @@ fn policies(
         }
         let source = super::played(&args.source, common.threads)?;
         let options = PipelineOptions { policy, slow: Some(slow), ..options.clone() };
-        // With the search slowed, frames are few; what has to grow has grown.
+        // Slowed searches give few frames, and buffers have grown already: a shorter warm-up is enough.
         let (report, _) = bench.measure(source, &options, WARM_UP / 3, length)?;
         reports.push(PolicyReport { policy: name, slow_ms: slow.as_millis(), report });
         if bench.is_stopped(&options) {
@@ -227,7 +228,7 @@ fn environment(
     }
 }
 
-/// Looked at before measuring, which may take long.
+/// Checks where the plot is to be written; called before measuring, which may take long.
 fn can_be_written(picture: &Path) -> anyhow::Result<()> {
     let is_png = picture.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     anyhow::ensure!(is_png, "{}: the plot is written as PNG; name it so (.png)", picture.display());

@@ -1,4 +1,4 @@
-//! `facecascade live`: a camera with boxes, in a window.
+//! `facecascade live`: shows a camera's frames with boxes in a window.
 
 mod show;
 
@@ -17,7 +17,7 @@ use super::DetectorArgs;
 use super::screen::{Screen, on_display_lost};
 use crate::cli::{Common, Outcome};
 
-/// Show a camera with boxes round faces, and how old each frame is
+/// Show a camera's frames in a window, with boxes round faces and the age of each frame
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,39 +26,39 @@ Examples:
   facecascade live --source synthetic            (without a camera)
   facecascade live --source clip.mp4 --headless  (figures once a second, no window)
 
-Keys: q or Esc quits, space pauses, s saves the picture with its boxes, l shows the latency of each stage, p shows what \
-each stage of the cascade lets through, then the image pyramid, then the picture again.
+Keys: q or Esc quits, space pauses, s saves the picture with its boxes, l shows or hides the times of each stage, p shows \
+the windows after each step of the cascade, then the image pyramid, then the picture again.
 
-Always the newest frame is searched: where searching takes longer than a frame, frames are dropped, but what is shown is \
-never old. The age is the time from a frame's capture to its being on the screen.")]
+The newest frame is always searched next: if a search takes longer than a frame, frames are dropped, so that what is shown \
+is never old. The age of a frame is the time from its capture until it is on the screen.")]
 pub(crate) struct LiveArgs {
-    /// The camera's number, as --list-cameras shows it [default: the first one that can be opened]
+    /// Number of the camera, as --list-cameras prints it [default: the first one that can be opened]
     #[arg(long, value_name = "N", conflicts_with = "source")]
     camera: Option<u32>,
-    /// Instead of a camera: a video or a picture, or `synthetic`, two portraits' faces that move
+    /// Show this instead of a camera: a video, a picture, or `synthetic`, a simulated camera with three moving faces
     #[arg(long, value_name = "FILE|synthetic")]
     source: Option<PathBuf>,
-    /// No window: print the figures once a second
+    /// Show no window; print the figures once a second
     #[arg(long)]
     headless: bool,
-    /// Record the frames with their boxes
+    /// Record the frames with their boxes into a video (.mp4, .mov or .mkv)
     #[arg(long, value_name = "OUT.mp4")]
     record: Option<PathBuf>,
-    /// Where the key s saves pictures
+    /// Folder into which the key s saves pictures
     #[arg(long, value_name = "DIR", default_value = ".")]
     snap: PathBuf,
-    /// Side of the smallest face looked for, pixels
+    /// Side of the smallest face to look for, pixels
     #[arg(long, value_name = "PX", default_value_t = 40.0, value_parser = super::face_side)]
     min_face: f32,
     #[command(flatten)]
     detector: DetectorArgs,
-    /// Percent of one core that searching may take; beyond, frames are shown with the faces moved on as they moved
+    /// Percent of one core that searching may use; frames beyond that are shown with boxes predicted from earlier frames
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
     max_cpu: u8,
-    /// Stop after so many seconds
+    /// Stop after this many seconds
     #[arg(long, value_name = "S", value_parser = super::seconds)]
     seconds: Option<f64>,
-    /// List the cameras and what they would send, and stop
+    /// List the cameras and the format that each would send, and stop
     #[arg(long)]
     list_cameras: bool,
 }
@@ -67,10 +67,14 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
     if args.list_cameras {
         return list_cameras();
     }
-    // What can be wrong is looked at before the camera's light goes on.
+    // Arguments are checked before the camera's light goes on.
     anyhow::ensure!(!args.snap.exists() || args.snap.is_dir(), "{}: is not a folder", args.snap.display());
     if let (Some(target), Some(source)) = (&args.record, &args.source) {
-        anyhow::ensure!(!same_file(target, source), "{}: would overwrite what is shown", target.display());
+        anyhow::ensure!(
+            !same_file(target, source),
+            "{}: is the source itself, which the recording would overwrite; name another file",
+            target.display()
+        );
     }
     let cascade = args.detector.build(args.min_face)?;
     let source = open(&args, common)?;
@@ -106,7 +110,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
     let mut live = Live::new(screen, Arc::clone(&recording), args.snap, Arc::clone(&options.stop));
     live.stop_after(args.seconds.map(Duration::from_secs_f64));
     let ended = pipeline::run(source, &cascade, &options, &mut live);
-    // Whatever happened: what was recorded is kept.
+    // The recording is kept, whatever ended the run.
     let recorded = end_recording(&recording, args.record.as_deref(), common.quiet);
     let summary = live.summary();
     let printed = if summary.is_empty() { Ok(()) } else { super::say(&summary) };
@@ -116,6 +120,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Opens the source that was asked for.
 fn open(args: &LiveArgs, common: &Common) -> anyhow::Result<Box<dyn Source>> {
     match &args.source {
         Some(name) => super::played(name, common.threads),
@@ -131,8 +136,8 @@ fn camera(index: Option<u32>) -> anyhow::Result<Box<dyn Source>> {
 #[cfg(not(feature = "camera"))]
 fn camera(_: Option<u32>) -> anyhow::Result<Box<dyn Source>> {
     anyhow::bail!(
-        "this program was built without cameras (cargo feature `camera`); --source FILE or --source synthetic does \
-         without one"
+        "this program was built without cameras (cargo feature `camera`); use --source FILE or --source \
+         synthetic instead"
     )
 }
 
@@ -154,13 +159,14 @@ fn list_cameras() -> anyhow::Result<Outcome> {
     camera(None).map(|_| Outcome::Done)
 }
 
-/// Ends the recording, if there is one, and says what it holds.
+/// Finishes the recording, if there is one, and says on stderr what it holds.
 fn end_recording(recording: &Recording, target: Option<&Path>, quiet: bool) -> anyhow::Result<()> {
     let (Some((frames, left_out)), Some(target)) = (finish(recording)?, target) else { return Ok(()) };
     if frames == 0 {
         super::complain(&anyhow::anyhow!("{}: no frame came, so nothing was recorded", target.display()));
     } else if !quiet {
-        let lost = if left_out > 0 { format!(" ({left_out} left out: encoding was too slow)") } else { String::new() };
+        let lost =
+            if left_out > 0 { format!(" ({left_out} left out because encoding was too slow)") } else { String::new() };
         writeln!(std::io::stderr(), "{frames} frames{lost} -> {}", target.display())?;
     }
     Ok(())

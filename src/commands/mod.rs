@@ -1,4 +1,4 @@
-//! One file a command: it joins the rooms and prints. Nothing else prints.
+//! The commands, one module each: they connect the library's modules and print. No other module prints.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,32 +27,32 @@ pub(crate) fn complain(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr(), "facecascade: {}", explain(error));
 }
 
-/// An error with its causes, on one line.
+/// Writes an error with its causes on one line.
 pub(crate) fn explain(error: &anyhow::Error) -> String {
-    // The library's errors already hold the text of their causes.
+    // The text of a library error already contains that of its causes.
     match error.downcast_ref::<facecascade::Error>() {
         Some(error) => error.to_string(),
         None => format!("{error:#}"),
     }
 }
 
-/// An error of the command line that only shows when files are looked at; exit status 2.
+/// An error in the command line that clap could not see; exit status 2.
 pub(crate) fn usage(message: &str) -> anyhow::Error {
     clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{message}\n")).into()
 }
 
-/// Whether the reader of our output went away (`| head`): no failure, and nothing to say.
+/// Whether an error means that nobody reads stdout any more (`| head`), which is neither a failure nor reported.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Which cascade, and from which score on.
+/// Options of the commands that detect: which cascade, and the lowest score.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DetectorArgs {
-    /// Leave out faces with a lower score (0..1); 0.02 gives nearly all that is found
+    /// Lowest score of the faces to report (0..1); 0.02 reports nearly all that are found
     #[arg(long, value_name = "T", value_parser = share, default_value_t = Options::default().threshold)]
     pub(crate) threshold: f32,
-    /// Another cascade than the built-in one; its nets lie beside the file as NAME.safetensors
+    /// Use the cascade of this file instead of the built-in one; its nets lie beside the file as NAME.safetensors
     #[arg(long, value_name = "SETTINGS.toml")]
     pub(crate) cascade: Option<PathBuf>,
     #[command(flatten)]
@@ -60,12 +60,12 @@ pub(crate) struct DetectorArgs {
 }
 
 impl DetectorArgs {
-    /// The cascade that was asked for: `--cascade FILE`, or the one that ships; where it was asked to run.
+    /// Loads the cascade that was asked for, and moves its parts to where they were asked to run.
     pub(crate) fn build(&self, min_face: f32) -> anyhow::Result<Cascade> {
         self.placement.apply(self.load(min_face)?)
     }
 
-    /// The same on the CPU.
+    /// Loads the cascade of `--cascade`, or the built-in one, to run on the CPU.
     pub(crate) fn load(&self, min_face: f32) -> facecascade::Result<Cascade> {
         let options = Options { min_face, threshold: self.threshold };
         match &self.cascade {
@@ -85,25 +85,25 @@ impl DetectorArgs {
     }
 }
 
-/// A number in 0..1.
+/// Parses a number in 0..1.
 fn share(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("must be between 0 and 1".into()) }
 }
 
-/// Side of the smallest face, pixels. Below 8 the cascade refuses: the picture would have to be blown up.
+/// Parses the side of the smallest face, pixels. Below 8 the picture would have to be enlarged, which the cascade refuses.
 pub(crate) fn face_side(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (8.0..=100_000.0).contains(&value) { Ok(value) } else { Err("must be 8 pixels or more".into()) }
 }
 
-/// Seconds, over 0.
+/// Parses a number of seconds over 0.
 fn seconds(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if value > 0.0 && value < 1e9 { Ok(value) } else { Err("must be over 0".into()) }
 }
 
-/// `--source NAME`: `synthetic`, or a video or picture that is played, decoded with `threads` threads.
+/// Opens the source that `--source NAME` names: `synthetic`, or a video or picture, decoded with `threads` threads.
 fn played(name: &Path, threads: usize) -> anyhow::Result<Box<dyn Source>> {
     if name == Path::new("synthetic") {
         return Ok(Box::new(Synthetic::new(Scene::new(&SceneSettings::default())?, None)));
@@ -111,7 +111,7 @@ fn played(name: &Path, threads: usize) -> anyhow::Result<Box<dyn Source>> {
     Ok(Box::new(Playback::open(name, threads)?))
 }
 
-/// A flag that Ctrl-C sets; a second Ctrl-C ends the program at once.
+/// Returns a flag that Ctrl-C sets; a second Ctrl-C ends the program at once.
 fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);

@@ -1,17 +1,18 @@
-//! Where `live` and `bench` show their pictures: a window, or none at all. Built without windows, only the latter.
+//! Shows the pictures of `live` and `bench` in a window, or nowhere (`--headless`). Built without windows, only nowhere.
 
 #[cfg(feature = "window")]
-pub(crate) use within::{Key, Screen, on_display_lost};
+pub(crate) use with_window::{Key, Screen, on_display_lost};
 #[cfg(not(feature = "window"))]
-pub(crate) use without::{Key, Screen, on_display_lost};
+pub(crate) use without_window::{Key, Screen, on_display_lost};
 
 #[cfg(feature = "window")]
-mod within {
+mod with_window {
     use facecascade::Result;
     use facecascade::output::window::Window;
     pub(crate) use facecascade::output::window::{Key, on_display_lost};
     use image::RgbImage;
 
+    /// A window, or none.
     pub(crate) enum Screen {
         None,
         Window(Box<Window>),
@@ -52,7 +53,7 @@ mod within {
 }
 
 #[cfg(not(feature = "window"))]
-mod without {
+mod without_window {
     use facecascade::{Error, Result};
     use image::RgbImage;
 
@@ -68,13 +69,14 @@ mod without {
 
     pub(crate) fn on_display_lost(_: impl FnOnce() + Send + 'static) {}
 
+    /// No window.
     pub(crate) enum Screen {
         None,
     }
 
     impl Screen {
         pub(crate) fn open(_: &str, _: (u32, u32)) -> Result<Self> {
-            let reason = "this program was built without windows (cargo feature `window`); --headless does without one";
+            let reason = "this program was built without windows (cargo feature `window`); use --headless";
             Err(Error::Window(reason.into()))
         }
 

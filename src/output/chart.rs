@@ -1,49 +1,50 @@
-//! A picture of a measurement: how latencies are spread, and when they occurred.
+//! Draws the plot of a measurement: a histogram of the latencies, and each frame's latency over time.
 
 use image::RgbImage;
 use plotters::coord::Shift;
 use plotters::prelude::SeriesLabelPosition::{UpperLeft, UpperRight};
 use plotters::prelude::*;
 
-use super::latency::{Report, Shown};
+use super::latency::{FrameLatency, Report};
 use super::times::rounded;
 use crate::error::Result;
 use crate::plotting::{COLOURS, FINER, GRID, INK, failed, reduced, text};
 
-/// Width and height of the picture, pixels.
+/// Width and height of the plot, pixels.
 pub const SIZE: (u32, u32) = (960, 720);
 /// Bars of the histogram.
 const BARS: usize = 90;
-/// The histogram ends at so many times the 99th percentile: a single late frame must not squeeze all others.
+/// The histogram ends at this multiple of the 99th percentile, so that a single late frame does not squeeze all others.
 const BEYOND: f64 = 2.5;
 
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
-/// Draws what was measured of `source`: above the histogram with its percentiles, below each frame's latency over time,
-/// with a line where frames were dropped.
+/// Draws the measurement of `source`: above, the histogram with its percentiles; below, each frame's latency over time,
+/// with a vertical line where frames were dropped.
 ///
 /// # Errors
 /// If the drawing library fails.
-pub fn latency(source: &str, report: &Report, shown: &[Shown]) -> Result<RgbImage> {
+pub fn latency(source: &str, report: &Report, frames: &[FrameLatency]) -> Result<RgbImage> {
     let large = (SIZE.0 * FINER, SIZE.1 * FINER);
     let mut picture = RgbImage::new(large.0, large.1);
     {
         let root = BitMapBackend::with_buffer(&mut picture, large).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
         let (upper, lower) = root.split_vertically(large.1 * 11 / 20);
-        histogram(&upper, source, report, shown)?;
-        time_line(&lower, report, shown)?;
+        histogram(&upper, source, report, frames)?;
+        time_line(&lower, report, frames)?;
         root.present().map_err(failed)?;
     }
     Ok(reduced(&picture))
 }
 
-fn histogram(area: &Area<'_>, source: &str, report: &Report, shown: &[Shown]) -> Result<()> {
+/// Draws the upper half: how many frames had which latency.
+fn histogram(area: &Area<'_>, source: &str, report: &Report, frames: &[FrameLatency]) -> Result<()> {
     let times = report.latency_ms;
     let end = times.max.min(times.p99 * BEYOND).max(0.001) * 1.02;
     let mut bars = [0u32; BARS];
     let mut beyond = 0;
-    for frame in shown {
+    for frame in frames {
         match bars.get_mut((f64::from(frame.latency) / end * BARS as f64) as usize) {
             Some(bar) => *bar += 1,
             None => beyond += 1,
@@ -85,13 +86,14 @@ fn histogram(area: &Area<'_>, source: &str, report: &Report, shown: &[Shown]) ->
         .map_err(failed)?
         .label(format!("max {:.1} ms", times.max))
         .legend(move |(x, y)| key(x, y, WHITE));
-    // Where there are fewer bars.
+    // The legend goes to the side with fewer bars.
     legend(&mut chart, if times.p50 > end / 2.0 { UpperLeft } else { UpperRight })
 }
 
-fn time_line(area: &Area<'_>, report: &Report, shown: &[Shown]) -> Result<()> {
+/// Draws the lower half: each frame's latency at its capture time.
+fn time_line(area: &Area<'_>, report: &Report, frames: &[FrameLatency]) -> Result<()> {
     let end = report.seconds.max(0.001);
-    // With room for the legend.
+    // The upper part is left free for the legend.
     let highest = report.latency_ms.max.max(0.001) * 1.4;
     let mut chart = ChartBuilder::on(area)
         .margin(20 * FINER)
@@ -101,9 +103,9 @@ fn time_line(area: &Area<'_>, report: &Report, shown: &[Shown]) -> Result<()> {
         .build_cartesian_2d(0.0..end, 0.0..highest)
         .map_err(failed)?;
     mesh(&mut chart, "Seconds", "Latency, ms", 6)?;
-    let drops = shown.iter().filter(|frame| frame.dropped > 0);
+    let drops = frames.iter().filter(|frame| frame.dropped > 0);
     let colour = COLOURS[1];
-    let line = |frame: &Shown| {
+    let line = |frame: &FrameLatency| {
         let time = f64::from(frame.time);
         PathElement::new([(time, 0.0), (time, highest)], colour.mix(0.45).stroke_width(FINER))
     };
@@ -111,11 +113,11 @@ fn time_line(area: &Area<'_>, report: &Report, shown: &[Shown]) -> Result<()> {
     if report.dropped > 0 {
         series.label(format!("{} dropped", report.dropped)).legend(move |(x, y)| key(x, y, colour));
     }
-    let dot = |frame: &Shown| {
+    let dot = |frame: &FrameLatency| {
         Circle::new((f64::from(frame.time), f64::from(frame.latency)), 2 * FINER, COLOURS[0].mix(0.8).filled())
     };
     chart
-        .draw_series(shown.iter().map(dot))
+        .draw_series(frames.iter().map(dot))
         .map_err(failed)?
         .label("a frame")
         .legend(move |(x, y)| key(x, y, COLOURS[0]));
@@ -128,8 +130,9 @@ type Chart<'a, 'b> = ChartContext<
     Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
 >;
 
+/// Draws the axes, their labels and the grid.
 fn mesh(chart: &mut Chart<'_, '_>, x: &str, y: &str, y_labels: usize) -> Result<()> {
-    // As many decimals as the axis needs.
+    // At most three decimals, without zeros at the end.
     let number = |v: &f64| format!("{}", rounded(*v));
     chart
         .configure_mesh()
@@ -148,10 +151,12 @@ fn mesh(chart: &mut Chart<'_, '_>, x: &str, y: &str, y_labels: usize) -> Result<
         .map_err(failed)
 }
 
+/// A short line of a colour, as the legend shows it.
 fn key(x: i32, y: i32, colour: RGBColor) -> PathElement<(i32, i32)> {
     PathElement::new([(x, y), (x + 24 * FINER as i32, y)], colour.stroke_width(4 * FINER))
 }
 
+/// Draws the legend into a corner.
 fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, position: SeriesLabelPosition) -> Result<()> {
     chart
         .configure_series_labels()
@@ -170,7 +175,7 @@ mod tests {
     use super::*;
     use crate::output::latency::tests::measured;
 
-    /// Pixels of about this colour: reduced lines have soft edges.
+    /// Counts pixels of about this colour; lines have soft edges.
     fn coloured(picture: &RgbImage, colour: RGBColor) -> usize {
         let near = |p: &image::Rgb<u8>| p.0.iter().zip([colour.0, colour.1, colour.2]).all(|(a, b)| a.abs_diff(b) < 60);
         picture.pixels().filter(|p| near(p)).count()
@@ -178,10 +183,10 @@ mod tests {
 
     #[test]
     fn both_parts_show_the_frames_and_percentiles_are_marked() {
-        // Percentiles that differ: 44 frames of 5 to 9 ms, 4 of 15, 2 of 30.
+        // 50 frames whose percentiles differ: 44 of 5 to 9 ms, 4 of 15 ms, 2 of 30 ms.
         let times: Vec<u64> = (0..22).map(|i| 5 + i % 5).chain([15, 15, 30]).collect();
-        let (report, shown) = measured(&times, 50);
-        let picture = latency("a source", &report, &shown).unwrap();
+        let (report, frames) = measured(&times, 50);
+        let picture = latency("a source", &report, &frames).unwrap();
         assert_eq!(picture.dimensions(), SIZE);
         let half = |top: u32| image::imageops::crop_imm(&picture, 0, top, SIZE.0, SIZE.1 / 2).to_image();
         let [bars, line] = [half(0), half(SIZE.1 / 2)].map(|half| coloured(&half, COLOURS[0]));
@@ -194,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_single_frame_gives_a_picture_too() {
-        let (report, shown) = measured(&[5], 1);
-        assert!(latency("a source", &report, &shown).is_ok());
+        let (report, frames) = measured(&[5], 1);
+        assert!(latency("a source", &report, &frames).is_ok());
     }
 }

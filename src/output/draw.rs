@@ -1,4 +1,4 @@
-//! Boxes and text drawn into pictures.
+//! Draws boxes and text into pictures. Whatever lies outside a picture is left out.
 
 use std::sync::LazyLock;
 
@@ -7,22 +7,23 @@ use image::{Rgb, RgbImage};
 
 use crate::geometry::{Face, Rect};
 
-/// What faces are drawn in: a green that skin, clothes and sky rarely have.
+/// Colour of faces' boxes: a green that skin, clothes and sky rarely have.
 pub const FACE: Rgb<u8> = Rgb([64, 255, 120]);
 
-/// Text that is no box's.
+/// Colour of text other than boxes' labels.
 pub(super) const INK: Rgb<u8> = Rgb([236, 238, 240]);
-/// Where there is no picture.
+/// Colour of the ground beside pictures.
 pub(super) const GROUND: Rgb<u8> = Rgb([22, 24, 28]);
 
-/// Under boxes and text, so that both can be seen on any ground.
+/// Dark colour under boxes and labels, so that they can be seen on any picture.
 pub(super) const SHADE: Rgb<u8> = Rgb([8, 12, 10]);
 
 static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
-    // The font is part of the program; a test reads it.
+    // The font is built into the program, and a test parses it.
     FontRef::try_from_slice(dejavu::sans::bold()).unwrap_or_else(|_| unreachable!("the built-in font is whole"))
 });
 
+/// Mixes `colour` into the pixel at (`x`, `y`) with the weight `cover` (0..1).
 fn blend(picture: &mut RgbImage, x: i64, y: i64, colour: Rgb<u8>, cover: f32) {
     if x < 0 || y < 0 || x >= i64::from(picture.width()) || y >= i64::from(picture.height()) {
         return;
@@ -33,26 +34,27 @@ fn blend(picture: &mut RgbImage, x: i64, y: i64, colour: Rgb<u8>, cover: f32) {
     }
 }
 
-/// Red for a logit that says "no", yellow for an even one, green for "a face".
+/// Colour for the score (logit) of a window: red for a clear no, yellow for 0, green for a clear face.
 pub fn confidence(logit: f32) -> Rgb<u8> {
     let p = 1.0 / (1.0 + (-logit).exp());
     let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0) as u8;
     Rgb([byte(2.0 - 2.0 * p), byte(0.25 + 1.5 * p), 60])
 }
 
-/// Thickness of lines in a picture of this size, pixels: 2 up to 720 lines, 3 at 1080, 6 at 2160.
-pub fn line_width(picture: &RgbImage) -> u32 {
+/// Thickness of lines in a picture of this size, pixels, by its shorter side: 2 up to 720 pixels, 3 at 1080, 6 at 2160.
+fn line_width(picture: &RgbImage) -> u32 {
     (picture.width().min(picture.height()) / 360).clamp(2, 12)
 }
 
-/// Height of text in a picture of this size, pixels.
-pub fn text_height(picture: &RgbImage) -> f32 {
+/// Height of text in a picture of this size, pixels: 11 to 64.
+fn text_height(picture: &RgbImage) -> f32 {
     (picture.width().min(picture.height()) as f32 / 36.0).clamp(11.0, 64.0).round()
 }
 
-/// Draws the outline of `rect`, `thickness` pixels wide, with slightly rounded corners, its middle on the rectangle's edge.
+/// Draws the outline of `rect` with slightly rounded corners. The line is `thickness` pixels wide, its middle on the
+/// rectangle's edge; `opacity` is 0..1. A rectangle that is not finite is not drawn.
 pub fn outline(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, thickness: f32, opacity: f32) {
-    // On whole pixels, straight lines are crisp.
+    // Straight lines that cover whole pixels are crisp.
     let snap = |v: f32| if thickness as i32 % 2 == 0 { v.round() } else { v.floor() + 0.5 };
     let (left, top) = (snap(rect.x), snap(rect.y));
     let (right, bottom) = (snap(rect.x + rect.w), snap(rect.y + rect.h));
@@ -65,7 +67,7 @@ pub fn outline(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, thickness: 
     let half = thickness / 2.0;
     let reach = half + 1.0;
 
-    // How much of the pixel at (x, y) the line covers: from its distance to the rounded rectangle's edge.
+    // Share of the pixel at (x, y) that the line covers, from the pixel's distance to the rounded rectangle's edge.
     let cover = |x: i64, y: i64| {
         let dx = (x as f32 + 0.5 - cx).abs() - (half_w - radius);
         let dy = (y as f32 + 0.5 - cy).abs() - (half_h - radius);
@@ -81,7 +83,7 @@ pub fn outline(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, thickness: 
         let spans = if line < top + inner || line > bottom - inner {
             [columns(left - reach, right + reach), 0..0]
         } else {
-            // Between the bands at top and bottom only the two sides are touched, each pixel once.
+            // Between the bands at top and bottom only the two sides are drawn, each pixel once.
             let first = columns(left - reach, left + inner);
             let second = columns((right - inner).max(left + inner), right + reach);
             [first.clone(), second.start.max(first.end)..second.end]
@@ -95,14 +97,14 @@ pub fn outline(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, thickness: 
     }
 }
 
-/// Fills `rect` (cut to whole pixels) with a colour that lets the picture shine through by 1 − `opacity`.
+/// Fills `rect` (cut to whole pixels) with a colour; the picture keeps a weight of 1 − `opacity` (0..1).
 pub fn fill(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, opacity: f32) {
     let span = |from: f32, length: f32, most: u32| {
         let end = ((from + length).max(0.0) as usize).min(most as usize);
         (from.max(0.0) as usize).min(end)..end
     };
     let (columns, rows) = (span(rect.x, rect.w, picture.width()), span(rect.y, rect.h, picture.height()));
-    // In 256ths: the ground under text is drawn with every frame.
+    // Weights are whole 256ths, for speed: every frame of a live run is filled under its text.
     let share = (opacity.clamp(0.0, 1.0) * 256.0) as u16;
     let added = colour.0.map(|v| u16::from(v) * share + 128);
     let stride = picture.width() as usize * 3;
@@ -116,11 +118,12 @@ pub fn fill(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, opacity: f32) 
     }
 }
 
-/// Width of a line of text, pixels.
+/// Returns the width of a line of text that is `height` pixels high, pixels.
 pub fn text_width(text: &str, height: f32) -> f32 {
     layout(text, height).1
 }
 
+/// Places the letters of a line of text, and returns its width, too.
 fn layout(text: &str, height: f32) -> (Vec<Glyph>, f32) {
     let font = FONT.as_scaled(PxScale::from(height));
     let mut pen = 0.0;
@@ -140,7 +143,7 @@ fn layout(text: &str, height: f32) -> (Vec<Glyph>, f32) {
 
 /// Writes one line of text whose box has its top left corner at (`x`, `y`); `height` is the line's height in pixels.
 pub fn text(picture: &mut RgbImage, text: &str, x: f32, y: f32, height: f32, colour: Rgb<u8>) {
-    // The base line on a whole pixel keeps letters' feet crisp.
+    // A base line on a whole pixel keeps the lower edge of letters crisp.
     let base = (y + FONT.as_scaled(PxScale::from(height)).ascent()).round();
     for mut glyph in layout(text, height).0 {
         glyph.position.x += x.round();
@@ -160,7 +163,8 @@ pub fn text(picture: &mut RgbImage, text: &str, x: f32, y: f32, height: f32, col
     }
 }
 
-/// Writes `line` on a dark ground over the top left corner of `rect`, or inside it where there is no room above.
+/// Writes `line` on a dark ground above the top left corner of `rect`, at a distance of `above` pixels; inside `rect`
+/// where the picture ends above it.
 pub fn label(picture: &mut RgbImage, rect: &Rect, line: &str, height: f32, colour: Rgb<u8>, above: f32) {
     let pad = (height / 5.0).round();
     let (w, h) = (text_width(line, height).ceil() + 2.0 * pad, height.ceil() + pad);
@@ -172,13 +176,13 @@ pub fn label(picture: &mut RgbImage, rect: &Rect, line: &str, height: f32, colou
     text(picture, line, x + pad, y + (pad / 2.0).floor(), height, colour);
 }
 
-/// Draws faces into a picture: a box each, with its score; lines and text grow with the picture.
+/// Draws a box with its score for each face; lines and text grow with the picture.
 pub fn faces(picture: &mut RgbImage, faces: &[Face]) {
     let boxes: Vec<_> = faces.iter().map(|f| (f.rect, 1.0, format!("{:.2}", f.score))).collect();
     self::boxes(picture, &boxes);
 }
 
-/// Draws boxes: where each is, how opaque, and the words over it. The first lies on top.
+/// Draws boxes, each given by its rectangle, its opacity (0..1) and its label. The first is drawn on top.
 pub(super) fn boxes(picture: &mut RgbImage, boxes: &[(Rect, f32, String)]) {
     let thickness = line_width(picture) as f32;
     let height = text_height(picture);
@@ -207,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_drawn_over_the_border_or_beyond_numbers_panics() {
+    fn rectangles_beyond_the_border_or_not_finite_do_not_panic() {
         let rects = [
             Rect::new(-50.0, -50.0, 400.0, 300.0),
             Rect::new(5.0, 5.0, 0.0, 0.0),

@@ -1,4 +1,5 @@
-//! How a live run is doing: frame rate, frame age, drops and what each stage takes, over the last second.
+//! Computes the figures that a live run shows: frame rate, age, drops, and the times of each stage, over the last second.
+//! The age of a frame is its latency: the time from its capture until it is shown.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,14 +8,15 @@ use super::times::{Times, at_share};
 use crate::pipeline::{FrameResult, STAGES, Stage, StageTime};
 use crate::text::{counted, ms};
 
-/// How far back figures look.
+/// Figures are computed over frames shown within this time.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Collects figures, frame by frame; takes the same memory however long the run.
+/// Collects figures, frame by frame. Memory does not grow with the run.
 #[derive(Debug, Default)]
 pub struct Figures {
-    recent: VecDeque<Shown>,
-    /// Ages of all frames.
+    /// Frames shown in the last second.
+    recent: VecDeque<Recent>,
+    /// Ages of all frames since the start.
     ages: Times,
     frames: u64,
     dropped: u64,
@@ -22,33 +24,35 @@ pub struct Figures {
     searched: bool,
 }
 
+/// A frame shown in the last second.
 #[derive(Debug, Clone, Copy)]
-struct Shown {
+struct Recent {
+    /// When the frame was shown.
     at: Instant,
     age: Duration,
     stages: [StageTime; STAGES],
 }
 
-/// Figures of the last second.
+/// Figures of the last second, and counts since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Snapshot {
-    /// Frames a second that were shown.
+    /// Frames shown a second.
     pub rate: f64,
-    /// From capture to the picture being shown: the median.
+    /// Median age.
     pub age: Duration,
-    /// 95 of 100 frames were not older.
+    /// 95th percentile of the age.
     pub age_p95: Duration,
-    /// The oldest.
+    /// Largest age.
     pub age_max: Duration,
     /// Frames shown since the start.
     pub frames: u64,
-    /// Frames dropped since the start, at the source and before the search.
+    /// Frames dropped since the start, at the source and by the policy.
     pub dropped: u64,
     /// Faces shown in the last frame.
     pub faces: usize,
     /// Whether the last frame was searched.
     pub searched: bool,
-    /// Means, by [`Stage`].
+    /// Mean work and wait of each stage, by [`Stage`].
     pub stages: [StageTime; STAGES],
 }
 
@@ -60,7 +64,7 @@ impl Figures {
         while self.recent.front().is_some_and(|old| at.saturating_duration_since(old.at) > WINDOW) {
             self.recent.pop_front();
         }
-        self.recent.push_back(Shown { at, age, stages });
+        self.recent.push_back(Recent { at, age, stages });
         self.ages.note(age);
         self.frames += 1;
         self.dropped = result.dropped;
@@ -68,12 +72,12 @@ impl Figures {
         self.searched = result.searched;
     }
 
-    /// Forgets the last second, as after a pause.
+    /// Forgets the frames of the last second, for the time after a pause.
     pub fn restart(&mut self) {
         self.recent.clear();
     }
 
-    /// One line about the whole run, that took `seconds`; empty without a frame.
+    /// Writes one line about the whole run, which took `seconds`; an empty one if no frame was shown.
     pub fn summary(&self, seconds: f64) -> String {
         if self.frames == 0 {
             return String::new();
@@ -91,7 +95,7 @@ impl Figures {
         )
     }
 
-    /// Figures of the last second.
+    /// Computes the figures of the last second.
     pub fn snapshot(&self) -> Snapshot {
         let n = self.recent.len();
         let mut ages: Vec<Duration> = self.recent.iter().map(|s| s.age).collect();
@@ -104,7 +108,7 @@ impl Figures {
             self.recent.iter().map(|s| time(&s.stages[stage])).sum::<Duration>() / n.max(1) as u32
         };
         Snapshot {
-            // n frames have n − 1 distances between them.
+            // Between n frames lie n − 1 intervals.
             rate: if span > 0.0 { (n - 1) as f64 / span } else { 0.0 },
             age: at_share(&ages, 0.5).unwrap_or_default(),
             age_p95: at_share(&ages, 0.95).unwrap_or_default(),
@@ -119,7 +123,7 @@ impl Figures {
 }
 
 impl Snapshot {
-    /// One line, as `--headless` prints it once a second.
+    /// Writes one line, as `live --headless` prints it once a second, `seconds` after the start.
     pub fn line(&self, seconds: f64) -> String {
         let stages: Vec<String> =
             Stage::ALL.iter().map(|s| format!("{} {:.1}", s.name(), ms(self.stages[*s as usize].work))).collect();
@@ -154,7 +158,7 @@ mod tests {
         let start = Instant::now();
         let ms_ = Duration::from_millis;
         let mut figures = Figures::default();
-        // Two seconds at 20 frames a second; the first one's frames are old.
+        // Two seconds at 20 frames a second; frames of the first second have an age of 500 ms.
         for i in 0..41u64 {
             let at = start + ms_(50 * i);
             let age = if i < 20 { 500 } else { i - 20 };
@@ -170,7 +174,7 @@ mod tests {
         assert_eq!((snapshot.frames, snapshot.dropped), (41, 3));
         assert_eq!(snapshot.stages[Stage::Level1 as usize].work, ms_(4));
         assert_eq!(snapshot.stages[Stage::Output as usize].work, ms_(2));
-        // To a thousandth.
+        // Percentiles are exact to a thousandth.
         assert_eq!(
             figures.summary(2.0),
             "41 frames, 3 dropped, 2.0 s, 20.5 fps; age p50 20.0, p95 500.0, p99 500.0, max 500.0 ms"

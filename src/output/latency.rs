@@ -1,5 +1,5 @@
-//! Measures a live run: from each frame's capture to its being shown, work and waiting of every stage apart, drops, and what
-//! the program uses meanwhile.
+//! Measures a live run: the latency of each frame (from its capture until it is shown), split into work and waiting of
+//! every pipeline stage; dropped frames; and the processor time, memory, threads and files that the program uses.
 
 use std::time::{Duration, Instant};
 
@@ -11,45 +11,50 @@ use super::times::{Times, at_share, rounded};
 use crate::pipeline::{FrameResult, STAGES, Stage};
 use crate::text::ms;
 
-/// How often memory, threads and files are noted.
+/// Memory, threads and files are reported once a minute.
 const MINUTE: Duration = Duration::from_secs(60);
-/// How often they are looked at, so that they are known of a run that ends early.
+/// Memory, threads and files are read once a second, so that a report can end with values of the end of the run.
 const SECOND: Duration = Duration::from_secs(1);
-/// A frame that is due when the time is over is not counted, to this much.
+/// A frame captured less than this before the end counts as after it: clocks are not exact, and 10 s at 30 frames a second
+/// are 300 frames.
 const SLACK: Duration = Duration::from_millis(1);
 
-/// Collects times, frame by frame.
+/// Collects the times of a run, frame by frame.
 #[derive(Debug)]
 pub struct Meter {
+    /// Frames at the beginning that do not count.
     warm_up: u64,
     length: Duration,
+    /// Frames shown so far, warm-up included.
     seen: u64,
-    /// Capture of the first frame that counts.
+    /// Capture time of the first frame that counts.
     start: Option<Instant>,
-    /// Drops up to the last frame.
+    /// Frames dropped before the last frame was shown, warm-up included.
     dropped: u64,
     latency: Times,
+    /// Work and wait, by [`Stage`].
     stages: [(Times, Times); STAGES],
-    shown: Vec<Shown>,
+    frames: Vec<FrameLatency>,
     searched: u64,
-    /// Every minute, from the first frame that counts.
+    /// One a minute, the first with the first frame that counts.
     usage: Vec<Usage>,
+    /// Read within the last second.
     newest: Option<Usage>,
 }
 
-/// A frame of the time line.
+/// The latency of one frame, for the plot.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shown {
-    /// When it was captured, seconds since the first frame that counts.
+pub struct FrameLatency {
+    /// Capture time of the frame, seconds since that of the first frame that counts.
     pub time: f32,
-    /// How old it was when it was shown, milliseconds.
+    /// From capture until the frame was shown, milliseconds.
     pub latency: f32,
-    /// Frames dropped between the one before and this.
+    /// Frames dropped between the frame shown before and this one.
     pub dropped: u32,
 }
 
 impl Meter {
-    /// Measures for `length`, after `warm_up` frames that do not count.
+    /// Measures for `length` of capture time, after `warm_up` frames that do not count.
     pub fn new(warm_up: u64, length: Duration) -> Self {
         Self {
             warm_up,
@@ -59,14 +64,14 @@ impl Meter {
             dropped: 0,
             latency: Times::default(),
             stages: std::array::from_fn(|_| Default::default()),
-            shown: Vec::new(),
+            frames: Vec::new(),
             searched: 0,
             usage: Vec::new(),
             newest: None,
         }
     }
 
-    /// Takes down a frame that was shown; `false` if the time is over: the frame does not count then.
+    /// Notes a frame that was shown. Returns `false` if the time is over: then the frame does not count.
     pub fn presented(&mut self, result: &FrameResult) -> bool {
         let (captured, dropped) = (result.frame.captured, result.dropped);
         self.seen += 1;
@@ -81,7 +86,7 @@ impl Meter {
             self.newest = Some(usage);
         }
         if self.elapsed(captured) + SLACK >= self.length {
-            self.look(true);
+            self.read_usage(true);
             return false;
         }
         self.latency.note(result.latency);
@@ -90,22 +95,23 @@ impl Meter {
             sums.1.note(time.wait);
         }
         self.searched += u64::from(result.searched);
-        self.shown.push(Shown {
+        self.frames.push(FrameLatency {
             time: self.elapsed(captured).as_secs_f32(),
             latency: ms(result.latency) as f32,
             dropped: dropped.saturating_sub(self.dropped) as u32,
         });
         self.dropped = dropped;
-        self.look(false);
+        self.read_usage(false);
         true
     }
 
+    /// From the capture of the first frame that counts to `captured`.
     fn elapsed(&self, captured: Instant) -> Duration {
         self.start.map_or(Duration::ZERO, |start| captured.saturating_duration_since(start))
     }
 
-    /// Looks at memory, threads and files, if it is time to.
-    fn look(&mut self, at_once: bool) {
+    /// Reads memory, threads and files, if the last values are a second old or if asked to do so `at_once`.
+    fn read_usage(&mut self, at_once: bool) {
         let (Some(first), Some(newest)) = (self.usage.first(), self.newest) else { return };
         if !at_once && newest.at.elapsed() < SECOND {
             return;
@@ -119,19 +125,19 @@ impl Meter {
 
     /// Whether the warm-up is over.
     pub fn is_measuring(&self) -> bool {
-        !self.shown.is_empty()
+        !self.frames.is_empty()
     }
 
-    /// Frame by frame.
-    pub fn into_shown(self) -> Vec<Shown> {
-        self.shown
+    /// Returns the latency of each frame that counts, in order.
+    pub fn into_frames(self) -> Vec<FrameLatency> {
+        self.frames
     }
 
-    /// What was measured; `None` if no frame counted.
+    /// Reports what was measured; `None` if no frame counted.
     pub fn report(&self) -> Option<Report> {
-        let (first, last) = (self.shown.first()?, self.shown.last()?);
+        let (first, last) = (self.frames.first()?, self.frames.last()?);
         let mut usage = self.usage.clone();
-        // The end counts, if it is not that of a minute.
+        // The list ends with values of the end of the run.
         if let (Some(newest), Some(noted)) = (self.newest, usage.last())
             && newest.at.saturating_duration_since(noted.at) >= SECOND / 2
         {
@@ -141,10 +147,10 @@ impl Meter {
         let span = f64::from(last.time - first.time);
         let begin = self.usage.first();
         Some(Report {
-            frames: self.shown.len() as u64,
-            dropped: self.shown.iter().map(|s| u64::from(s.dropped)).sum(),
-            // n frames have n − 1 distances between them.
-            fps: if span > 0.0 { rounded((self.shown.len() - 1) as f64 / span) } else { 0.0 },
+            frames: self.frames.len() as u64,
+            dropped: self.frames.iter().map(|s| u64::from(s.dropped)).sum(),
+            // Between n frames lie n − 1 intervals.
+            fps: if span > 0.0 { rounded((self.frames.len() - 1) as f64 / span) } else { 0.0 },
             seconds: rounded(span),
             warm_up_frames: self.warm_up,
             searched: self.searched,
@@ -156,7 +162,7 @@ impl Meter {
                     (stage.name(), StageReport { work_ms: work.percentiles(), wait_ms: wait.percentiles() })
                 })
                 .collect(),
-            drift: Drift::of(&self.shown),
+            drift: Drift::of(&self.frames),
             cpu_percent: begin.and_then(|begin| self.newest?.percent_since(begin)).map(rounded),
             others_cpu_percent: begin.and_then(|begin| self.newest?.others_since(begin)).map(rounded),
             memory_mb: list(|u| u.memory).iter().map(|bytes| rounded(*bytes as f64 / 1e6)).collect(),
@@ -166,32 +172,32 @@ impl Meter {
     }
 }
 
-/// What one stage took.
+/// Times of one stage of the pipeline, milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StageReport {
-    /// Doing it. Of the capture: how much later than its capture time a frame was there.
+    /// Work on a frame. For the capture: from the frame's capture time until the program had the frame.
     pub work_ms: Percentiles,
-    /// Waiting for it since the stage before was done.
+    /// Waiting of a frame between the end of the stage before and the work of this one.
     pub wait_ms: Percentiles,
 }
 
-/// Whether frames grow older while it runs.
+/// Whether the latency grows during the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Drift {
-    /// A minute, or half of a shorter run.
+    /// Length of the two spans that are compared, seconds: a minute, or half of a run shorter than two minutes.
     pub span_seconds: f64,
-    /// 95th percentile of the latency in the first such span, milliseconds.
+    /// 95th percentile of the latency in the first span, milliseconds.
     pub first_p95_ms: f64,
-    /// In the last one.
+    /// 95th percentile of the latency in the last span, milliseconds.
     pub last_p95_ms: f64,
 }
 
 impl Drift {
-    fn of(shown: &[Shown]) -> Option<Self> {
-        let end = shown.last()?.time;
+    fn of(frames: &[FrameLatency]) -> Option<Self> {
+        let end = frames.last()?.time;
         let span = (end / 2.0).min(MINUTE.as_secs_f32());
         let p95 = |keep: &dyn Fn(f32) -> bool| {
-            let mut list: Vec<f32> = shown.iter().filter(|s| keep(s.time)).map(|s| s.latency).collect();
+            let mut list: Vec<f32> = frames.iter().filter(|s| keep(s.time)).map(|s| s.latency).collect();
             list.sort_unstable_by(f32::total_cmp);
             at_share(&list, 0.95).map(|ms| rounded(f64::from(ms)))
         };
@@ -203,43 +209,44 @@ impl Drift {
     }
 }
 
-/// What was measured. As JSON, it is what `bench --json` prints.
+/// The result of a measurement; `bench --json` prints it as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// Frames that were shown.
+    /// Frames that were shown and count.
     pub frames: u64,
-    /// Frames dropped meanwhile, at the source and by the policy.
+    /// Frames dropped between them, at the source and by the policy.
     pub dropped: u64,
-    /// Frames a second.
+    /// Frames shown a second.
     pub fps: f64,
-    /// From the first frame's capture to the last one's.
+    /// From the capture of the first frame that counts to that of the last, seconds.
     pub seconds: f64,
-    /// Frames before, that do not count.
+    /// Frames at the beginning that do not count.
     pub warm_up_frames: u64,
-    /// Frames that were searched; in the others faces were only moved on.
+    /// Frames that were searched; in the others faces were predicted from earlier frames.
     pub searched: u64,
-    /// From capture to being shown.
+    /// Latency: from capture until a frame was shown, milliseconds.
     pub latency_ms: Percentiles,
-    /// By stage, in order. A frame's latency is the sum of all its works and waits.
+    /// Times of each stage, in order. A frame's latency is the sum of its work and waiting in all stages.
     #[serde(serialize_with = "in_order")]
     pub stages: Vec<(&'static str, StageReport)>,
-    /// Absent without two frames.
+    /// How the latency changed during the run.
     pub drift: Option<Drift>,
-    /// What the program used, percent of one core.
+    /// Processor time that the program used, percent of one core.
     pub cpu_percent: Option<f64>,
-    /// What all other programs used meanwhile, percent of one core.
+    /// Processor time that all other programs used meanwhile, percent of one core.
     pub others_cpu_percent: Option<f64>,
-    /// Resident memory in millions of bytes: at the start, after each minute, at the end.
+    /// Resident memory, millions of bytes: at the start, after each minute, at the end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub memory_mb: Vec<f64>,
-    /// Threads, at the same moments.
+    /// Number of threads, at the same moments.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub threads: Vec<u64>,
-    /// Open file descriptors, at the same moments.
+    /// Number of open file descriptors, at the same moments.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fds: Vec<u64>,
 }
 
+/// Writes the stages as a JSON object whose keys keep the stages' order.
 fn in_order<S: Serializer>(stages: &[(&'static str, StageReport)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(stages.iter().copied())
 }

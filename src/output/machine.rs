@@ -1,25 +1,25 @@
-//! What a measurement was made on, and what the program uses of it: processor time, memory, threads, open files. Linux
-//! tells all of it; what another system does not tell is absent.
+//! Describes the machine of a measurement, and what the program uses of it: processor time, memory, threads, open files.
+//! Linux reports all of these; values that another system does not report are `None`.
 
 use std::time::{Duration, Instant};
 
 use crate::nets::kernels::Isa;
 
-/// The machine, in words.
+/// Describes a machine in words.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Machine {
-    /// The processor's name, or its architecture.
+    /// The processor's name; its architecture where the name is unknown.
     pub cpu: String,
     /// Cores that this program may use.
     pub cores: usize,
-    /// Name and version of the system.
+    /// Name and version of the operating system.
     pub os: String,
     /// The instruction set that nets run on: `avx512`, `avx2` or `portable`.
     pub isa: &'static str,
 }
 
 impl Machine {
-    /// This one.
+    /// Describes the machine that the program runs on.
     pub fn here() -> Self {
         Self {
             cpu: cpu().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
@@ -47,57 +47,58 @@ fn os() -> Option<String> {
     Some(format!("{name}, Linux {}", kernel.trim()))
 }
 
-/// What the program has used, or uses, at one moment.
+/// What the program has used so far, or uses now, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
-    /// The moment.
+    /// When the values were read.
     pub at: Instant,
     /// Processor time of this program since it started, all threads, user and system.
     pub cpu: Option<Duration>,
     /// Processor time of all programs since the machine started, to a hundredth of a second.
-    pub everyone: Option<Duration>,
+    pub all_programs: Option<Duration>,
     /// Resident memory, bytes.
     pub memory: Option<u64>,
-    /// Threads.
+    /// Number of threads.
     pub threads: Option<u64>,
-    /// Open file descriptors.
+    /// Number of open file descriptors.
     pub files: Option<u64>,
 }
 
 impl Usage {
-    /// At this moment. Takes about a tenth of a millisecond.
+    /// Reads the values now, which takes about 0.1 ms.
     pub fn now() -> Self {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-        // One of them is the folder itself, while it is read.
+        // One of the descriptors is the folder's own, while it is read.
         let files = std::fs::read_dir("/proc/self/fd").ok().map(|dir| (dir.count() as u64).saturating_sub(1));
         Self {
             at: Instant::now(),
             cpu: process_time(),
-            everyone: busy(&stat),
+            all_programs: busy(&stat),
             memory: field(&status, "VmRSS:").map(|kib| kib * 1024),
             threads: field(&status, "Threads:"),
             files,
         }
     }
 
-    /// Percent of one core that this program used from `before` until now.
+    /// Percent of one core that this program used from `before` to `self`.
     pub fn percent_since(&self, before: &Self) -> Option<f64> {
         let wall = self.at.saturating_duration_since(before.at).as_secs_f64();
         let used = self.cpu?.checked_sub(before.cpu?)?;
         (wall > 0.0).then(|| used.as_secs_f64() / wall * 100.0)
     }
 
-    /// Percent of one core that all other programs used from `before` until now.
+    /// Percent of one core that all other programs used from `before` to `self`.
     pub fn others_since(&self, before: &Self) -> Option<f64> {
         let wall = self.at.saturating_duration_since(before.at).as_secs_f64();
-        let all = self.everyone?.checked_sub(before.everyone?)?.as_secs_f64();
+        let all = self.all_programs?.checked_sub(before.all_programs?)?.as_secs_f64();
         let percent = self.percent_since(before)?;
-        // Not every container tells what the machine does.
+        // Some containers report 0 for the whole machine.
         (wall > 0.0 && all > 0.0).then(|| (all / wall * 100.0 - percent).max(0.0))
     }
 }
 
+/// Processor time of this program, all threads, user and system.
 #[cfg(unix)]
 fn process_time() -> Option<Duration> {
     use nix::time::{ClockId, clock_gettime};
@@ -109,12 +110,13 @@ fn process_time() -> Option<Duration> {
     None
 }
 
-/// The number behind `name` in /proc/self/status.
+/// Returns the number behind `name` in the text of /proc/self/status.
 fn field(status: &str, name: &str) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
-/// Time that all cores worked, of /proc/stat: user, nice, system, (idle, waiting,) interrupts, in hundredths of a second.
+/// Returns how long all cores together have worked, from the text of /proc/stat. Its first line counts hundredths of a
+/// second of user, nice, system, idle, waiting, interrupts, soft interrupts; all but idle and waiting are work.
 fn busy(stat: &str) -> Option<Duration> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let times: Vec<u64> = line.split_whitespace().map_while(|v| v.parse().ok()).collect();
@@ -147,7 +149,7 @@ mod tests {
             sum = block.iter().fold(sum, |a, b| std::hint::black_box(a + u64::from(*b)));
         }
         let after = Usage::now();
-        // Other tests run in this process at the same time, so only what is more is certain.
+        // Other tests run in this process at the same time, so only lower bounds are certain.
         assert!(after.cpu.unwrap() > before.cpu.unwrap() && sum > 0);
         assert!(after.memory.unwrap() > 48 << 20 && after.threads.unwrap() >= 2 && after.files.unwrap() >= 4);
         assert!(after.percent_since(&before).unwrap() > 1.0);

@@ -1,8 +1,9 @@
-//! What comes out: boxes drawn into pictures ([`draw`]), what each stage saw as a sheet of panels ([`panels`]), JSON lines
-//! ([`records`]) and video files ([`video`], with `planes` and `matroska` to hand ffmpeg frames and their times; written by
-//! a thread of their own, [`writer`]), with faces made unrecognisable by [`redact`]. Of a live run: its [`figures`], the
-//! [`overlay`], the `window` that shows it, and the [`recorder`]. How old frames are when
-//! they are shown is measured by [`latency`], drawn by [`chart`], on what [`machine`] says. Nothing is printed here.
+//! Draws, writes and measures what comes out. [`draw`] draws boxes into pictures, [`panels`] a sheet with a panel for each
+//! step of the cascade. [`records`] writes JSON lines; [`video`] writes video files (`planes` and `matroska` hand ffmpeg
+//! the frames and their times, [`writer`] does so on a thread of its own), and [`redact`] makes faces in them
+//! unrecognisable. For a live run: [`figures`] counts, [`overlay`] draws, `window` shows, [`recorder`] records.
+//! [`latency`] measures how old frames are when they are shown, from [`times`], [`chart`] draws the measurement, and
+//! [`machine`] describes the machine. Nothing here prints.
 
 pub mod chart;
 mod disk;

@@ -1,5 +1,6 @@
-//! The picture of a live run: the frame at the window's size, boxes with their ids, figures in the corner, or what each
-//! stage saw. Drawn at the size that is shown, so that lines and text are crisp however large the window.
+//! Draws the picture of a live run: the frame with boxes and ids, and figures in the corner; or the windows after each
+//! step of the cascade; or the image pyramid. Everything is drawn at the window's size, so that lines and text are crisp
+//! in a window of any size.
 
 use std::time::Duration;
 
@@ -14,10 +15,12 @@ use crate::pyramid::{Pyramid, cpu::Resizer};
 use crate::text::{counted, ms};
 use crate::track::{Basis, Tracked};
 
+/// Colour of details.
 const QUIET: Rgb<u8> = Rgb([170, 178, 186]);
+/// Colour of figures that are worse than they should be: late or dropped frames.
 const ALARM: Rgb<u8> = Rgb([255, 170, 60]);
 
-/// What is shown; buffers are used again.
+/// Draws one picture after the other for a window. Keeps its buffers between pictures.
 #[derive(Default)]
 pub struct Canvas {
     picture: RgbImage,
@@ -32,17 +35,17 @@ impl std::fmt::Debug for Canvas {
     }
 }
 
-/// Largest window that is opened, pixels: larger pictures are shown smaller.
+/// Largest width and height of a new window, pixels; larger pictures are shown smaller.
 const LARGEST: (f32, f32) = (1280.0, 960.0);
 
-/// The size at which pictures of `width` × `height` pixels are shown.
+/// Width and height of the window for pictures of `width` × `height` pixels, at least 64 each.
 pub fn fitting((width, height): (u32, u32)) -> (u32, u32) {
     let shrink = (LARGEST.0 / width.max(1) as f32).min(LARGEST.1 / height.max(1) as f32).min(1.0);
     let side = |v: u32| ((v as f32 * shrink) as u32).max(64);
     (side(width), side(height))
 }
 
-/// Where a picture lies within another: scaled by `scale`, then moved.
+/// Where a picture lies within another: scaled by `scale`, then moved right by `left` and down by `top` pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Fit {
     scale: f32,
@@ -51,7 +54,7 @@ struct Fit {
 }
 
 impl Fit {
-    /// As large as possible, in the middle, in whole pixels; and the size.
+    /// Fits a picture into another, as large as possible, in the middle, on whole pixels. Returns its size there, too.
     fn of((width, height): (u32, u32), (into_w, into_h): (u32, u32)) -> (Self, (u32, u32)) {
         let scale = (into_w as f32 / width.max(1) as f32).min(into_h as f32 / height.max(1) as f32);
         let side = |v: u32, most: u32| ((v as f32 * scale).round() as u32).clamp(1, most.max(1));
@@ -60,6 +63,7 @@ impl Fit {
         (Self { scale, left: middle(into_w, w), top: middle(into_h, h) }, (w, h))
     }
 
+    /// Maps a rectangle of the inner picture to the outer one.
     fn rect(&self, r: &Rect) -> Rect {
         let s = self.scale;
         Rect::new(self.left + r.x * s, self.top + r.y * s, r.w * s, r.h * s)
@@ -67,26 +71,26 @@ impl Fit {
 }
 
 impl Canvas {
-    /// What was drawn last.
+    /// The picture that was drawn last.
     pub fn picture(&self) -> &RgbImage {
         &self.picture
     }
 
-    /// Something may be drawn on top.
+    /// The picture that was drawn last, to draw more onto it.
     pub fn picture_mut(&mut self) -> &mut RgbImage {
         &mut self.picture
     }
 
-    /// The frame at the size `size` with boxes round faces.
+    /// Draws the frame, fitted into `size` (width, height in pixels), with boxes round faces.
     pub fn faces(&mut self, frame: &RgbImage, tracked: &[Tracked], size: (u32, u32)) {
         let fit = self.place(frame, size);
         boxes(&mut self.picture, tracked, &fit);
     }
 
-    /// A panel for each stage with the windows that it let through, in rows of three.
-    pub fn stages(&mut self, frame: &RgbImage, stages: &[cascade::StepTrace], size: (u32, u32)) {
+    /// Draws a panel for each step of the cascade with the windows after it, in rows of three.
+    pub fn steps(&mut self, frame: &RgbImage, steps: &[cascade::StepTrace], size: (u32, u32)) {
         self.blank(size);
-        let count = stages.len().max(1) as u32;
+        let count = steps.len().max(1) as u32;
         let (columns, rows) = (count.min(3), count.div_ceil(3));
         let (cell_w, cell_h) = (size.0 / columns, size.1 / rows);
         let line = text_height(&self.picture);
@@ -96,32 +100,32 @@ impl Canvas {
         }
         let (fit, inside) = Fit::of(frame.dimensions(), (cell_w - 4, cell_h - caption - 2));
         self.shrink(frame, inside);
-        // Windows are easier to see on a dark picture.
+        // Windows are easier to see on a darkened picture.
         self.small.iter_mut().for_each(|v| *v = (u16::from(*v) * 5 / 8) as u8);
-        for (i, stage) in stages.iter().enumerate() {
+        for (i, step) in steps.iter().enumerate() {
             let (x, y) = (i as u32 % columns * cell_w, i as u32 / columns * cell_h);
             let (left, top) = (x + 2 + fit.left as u32, y + caption + fit.top as u32);
             self.panel.clone_from(&self.small);
             let inner = Fit { left: 0.0, top: 0.0, ..fit };
-            for window in stage.windows.iter().rev() {
+            for window in step.windows.iter().rev() {
                 draw::outline(&mut self.panel, &inner.rect(&window.rect), draw::confidence(window.score), 1.0, 0.8);
             }
             imageops::replace(&mut self.picture, &self.panel, left.into(), top.into());
-            let windows = counted(stage.windows.len(), "window");
-            let words = format!("{} · {windows} · {:.1} ms", stage.name, ms(stage.elapsed));
-            // Smaller, if it would reach into the next panel.
+            let windows = counted(step.windows.len(), "window");
+            let words = format!("{} · {windows} · {:.1} ms", step.name, ms(step.elapsed));
+            // A caption wider than its panel is written smaller.
             let line = line.min(line * (cell_w - 8) as f32 / draw::text_width(&words, line).max(1.0));
             draw::text(&mut self.picture, &words, (x + 4) as f32, (y + 2) as f32, line, INK);
         }
     }
 
-    /// The image pyramid: every level at its own size, as far as it fits, smaller ones beside.
+    /// Draws the image pyramid: the first level at the left, the smaller ones in a column beside it, as many as fit.
     pub fn pyramid(&mut self, pyramid: &Pyramid, size: (u32, u32)) {
         self.blank(size);
         let line = text_height(&self.picture);
         let caption = line as u32 + 6;
         let Some(first) = pyramid.levels.first() else { return };
-        // The first level takes two thirds of the width, the others stand in a column beside it.
+        // The first level takes two thirds of the width.
         let whole = (first.width as u32 * 3 / 2 + 4, first.height as u32 + caption);
         let (fit, _) = Fit::of(whole, size);
         let (mut left, mut top) = (0, 0);
@@ -145,6 +149,7 @@ impl Canvas {
         }
     }
 
+    /// Fills the picture with the ground's colour.
     fn blank(&mut self, size: (u32, u32)) {
         if self.picture.dimensions() != size {
             self.picture = RgbImage::new(size.0, size.1);
@@ -152,6 +157,7 @@ impl Canvas {
         self.picture.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&GROUND.0));
     }
 
+    /// Scales `frame` to the size `to` into `small`.
     fn shrink(&mut self, frame: &RgbImage, to: (u32, u32)) {
         if self.small.dimensions() != to {
             self.small = RgbImage::new(to.0, to.1);
@@ -159,6 +165,7 @@ impl Canvas {
         resize(&mut self.resizer, frame, &mut self.small);
     }
 
+    /// Draws `frame` fitted into `size`, and returns where it lies.
     fn place(&mut self, frame: &RgbImage, size: (u32, u32)) -> Fit {
         let (fit, inside) = Fit::of(frame.dimensions(), size);
         if inside == size {
@@ -184,19 +191,19 @@ fn resize(resizer: &mut Resizer, from: &RgbImage, to: &mut RgbImage) {
     resizer.resize((side(from_w), side(from_h), from.as_raw()), (side(to_w), side(to_h), to.as_mut()));
 }
 
-/// Text of a window is a bit smaller than that of pictures: there is more of it.
+/// Height of text in a window, pixels. Smaller than in pictures, because a window shows more text.
 fn text_height(picture: &RgbImage) -> f32 {
     (picture.width().min(picture.height()) as f32 / 36.0).clamp(12.0, 26.0).round()
 }
 
-/// Boxes with ids, in a picture of the frame's own size.
+/// Draws boxes with ids into a picture of the frame's own size.
 pub fn tracked(picture: &mut RgbImage, tracked: &[Tracked]) {
     boxes(picture, tracked, &Fit { scale: 1.0, left: 0.0, top: 0.0 });
 }
 
 fn boxes(picture: &mut RgbImage, tracked: &[Tracked], fit: &Fit) {
     let marked = |t: &Tracked| {
-        // Where a gap is bridged, the box is a guess.
+        // A box that was predicted, not seen in this frame, is drawn fainter.
         let opacity = if matches!(t.basis, Basis::Seen(_)) { 1.0 } else { 0.55 };
         let smile = t.face.smile.map_or(String::new(), |s| format!("  smile {s:.2}"));
         (fit.rect(&t.face.rect), opacity, format!("#{}  {:.2}{smile}", t.id, t.face.score))
@@ -205,7 +212,8 @@ fn boxes(picture: &mut RgbImage, tracked: &[Tracked], fit: &Fit) {
     draw::boxes(picture, &shown);
 }
 
-/// Frame age, rate and drops in the top left corner, and below, if `details`, what each stage takes.
+/// Writes the frame's age (its latency so far), the frame rate and the drops into the top left corner; below them, with
+/// `details`, the times of each pipeline stage.
 pub fn readout(picture: &mut RgbImage, figures: &Snapshot, age: Duration, details: bool) {
     let height = text_height(picture);
     let late = ms(figures.age_p95) > 100.0;
@@ -232,7 +240,7 @@ pub fn readout(picture: &mut RgbImage, figures: &Snapshot, age: Duration, detail
     }
 }
 
-/// A line in the middle of the lower edge: paused, saved, waiting.
+/// Writes a line of text in the middle of the lower edge: paused, saved, waiting.
 pub fn notice(picture: &mut RgbImage, words: &str) {
     let height = (text_height(picture) * 1.2).round();
     let (width, pad) = (draw::text_width(words, height).ceil(), height);
@@ -269,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn faces_that_are_not_sure_yet_are_not_shown() {
+    fn faces_that_are_not_confirmed_yet_are_not_shown() {
         let mut canvas = Canvas::default();
         canvas.faces(&RgbImage::new(160, 120), &[face(30.0, false)], (160, 120));
         assert!(green(canvas.picture()).is_empty());
@@ -277,19 +285,19 @@ mod tests {
 
     #[test]
     fn every_view_fits_every_window() {
-        let stage = |name| cascade::StepTrace {
+        let step = |name| cascade::StepTrace {
             name,
             windows: vec![Window { rect: Rect::new(-5.0, 4.0, 30.0, 30.0), score: 2.0 }],
             elapsed: Duration::from_millis(1),
         };
-        let stages = ["find-1", "calibrate-1", "filter-1", "find-2"].map(stage);
+        let steps = ["find-1", "calibrate-1", "filter-1", "find-2"].map(step);
         let mut canvas = Canvas::default();
         for size in [(1, 1), (3, 900), (900, 3), (64, 48), (333, 777), (1280, 960)] {
             for frame in [RgbImage::new(160, 120), RgbImage::new(1, 1), RgbImage::new(500, 20)] {
                 canvas.faces(&frame, &[face(30.0, true)], size);
                 readout(&mut canvas.picture, &Snapshot::default(), Duration::from_millis(5), true);
                 notice(&mut canvas.picture, "paused");
-                canvas.stages(&frame, &stages, size);
+                canvas.steps(&frame, &steps, size);
                 canvas.pyramid(&Pyramid::of(&frame, 8), size);
                 assert_eq!(canvas.picture().dimensions(), size);
             }
@@ -297,16 +305,16 @@ mod tests {
     }
 
     #[test]
-    fn the_stage_view_has_a_panel_for_each_stage() {
+    fn the_view_of_steps_has_a_panel_for_each_step() {
         let windows = vec![Window { rect: Rect::new(40.0, 30.0, 60.0, 60.0), score: 9.0 }];
-        let stages = [1, 2, 3, 4].map(|_| cascade::StepTrace {
+        let steps = [1, 2, 3, 4].map(|_| cascade::StepTrace {
             name: "find-1",
             windows: windows.clone(),
             elapsed: Duration::ZERO,
         });
         let mut canvas = Canvas::default();
-        canvas.stages(&RgbImage::from_pixel(160, 120, Rgb([200; 3])), &stages, (600, 400));
-        // The frame darkened is 125; the ground is not.
+        canvas.steps(&RgbImage::from_pixel(160, 120, Rgb([200; 3])), &steps, (600, 400));
+        // The frame's grey 200, darkened, is 125; the ground is another colour.
         for (x, y, panel) in [(100, 120, true), (300, 120, true), (500, 120, true), (100, 320, true), (300, 320, false)]
         {
             assert_eq!(canvas.picture().get_pixel(x, y).0 == [125; 3], panel, "{x} {y}");

@@ -1,4 +1,4 @@
-//! Records a live run into a video file: a thread writes, so that neither disk nor encoder ever delays what is shown.
+//! Records a live run into a video file. A thread of its own writes, so that neither disk nor encoder delays the window.
 
 use std::path::Path;
 
@@ -9,19 +9,21 @@ use super::writer::Writer;
 use crate::error::Result;
 use crate::source::video::{Rate, VideoInfo};
 
-/// Frames that may wait for the encoder; those that find no place are left out.
+/// Most frames that wait for the encoder; frames that come while so many wait are left out.
 const WAITING: usize = 8;
 
-/// A recording under way. Frames keep the times at which they were taken.
+/// A recording in progress. Frames keep their capture times.
 #[derive(Debug)]
 pub struct Recorder {
     writer: Option<Writer<()>>,
+    /// Time of the last frame recorded, seconds.
     last: Option<f64>,
     left_out: u64,
 }
 
 impl Recorder {
-    /// Starts to write `target` (.mp4, .mov or .mkv) with frames of about `rate` a second. The first frame sets the size.
+    /// Starts to write `target` (.mp4, .mov or .mkv) with frames of `size` pixels, about `rate` of them a second. Frames
+    /// of another size are scaled.
     ///
     /// # Errors
     /// If `target` can't be written, or ffmpeg is not installed.
@@ -30,7 +32,7 @@ impl Recorder {
         let info = VideoInfo::of_frames(size, rate, true);
         let video = VideoWriter::create(target, None, &info, 0)?;
         let fit = move |frame: &mut RgbImage, ()| {
-            // A video has one size; a camera may change its own.
+            // All frames of a video have one size; a camera may change its own.
             if frame.dimensions() != size {
                 *frame = imageops::resize(frame, size.0, size.1, imageops::FilterType::Triangle);
             }
@@ -39,12 +41,12 @@ impl Recorder {
         Ok(Self { writer, last: None, left_out: 0 })
     }
 
-    /// Records a frame taken at `seconds`, with what `draw` adds to it.
+    /// Records a copy of a frame taken at `seconds`, after `draw` has drawn onto the copy.
     ///
     /// # Errors
     /// If writing failed.
     pub fn frame(&mut self, frame: &RgbImage, seconds: f64, draw: impl FnOnce(&mut RgbImage)) -> Result<()> {
-        // Times must grow, or the video has two pictures at once.
+        // Times in a video must grow from frame to frame.
         if self.last.is_some_and(|last| seconds <= last) {
             return Ok(());
         }
@@ -60,12 +62,12 @@ impl Recorder {
         writer.send(copy, seconds, ())
     }
 
-    /// Frames that the encoder had no time for.
+    /// Number of frames left out because the encoder was too slow.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// Ends the file; how many frames it holds.
+    /// Finishes the file, and returns how many frames it holds.
     ///
     /// # Errors
     /// If it could not be written.
@@ -80,7 +82,7 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // What was recorded is kept, whatever ended the run.
+        // The recording is kept, whatever ended the run.
         let _ = self.end();
     }
 }

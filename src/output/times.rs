@@ -1,4 +1,4 @@
-//! How long something took, over a whole run: in constant memory, however long the run.
+//! Collects how long something took each time, over a whole run, and gives percentiles. Memory does not grow with the run.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::text::ms;
 
-/// Times of one kind of work, to a thousandth.
+/// Times of one kind of work, with a relative error of at most a thousandth; times over an hour count as an hour.
 #[derive(Debug, Clone)]
 pub struct Times {
-    /// Nanoseconds.
+    /// Counts of times in nanoseconds.
     histogram: Histogram<u32>,
     sum: Duration,
     max: Duration,
@@ -18,32 +18,33 @@ pub struct Times {
 
 impl Default for Times {
     fn default() -> Self {
-        // Up to an hour: bounds that the crate accepts, which a test runs.
+        // From 1 ns to an hour, three digits. The crate accepts these bounds, as every test here shows.
         let bounds = Histogram::new_with_bounds(1, 3_600_000_000_000, 3);
-        let histogram = bounds.unwrap_or_else(|_| unreachable!("bounds are fine"));
+        let histogram = bounds.unwrap_or_else(|_| unreachable!("the bounds are valid"));
         Self { histogram, sum: Duration::ZERO, max: Duration::ZERO }
     }
 }
 
 impl Times {
-    /// Notes one.
+    /// Adds one time.
     pub fn note(&mut self, time: Duration) {
         self.histogram.saturating_record(time.as_nanos().min(u128::from(u64::MAX)) as u64);
         self.sum += time;
         self.max = self.max.max(time);
     }
 
-    /// Whether none was noted.
+    /// Whether no time was added.
     pub fn is_empty(&self) -> bool {
         self.histogram.is_empty()
     }
 
-    /// The smallest time, in milliseconds, that at least `share` (0..1) of those noted do not exceed; 0 without any.
+    /// Returns a quantile in milliseconds: the smallest time that at least `share` (0..1) of the times do not exceed; 0 if
+    /// there are none.
     pub fn ms(&self, share: f64) -> f64 {
         (self.histogram.value_at_quantile(share) as f64 / 1e6).min(ms(self.max))
     }
 
-    /// How they are spread.
+    /// Returns percentiles, maximum and mean; zeros if there are no times.
     pub fn percentiles(&self) -> Percentiles {
         let mean = ms(self.sum) / (self.histogram.len().max(1) as f64);
         let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| rounded(self.ms(share)));
@@ -51,28 +52,29 @@ impl Times {
     }
 }
 
-/// How times are spread, milliseconds.
+/// How times are distributed, milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Percentiles {
-    /// Half of them are not above.
+    /// 50th percentile (median).
     pub p50: f64,
-    /// 95 of 100 are not above.
+    /// 95th percentile.
     pub p95: f64,
-    /// 99 of 100 are not above.
+    /// 99th percentile.
     pub p99: f64,
-    /// The largest.
+    /// The largest time.
     pub max: f64,
-    /// The mean.
+    /// The mean time.
     pub mean: f64,
 }
 
-/// The smallest of the `sorted` values that at least `share` (0..1) of them do not exceed; `None` without any.
+/// Returns a quantile of `sorted` values: the smallest that at least `share` (0..1) of them do not exceed; `None` if there
+/// are none.
 pub(super) fn at_share<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.max(1) - 1).copied()
 }
 
-/// To three decimals.
+/// Rounds to three decimals.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

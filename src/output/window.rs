@@ -1,4 +1,4 @@
-//! The window of a live run: shows pictures of its own size, and says which keys were pressed.
+//! Opens the window of a live run, shows pictures of the window's size in it, and reports which keys were pressed.
 
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,18 +9,18 @@ use minifb::{InputCallback, ScaleMode, WindowOptions};
 use super::overlay;
 use crate::error::{Error, Result};
 
-/// What a key asks for.
+/// What the user asks for by pressing a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
-    /// q or Escape: the end.
+    /// q or Escape: end the run.
     Quit,
-    /// Space: stop and go on.
+    /// Space: pause, or end the pause.
     Pause,
-    /// s: save the picture.
+    /// s: save the picture that is shown.
     Save,
-    /// l: the latency of each stage.
+    /// l: show or hide the times of each pipeline stage.
     Latency,
-    /// p: what each stage sees, then the pyramid, then the picture again.
+    /// p: show the next view: the windows after each step of the cascade, the image pyramid, the picture again.
     View,
 }
 
@@ -32,10 +32,10 @@ pub struct Window {
     keys: Receiver<Key>,
 }
 
-/// Takes keys as they are pressed, so that none is missed between two frames.
+/// Sends each key to the window's channel as it is pressed, so that no key is missed between two frames.
 struct Keys {
     send: Sender<Key>,
-    /// A key that is held down repeats itself.
+    /// Keys that are down now: minifb reports a key that is held down again and again.
     down: HashSet<minifb::Key>,
 }
 
@@ -66,29 +66,29 @@ impl Window {
     /// If there is no display.
     pub fn open(title: &str, width: u32, height: u32) -> Result<Self> {
         let (width, height) = overlay::fitting((width, height));
-        // Pictures come at the window's size: nothing is to be scaled.
+        // The canvas draws at the window's size, so minifb need not scale.
         let options = WindowOptions { resize: true, scale_mode: ScaleMode::UpperLeft, ..WindowOptions::default() };
         let mut window = minifb::Window::new(title, width as usize, height as usize, options).map_err(|e| {
             let e = e.to_string();
             let reason = e.strip_prefix("Failed to create window: ").unwrap_or(&e);
             Error::Window(format!(
-                "no window can be opened ({reason}); is there a display? --headless does without one"
+                "no window can be opened ({reason}); is there a display? --headless runs without a window"
             ))
         })?;
-        // The camera sets the pace.
+        // No limit on the frame rate: the source sets the pace.
         window.set_target_fps(0);
         let (send, keys) = channel();
         window.set_input_callback(Box::new(Keys { send, down: HashSet::new() }));
         Ok(Self { window, pixels: Vec::new(), keys })
     }
 
-    /// Its size now, pixels.
+    /// Width and height of the window now, pixels.
     pub fn size(&self) -> (u32, u32) {
         let (width, height) = self.window.get_size();
         (width.max(1) as u32, height.max(1) as u32)
     }
 
-    /// Shows a picture, and takes in what the user did.
+    /// Shows a picture, and handles the window's events (keys, size, closing).
     ///
     /// # Errors
     /// If the display is gone.
@@ -100,12 +100,12 @@ impl Window {
             .map_err(|e| Error::Window(format!("the window can't be drawn: {e}")))
     }
 
-    /// Takes in what the user did, while there is no new picture.
+    /// Handles the window's events while there is no new picture.
     pub fn idle(&mut self) {
         self.window.update();
     }
 
-    /// What was pressed since the last time, in order; [`Key::Quit`] if the window was closed.
+    /// Returns the keys pressed since the last call, in order; with [`Key::Quit`] at the end if the window was closed.
     pub fn keys(&mut self) -> Vec<Key> {
         let mut keys: Vec<Key> = self.keys.try_iter().collect();
         if !self.window.is_open() {
@@ -115,8 +115,9 @@ impl Window {
     }
 }
 
-/// What is done when the display is gone while a window is open. X11's library then ends the program as soon as `rescue`
-/// returns: it is the last chance to finish files. Elsewhere, [`Window::show`] fails instead and `rescue` is never called.
+/// Calls `rescue` if the display is lost while a window is open. X11's library then ends the program as soon as `rescue`
+/// returns, so `rescue` is the last chance to finish files. On other systems [`Window::show`] fails instead, and `rescue`
+/// is never called.
 pub fn on_display_lost(rescue: impl FnOnce() + Send + 'static) {
     #[cfg(all(unix, not(target_os = "macos")))]
     x11::on_lost(Box::new(rescue));
@@ -137,7 +138,7 @@ mod x11 {
     static RESCUE: Mutex<Option<Rescue>> = Mutex::new(None);
 
     pub(super) fn on_lost(rescue: Rescue) {
-        // Without the library no window opens either, which says so.
+        // Without Xlib no window can be opened either, and opening one reports that.
         let Ok(xlib) = Xlib::open() else { return };
         *RESCUE.lock().unwrap_or_else(PoisonError::into_inner) = Some(rescue);
         // SAFETY: the function is Xlib's, of this signature; the handler lives as long as the program, and x11-dl never
@@ -145,7 +146,7 @@ mod x11 {
         unsafe { (xlib.XSetIOErrorHandler)(Some(lost)) };
     }
 
-    /// May not unwind into C.
+    /// Called by Xlib. A panic must not unwind into C, so it is caught.
     extern "C" fn lost(_: *mut Display) -> c_int {
         let rescue = RESCUE.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(rescue) = rescue {
@@ -155,7 +156,7 @@ mod x11 {
     }
 }
 
-/// `0RGB`, a number a pixel.
+/// Packs each pixel into a number as minifb wants it: `0x00RRGGBB`.
 fn pack(picture: &RgbImage, into: &mut Vec<u32>) {
     let count = picture.width() as usize * picture.height() as usize;
     into.resize(count, 0);

@@ -1,6 +1,6 @@
-//! How frames get from thread to thread: in at the source through a mailbox, then from group to group of stages, and back
-//! into order where several threads worked on them. A failure travels as a message in the place of its frame, so that it
-//! needs no channel of its own and no thread waits for a frame that never comes.
+//! Carries frames from thread to thread: from the source through a mailbox to the first group of stages, from group to
+//! group through channels, and back into order where several threads worked on frames. A failure travels as a message in
+//! the place of its frame, so that it needs no channel of its own, and no thread waits for a frame that never comes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,35 +18,35 @@ use crate::parallel::caught;
 use crate::source::Source;
 use crate::source::mailbox::Mailbox;
 
-/// What threads hand on.
+/// What threads send each other: a frame, or the failure that ends the run.
 pub(super) type Message = std::result::Result<Box<Job>, Failure>;
 
-/// What happened instead of a frame. Whoever receives a failure hands it on and ends.
+/// An error in the place of a frame. A thread that receives one sends it on and ends.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// The frame's number.
+    /// Number of the frame.
     pub(super) number: u64,
-    /// Names the stage.
+    /// The error, which names the stage.
     pub(super) error: Error,
 }
 
-/// Runs a part of `stage`; its error, or its panic, becomes an error that names the stage.
+/// Runs a part of `stage`; turns its error or its panic into an error that names the stage.
 pub(super) fn guarded<T>(stage: Stage, run: impl FnOnce() -> Result<T>) -> Result<T> {
     caught(run).map_err(|error| Error::Stage { stage: stage.name(), source: Box::new(error) })
 }
 
-/// A frame as it comes from the source, and how long that took.
+/// A frame as it comes from the source, and the time from its capture until it was there.
 #[derive(Debug)]
 pub(super) struct Captured {
     pub(super) frame: Frame,
     pub(super) work: Duration,
 }
 
-/// Between the source's thread and the first stage.
+/// From the source's thread to the first stage.
 pub(super) type Inbox = Mailbox<Captured, Failure>;
 
-/// The first stage, on a thread of its own: puts frames of `source` into `inbox` until the source ends or the inbox is
-/// closed. Sets `dropped` to how many frames the source has lost.
+/// The capture stage, on a thread of its own: puts frames of `source` into `inbox` until the source ends or the inbox is
+/// closed. Sets `dropped` to the number of frames that the source has dropped.
 pub(super) fn capture(mut source: Box<dyn Source>, inbox: &Inbox, dropped: &AtomicU64) {
     let mut used: Option<Captured> = None;
     for number in 0.. {
@@ -69,26 +69,34 @@ pub(super) fn capture(mut source: Box<dyn Source>, inbox: &Inbox, dropped: &Atom
     inbox.close();
 }
 
-/// Where a thread gets frames from.
+/// Where a thread gets its frames.
 pub(super) enum Input {
-    /// From the source, as soon as there is a credit.
+    /// From the source, one for each credit.
     Entry(Entry),
-    /// From one thread, or shared with others.
+    /// From one thread; several threads may share the channel.
     Channel(Receiver<Message>),
-    /// From several threads, to be put into order.
-    Ordered { input: Receiver<Message>, next: u64, early: BTreeMap<u64, Message> },
+    /// From several threads; frames are put back into order by their number.
+    Ordered {
+        input: Receiver<Message>,
+        /// Number of the frame that comes next.
+        next: u64,
+        /// Frames that came before their turn, by number.
+        early: BTreeMap<u64, Message>,
+    },
 }
 
-/// Where frames get their credit: a job that is free.
+/// The entry into the pipeline. A frame enters only with a credit, a [`Job`] that no other frame uses.
 pub(super) struct Entry {
+    /// Jobs that no frame uses.
     free: Receiver<Box<Job>>,
     inbox: Arc<Inbox>,
-    /// A credit that no frame was there for.
+    /// A credit taken while no frame was there, kept for the next frame.
     credit: Option<Box<Job>>,
 }
 
 impl Input {
-    /// The next frame, if it is there already. Where frames have to be put into order, one is as good as several.
+    /// Returns the next frame if it is there already, to be worked on together with others. Frames that are put into order
+    /// are taken singly, so for these it returns `None`.
     pub(super) fn next_if_there(&mut self) -> Option<Message> {
         match self {
             Self::Entry(entry) => entry.next(Some(Instant::now())),
@@ -97,7 +105,7 @@ impl Input {
         }
     }
 
-    /// Waits for the next frame; `None` at the end.
+    /// Waits for the next frame; returns `None` at the end.
     pub(super) fn next(&mut self) -> Option<Message> {
         match self {
             Self::Entry(entry) => entry.next(None),
@@ -119,12 +127,13 @@ impl Input {
 }
 
 impl Entry {
+    /// An entry for frames of `inbox`, with a credit for each job in `free`.
     pub(super) fn new(free: Receiver<Box<Job>>, inbox: Arc<Inbox>) -> Self {
         Self { free, inbox, credit: None }
     }
 
-    /// Waits for a credit, then for a frame: so the frame is the newest when it enters. `None` at the end, or if either is
-    /// not there at `until`.
+    /// Waits for a credit first and then for a frame, so that the frame is the newest one when it enters. Returns `None`
+    /// at the end, or if credit or frame are not there at `until`.
     fn next(&mut self, until: Option<Instant>) -> Option<Message> {
         let credit = self.credit.take();
         let mut job =

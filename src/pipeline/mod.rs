@@ -1,7 +1,7 @@
-//! Who runs where and when: capture → pyramid → level 1 → level 2 → level 3 → track → output, on threads joined by bounded
-//! channels. What each stage does stands in `stages`, which thread does it in `threads`; how frames wait for each other
-//! in `channels`; how much of a live frame is searched in `search`. What is computed is the cascade's business, never this
-//! module's.
+//! Runs frames through stages on threads: capture → pyramid → level 1 → level 2 → level 3 → track → output. `stages` says
+//! what each stage does with a frame, `threads` which thread does it, `channels` how frames wait and get from thread to
+//! thread, `search` how much of a live frame is searched. What is computed is defined by the cascade alone; this module
+//! decides where and when.
 
 mod channels;
 mod search;
@@ -22,34 +22,35 @@ use crate::track::Tracked;
 pub use search::SearchBudget;
 use stages::Stages;
 
-/// What happens to a frame, in order.
+/// A stage of the pipeline. Each frame goes through all of them, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Reading from the source.
+    /// Reads the frame from the source.
     Capture,
-    /// The image at many sizes.
+    /// Builds the image pyramid.
     Pyramid,
-    /// The cascade's proposer.
+    /// Runs level 1 of the cascade, the proposer.
     Level1,
-    /// The first refiner.
+    /// Runs level 2, a refiner.
     Level2,
-    /// The second refiner and the global filter.
+    /// Runs level 3, a refiner and the global filter.
     Level3,
-    /// Following faces.
+    /// Follows faces from frame to frame.
     Track,
-    /// Showing or writing: the caller's function, on the caller's thread.
+    /// Shows or writes the frame: the caller's function, on the caller's thread.
     Output,
 }
 
-/// Frames of a file whose windows go onto a GPU together, at most, and those that all threads together may have.
+/// Most frames of a file whose windows go through the nets on a GPU together.
 const BATCH_FOR_GPU: usize = 8;
+/// Most frames that all threads together work on for a GPU.
 const FRAMES_FOR_GPU: usize = 32;
 
-/// How many stages there are.
+/// Number of stages.
 pub const STAGES: usize = 7;
 
 impl Default for PipelineOptions {
-    /// A file's, on all cores.
+    /// Options for a file, on all cores.
     fn default() -> Self {
         Self {
             policy: Policy::File { batch: 2 },
@@ -63,11 +64,11 @@ impl Default for PipelineOptions {
 }
 
 impl Stage {
-    /// All, in order.
+    /// All stages, in order.
     pub const ALL: [Self; STAGES] =
         [Self::Capture, Self::Pyramid, Self::Level1, Self::Level2, Self::Level3, Self::Track, Self::Output];
 
-    /// `capture`, `pyramid`, `level1`, …
+    /// Name of the stage, as in JSON and on screen: `capture`, `pyramid`, `level1`, …
     pub fn name(self) -> &'static str {
         match self {
             Self::Capture => "capture",
@@ -81,18 +82,18 @@ impl Stage {
     }
 }
 
-/// What to do when frames come faster than they can be searched.
+/// What to do if frames come faster than they can be searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// Always the newest frame, with at most so many on their way; late ones are dropped at the source.
+    /// The newest frame is searched next; frames that have to wait are dropped at the entry.
     Live {
-        /// Frames between the source and the output's end; 2 lets one be shown while the next is searched.
+        /// Most frames in the pipeline at once, at least 1; with 2, one is shown while the next is searched.
         in_flight: usize,
     },
-    /// Every frame, in order: the source waits.
+    /// Every frame is searched, in order; the source waits.
     File {
-        /// Frames whose windows go through the nets together, at least 1. Two are almost as good as many: a net's weights
-        /// stay in the cache as well. Where the cascade is on a GPU, up to 8 go together.
+        /// Frames whose windows go through the nets together, at least 1. Two are almost as fast as many, as a net's
+        /// weights stay in the cache already. If refiners run on a GPU, up to 8 go together.
         batch: usize,
     },
 }
@@ -100,55 +101,55 @@ pub enum Policy {
 /// How the pipeline runs.
 #[derive(Debug, Clone)]
 pub struct PipelineOptions {
-    /// See [`Policy`].
+    /// What to do if frames come faster than they can be searched.
     pub policy: Policy,
-    /// Cores to fit the threads to; at least 1. Where the cascade is on a GPU there are two threads more, which wait for it.
+    /// Cores to use, at least 1. If refiners run on a GPU, there are two more threads, which wait for it.
     pub threads: usize,
-    /// Follow faces; without, [`FrameResult::tracked`] stays empty.
+    /// Whether to follow faces; if not, [`FrameResult::tracked`] stays empty.
     pub track: bool,
-    /// Search only where and when it is worth it, which needs `track`; `None`: every frame, everywhere.
+    /// Search only a part of most frames, and not every frame; needs `track`. `None`: search every frame everywhere.
     pub search: Option<SearchBudget>,
-    /// Set from outside (Ctrl-C) to end after the frames on their way.
+    /// Set by the caller (Ctrl-C) to end the run after the frames that are in the pipeline.
     pub stop: Arc<AtomicBool>,
-    /// For measurements: level 1 sleeps for so long, after its work, with each frame that is searched. It takes time then, but
-    /// no core.
+    /// For measurements: after its work on each frame that is searched, level 1 sleeps for this long. Sleeping takes time,
+    /// but uses no core.
     pub slow: Option<Duration>,
 }
 
-/// What one stage took for one frame.
+/// Time that one stage took for one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StageTime {
-    /// Doing it. Of the capture: from [`Frame::captured`] until the frame was there.
+    /// Work on the frame. For the capture: from [`Frame::captured`] until the program had the frame.
     pub work: Duration,
-    /// Waiting for it since the stage before was done.
+    /// Waiting of the frame between the end of the stage before and the work of this one.
     pub wait: Duration,
 }
 
-/// A frame with all that was found.
+/// A frame with all that was found in it.
 #[derive(Debug, Clone)]
 pub struct FrameResult {
-    /// The frame. Its buffer is used again after the output returns (take it, if you want to keep it).
+    /// The frame. The buffer of its picture is used again after [`Output::presented`] (take it out to keep the picture).
     pub frame: Frame,
-    /// The faces of this frame alone, best first.
+    /// The faces detected in this frame, best first.
     pub faces: Vec<Face>,
-    /// The faces that are followed.
+    /// The faces that are followed, with ids.
     pub tracked: Vec<Tracked>,
-    /// Whether this frame was searched at all (live only: see `search`).
+    /// Whether the frame was searched at all. Only with a [`SearchBudget`] some frames are not.
     pub searched: bool,
-    /// By [`Stage`]; the output's own is known in [`Output::presented`].
+    /// Times by [`Stage`]. That of the output itself is known in [`Output::presented`].
     pub stages: [StageTime; STAGES],
-    /// Windows that entered each level.
+    /// Number of windows that entered each level.
     pub counts: [usize; 3],
-    /// Windows after each step of the cascade, if the output wanted them ([`Output::wants_windows`]).
+    /// Windows after each step of the cascade, if [`Output::wants_windows`] asked for them.
     pub windows: Vec<cascade::StepTrace>,
-    /// Frames dropped so far, at the source and by the policy.
+    /// Number of frames dropped so far, at the source and by the policy.
     pub dropped: u64,
-    /// From capture until [`Output::frame`] had returned: the sum of all works and waits. Zero before.
+    /// From capture until [`Output::frame`] returned: the sum of work and waiting in all stages. Zero before that.
     pub latency: Duration,
 }
 
 impl FrameResult {
-    /// A frame that nothing is known of.
+    /// A frame of which nothing is known yet.
     pub(crate) fn of(frame: Frame) -> Self {
         Self {
             frame,
@@ -163,38 +164,38 @@ impl FrameResult {
         }
     }
 
-    /// What searching took, without waiting: pyramid and levels.
-    pub fn search(&self) -> Duration {
+    /// Work of pyramid and levels on the frame, without waiting.
+    pub fn search_time(&self) -> Duration {
         self.stages[Stage::Pyramid as usize..=Stage::Level3 as usize].iter().map(|stage| stage.work).sum()
     }
 }
 
-/// Where frames go. Runs on the caller's thread: windows need the main one.
+/// Receives frames, in order. Called on the caller's thread, because windows need the program's main thread.
 pub trait Output {
     /// Shows or writes a frame; `Break` ends the run.
     ///
     /// # Errors
-    /// Ends the run.
+    /// If the frame can't be shown or written, which ends the run.
     fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>>;
 
-    /// Called after [`Self::frame`], when the output's time and the latency are known too; what is done here counts in
+    /// Called after [`Self::frame`], when the output's time and the latency are known; what is done here counts in
     /// neither. `Break` ends the run.
     ///
     /// # Errors
-    /// Ends the run.
+    /// Any error ends the run.
     fn presented(&mut self, _result: &mut FrameResult) -> Result<ControlFlow<()>> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Whether frames that begin from now on are to bring [`FrameResult::windows`]; they are searched everywhere then.
+    /// Whether frames that enter from now on are to bring [`FrameResult::windows`]. Such frames are searched everywhere.
     fn wants_windows(&self) -> bool {
         false
     }
 
-    /// Called every 20 ms while no frame comes, so that a window stays alive.
+    /// Called every 20 ms while no frame comes, to handle a window's events. `Break` ends the run.
     ///
     /// # Errors
-    /// Ends the run.
+    /// Any error ends the run.
     fn idle(&mut self) -> Result<ControlFlow<()>> {
         Ok(ControlFlow::Continue(()))
     }
@@ -206,14 +207,14 @@ impl<F: FnMut(&mut FrameResult) -> Result<ControlFlow<()>>> Output for F {
     }
 }
 
-/// What a run did.
+/// Counts of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Summary {
-    /// Frames that came out.
+    /// Number of frames that came out.
     pub frames: u64,
-    /// Frames dropped, at the source and by the policy.
+    /// Number of frames dropped, at the source and by the policy.
     pub dropped: u64,
-    /// From the first frame's capture to the end.
+    /// From the capture of the first frame to the end of the last.
     pub elapsed: Duration,
 }
 
@@ -221,24 +222,24 @@ pub struct Summary {
 /// [`PipelineOptions::stop`] is set.
 ///
 /// # Errors
-/// The first error of any stage, or its panic, as an error that names the stage; all threads have ended then, except one
-/// that waits for a source that does not answer. If it is the source's, the frames before it have come out.
+/// The first error or panic of any stage, as an error that names the stage. All threads have ended when this returns, except the
+/// source's, if the source does not answer. If the source failed, the frames before the failure have come out.
 pub fn run(
     source: Box<dyn Source>,
     cascade: &Cascade,
     options: &PipelineOptions,
     output: &mut dyn Output,
 ) -> Result<Summary> {
-    let options = &suited(options, cascade);
+    let options = &adapted(options, cascade);
     let stages = Stages::new(cascade, options);
     threads::run(source, &|stage| stages.function(stage), stages.ahead(), options, output)
 }
 
-/// Options that keep cores and GPU busy at once. Threads that wait for the GPU need no core, so there are as many more:
-/// while one waits for its batch, the GPU already has the next one, and every core still makes pyramids and runs level 1.
-/// And a GPU wants more windows at once than a few frames of a file have; but with many threads, the frames on their way
-/// would fill the memory.
-fn suited(options: &PipelineOptions, cascade: &Cascade) -> PipelineOptions {
+/// Adapts `options` so that a GPU that runs refiners and all cores are busy at the same time. Threads that wait for the
+/// GPU need no core, so there are more threads: while one waits for its batch, the GPU has the next one, and every core
+/// still builds pyramids and runs level 1. A GPU also needs more windows at once than two frames of a file have; the
+/// number of frames of all threads together is limited, for they take memory.
+fn adapted(options: &PipelineOptions, cascade: &Cascade) -> PipelineOptions {
     let mut options = options.clone();
     let more = cascade.waiting_threads();
     if more > 0 {

@@ -1,28 +1,29 @@
-//! Where and how often to search, live: near faces that are followed in every frame, the rest in turns, everywhere once a
-//! second; seldom while nobody is there; and never more than a share of a core. Files are always searched everywhere.
+//! Decides how much of each live frame is searched. While faces are followed: near small faces in every frame, one strip
+//! of the picture in turns, and everywhere once a second. While nobody is there: everywhere, but seldom. Searching never
+//! uses more than its share of a core. Files are always searched everywhere.
 
 use std::time::{Duration, Instant};
 
 use crate::geometry::Rect;
 use crate::track::Tracked;
 
-/// Strips that the picture is searched in, one a frame, beside what is near faces.
-const TURNS: usize = 4;
-/// Everywhere at least this often while faces are followed.
+/// Number of strips of the picture; one of them is searched in each frame, in turns.
+const STRIPS: usize = 4;
+/// While faces are followed, the whole picture is searched at least this often.
 const EVERYWHERE: Duration = Duration::from_secs(1);
-/// Without a face for this long, nobody is there.
+/// After this time without a face, nobody is there.
 const NOBODY: Duration = Duration::from_secs(2);
-/// Time between searches while nobody is there: a face that comes is found 150 ms later at most.
+/// Time between searches while nobody is there. A face that comes is found at most 150 ms later.
 const SELDOM: Duration = Duration::from_millis(150);
-/// A face is looked for within its box, grown by this share of its side on each side.
+/// A face is searched within its box, enlarged on each side by this share of its width.
 const NEAR: f32 = 0.6;
-/// Searching may be this far ahead of its share of a core.
-const SAVINGS: f64 = 0.2;
+/// Size of the token bucket, seconds of a core: searching may be this far ahead of its share.
+const BUCKET: f64 = 0.2;
 
-/// How much searching may cost, live.
+/// Limit on the processor time of searches in live frames.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchBudget {
-    /// The share of one core that searching may take, over 0..1; 1 sets no limit.
+    /// Share of one core that searching may use, over 0 up to 1; 1 sets no limit.
     pub max_cpu: f64,
 }
 
@@ -32,30 +33,35 @@ impl Default for SearchBudget {
     }
 }
 
-/// What to do with a frame.
+/// How much of a frame to search.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Plan {
+pub(super) enum Scope {
     /// Search the whole picture.
     Everywhere,
-    /// The smallest faces only within these regions (pixels), larger ones everywhere.
+    /// Search for small faces only within these regions (pixels), for larger ones everywhere.
     Within(Vec<Rect>),
-    /// Do not search: faces that are followed go on as they moved.
+    /// Do not search; the tracker predicts faces from earlier frames.
     Skip,
 }
 
-/// What the plan is made from.
+/// Decides on the scope of each frame, from what was found in the frames before.
 #[derive(Debug)]
 pub(super) struct Search {
     budget: SearchBudget,
+    /// Boxes of the faces that are followed, pixels.
     faces: Vec<Rect>,
+    /// When a face was last seen; before the first one, when the first search was.
     last_face: Option<Instant>,
     last_search: Option<Instant>,
     last_everywhere: Option<Instant>,
+    /// Size of the last picture, pixels.
     size: (u32, u32),
-    turn: usize,
-    /// Seconds of a core that may be used now; negative: used too much.
-    credit: f64,
-    credited: Option<Instant>,
+    /// Strip searched last, from 0.
+    strip: usize,
+    /// Token bucket that limits processor time: seconds of a core that may be used now; negative if too many were used.
+    tokens: f64,
+    /// When tokens were last added.
+    refilled: Option<Instant>,
 }
 
 impl Search {
@@ -67,47 +73,48 @@ impl Search {
             last_search: None,
             last_everywhere: None,
             size: (0, 0),
-            turn: 0,
-            credit: SAVINGS,
-            credited: None,
+            strip: 0,
+            tokens: BUCKET,
+            refilled: None,
         }
     }
 
-    /// What to do with a picture of `size`, whose smallest faces looked for have sides of `min_face` pixels.
-    pub(super) fn plan(&mut self, size: (u32, u32), min_face: f32, now: Instant) -> Plan {
+    /// Decides how much to search of a picture of `size` (width, height in pixels); the smallest faces looked for have
+    /// sides of `min_face` pixels.
+    pub(super) fn scope(&mut self, size: (u32, u32), min_face: f32, now: Instant) -> Scope {
         let share = self.budget.max_cpu;
-        if let Some(before) = self.credited.replace(now) {
-            self.credit = (self.credit + share * (now - before).as_secs_f64()).min(SAVINGS);
+        if let Some(before) = self.refilled.replace(now) {
+            self.tokens = (self.tokens + share * (now - before).as_secs_f64()).min(BUCKET);
         }
         let since = |then: Option<Instant>| then.map_or(Duration::MAX, |then| now.saturating_duration_since(then));
-        if share < 1.0 && self.credit < 0.0 {
-            return Plan::Skip;
+        if share < 1.0 && self.tokens < 0.0 {
+            return Scope::Skip;
         }
         let changed = std::mem::replace(&mut self.size, size) != size;
         if self.faces.is_empty() || changed || since(self.last_everywhere) >= EVERYWHERE {
             let nobody = self.faces.is_empty() && self.last_search.is_some() && since(self.last_face) >= NOBODY;
             if nobody && !changed && since(self.last_search) < SELDOM {
-                return Plan::Skip;
+                return Scope::Skip;
             }
-            // Before the first face, the start counts.
+            // Until a face is seen, the first search counts as one: nobody is there only after two seconds.
             self.last_face.get_or_insert(now);
             self.last_search = Some(now);
             self.last_everywhere = Some(now);
-            return Plan::Everywhere;
+            return Scope::Everywhere;
         }
         self.last_search = Some(now);
-        Plan::Within(self.regions(min_face))
+        Scope::Within(self.regions(min_face))
     }
 
-    /// Near small faces, and one strip of the picture.
+    /// Returns the regions to search: near small faces, and the next strip of the picture.
     fn regions(&mut self, min_face: f32) -> Vec<Rect> {
         let (width, height) = (self.size.0 as f32, self.size.1 as f32);
-        self.turn = (self.turn + 1) % TURNS;
-        let strip = height / TURNS as f32;
-        // A face on the border of two strips is whole in one of them.
+        self.strip = (self.strip + 1) % STRIPS;
+        let strip = height / STRIPS as f32;
+        // Strips overlap, so that a face on the border of two is whole in one of them.
         let margin = 2.0 * min_face;
-        let mut regions = vec![Rect::new(0.0, strip * self.turn as f32 - margin / 2.0, width, strip + margin)];
-        // Larger ones are looked for everywhere anyway.
+        let mut regions = vec![Rect::new(0.0, strip * self.strip as f32 - margin / 2.0, width, strip + margin)];
+        // Larger faces are searched everywhere in any case.
         for face in self.faces.iter().filter(|f| f.w < 3.0 * min_face) {
             let grow = NEAR * face.w;
             regions.push(Rect::new(face.x - grow, face.y - grow, face.w + 2.0 * grow, face.h + 2.0 * grow));
@@ -116,9 +123,9 @@ impl Search {
         regions
     }
 
-    /// What came of a frame that was searched, and what it cost.
+    /// Notes the faces that are followed after a frame was searched, and the processor time of the search.
     pub(super) fn learn(&mut self, tracked: &[Tracked], cost: Duration, now: Instant) {
-        self.credit -= cost.as_secs_f64();
+        self.tokens -= cost.as_secs_f64();
         self.faces.clear();
         self.faces.extend(tracked.iter().map(|t| t.face.rect));
         if !self.faces.is_empty() {
@@ -127,7 +134,7 @@ impl Search {
     }
 }
 
-/// Joins regions where they overlap by much, so that nothing is searched twice.
+/// Joins regions of which one covers more than half of the other, so that little is searched twice.
 fn join(regions: &mut Vec<Rect>) {
     let mut i = 0;
     while i < regions.len() {
@@ -158,41 +165,41 @@ mod tests {
         Tracked { id: 1, face: Face { rect, score: 0.9, smile: None }, basis: Basis::Seen(rect), shown: true }
     }
 
-    /// Plans of `seconds` at 30 frames a second, each search costing `cost` milliseconds.
-    fn plans(search: &mut Search, start: Instant, seconds: u64, cost: u64, faces: &[Tracked]) -> Vec<Plan> {
+    /// Returns the scopes of the frames of `seconds` at 30 frames a second, where each search costs `cost` milliseconds.
+    fn scopes(search: &mut Search, start: Instant, seconds: u64, cost: u64, faces: &[Tracked]) -> Vec<Scope> {
         (0..seconds * 30)
             .map(|i| {
                 let now = start + Duration::from_micros(i * 33_333);
-                let plan = search.plan(SIZE, 40.0, now);
-                if plan != Plan::Skip {
+                let scope = search.scope(SIZE, 40.0, now);
+                if scope != Scope::Skip {
                     search.learn(faces, Duration::from_millis(cost), now);
                 }
-                plan
+                scope
             })
             .collect()
     }
 
     #[test]
-    fn nobody_there_is_searched_for_seldom_and_never_for_long_not_at_all() {
+    fn while_nobody_is_there_searches_are_seldom_but_regular() {
         let mut search = Search::new(SearchBudget::default());
-        let plans = plans(&mut search, Instant::now(), 10, 2, &[]);
-        assert!(plans[..58].iter().all(|p| *p == Plan::Everywhere), "at first every frame");
-        let late = &plans[90..];
-        let searched = late.iter().filter(|p| **p == Plan::Everywhere).count();
+        let scopes = scopes(&mut search, Instant::now(), 10, 2, &[]);
+        assert!(scopes[..58].iter().all(|p| *p == Scope::Everywhere), "every frame at first");
+        let late = &scopes[90..];
+        let searched = late.iter().filter(|p| **p == Scope::Everywhere).count();
         assert!((late.len() / 6..late.len() / 4).contains(&searched), "{searched} of {}", late.len());
-        assert!(late.windows(6).all(|w| w.contains(&Plan::Everywhere)));
+        assert!(late.windows(6).all(|w| w.contains(&Scope::Everywhere)));
     }
 
     #[test]
     fn with_a_face_every_frame_looks_near_it_and_four_frames_see_all() {
         let mut search = Search::new(SearchBudget::default());
-        let plans = plans(&mut search, Instant::now(), 4, 2, &[tracked(300.0)]);
-        let everywhere = plans.iter().filter(|p| **p == Plan::Everywhere).count();
+        let scopes = scopes(&mut search, Instant::now(), 4, 2, &[tracked(300.0)]);
+        let everywhere = scopes.iter().filter(|p| **p == Scope::Everywhere).count();
         assert!((4..=5).contains(&everywhere), "{everywhere}");
-        for four in plans[1..28].windows(4) {
+        for four in scopes[1..28].windows(4) {
             let mut seen = vec![false; 480];
-            for plan in four {
-                let Plan::Within(regions) = plan else { panic!("{plan:?}") };
+            for scope in four {
+                let Scope::Within(regions) = scope else { panic!("{scope:?}") };
                 let near =
                     regions.iter().any(|r| r.x <= 275.0 && r.x + r.w >= 375.0 && r.y <= 175.0 && r.y + r.h >= 275.0);
                 assert!(near, "{regions:?}");
@@ -208,8 +215,8 @@ mod tests {
     fn searching_takes_no_more_than_its_share_of_a_core() {
         for (cost, share) in [(20, 0.1), (5, 0.05), (100, 0.5)] {
             let mut search = Search::new(SearchBudget { max_cpu: share });
-            let plans = plans(&mut search, Instant::now(), 60, cost, &[tracked(300.0)]);
-            let used = plans.iter().filter(|p| **p != Plan::Skip).count() as f64 * cost as f64 / 60_000.0;
+            let scopes = scopes(&mut search, Instant::now(), 60, cost, &[tracked(300.0)]);
+            let used = scopes.iter().filter(|p| **p != Scope::Skip).count() as f64 * cost as f64 / 60_000.0;
             assert!(used < share * 1.1 + 0.005 && used > share * 0.6, "{used} of {share}");
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use image::RgbImage;
 
 use super::channels::Captured;
-use super::search::{Plan, Search};
+use super::search::{Scope, Search};
 use super::{FrameResult, PipelineOptions, Policy, Stage};
 use crate::cascade::{Cascade, Started, Submitted, Work};
 use crate::error::Result;
@@ -153,15 +153,15 @@ impl<'a> Stages<'a> {
     fn pyramid(&self, job: &mut Job) {
         self.grow(job);
         let picture = &job.result.frame.picture;
-        let plan = match self.search().filter(|_| !job.traced) {
-            Some(mut search) => search.plan(picture.dimensions(), self.cascade.options().min_face, Instant::now()),
-            None => Plan::Everywhere,
+        let scope = match self.search().filter(|_| !job.traced) {
+            Some(mut search) => search.scope(picture.dimensions(), self.cascade.options().min_face, Instant::now()),
+            None => Scope::Everywhere,
         };
-        job.result.searched = plan != Plan::Skip;
+        job.result.searched = scope != Scope::Skip;
         if job.result.searched {
             let started = self.cascade.start(picture, std::mem::take(&mut job.phase));
             job.phase =
-                Phase::Started(if let Plan::Within(regions) = plan { started.within(regions) } else { started });
+                Phase::Started(if let Scope::Within(regions) = scope { started.within(regions) } else { started });
         }
     }
 
@@ -201,7 +201,7 @@ impl<'a> Stages<'a> {
         let time = result.frame.time;
         result.tracked = if result.searched { tracker.update(&result.faces, time) } else { tracker.skip(time) };
         if let Some(mut search) = self.search().filter(|_| result.searched) {
-            search.learn(&result.tracked, result.search(), Instant::now());
+            search.learn(&result.tracked, result.search_time(), Instant::now());
         }
     }
 

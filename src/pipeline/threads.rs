@@ -1,5 +1,5 @@
-//! Which thread does what: stages are put on as many threads as there are cores for them, and the caller's thread
-//! presents what comes out.
+//! Distributes the stages over as many threads as there are cores for them, and runs these; the caller's thread runs the
+//! output.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,36 +16,38 @@ use crate::error::{Error, Result};
 use crate::source::Source;
 use crate::source::mailbox::Keep;
 
-/// How often a window is kept alive while no frame comes, and how soon a wish to stop is heard.
+/// While no frame comes, the output's [`Output::idle`] is called and the stop flag is read this often.
 const TICK: Duration = Duration::from_millis(20);
-/// How long a source may take to end. One that does not is left behind: its thread ends with the program.
-const FAREWELL: Duration = Duration::from_millis(500);
-/// Frames of a file that wait decoded, at least.
+/// Time to wait for the source's thread to end. The thread of a source that does not answer goes on until the program
+/// ends.
+const END_TIMEOUT: Duration = Duration::from_millis(500);
+/// Number of decoded frames of a file that wait for the first stage; more if that takes more at once.
 const READ_AHEAD: usize = 2;
 
-/// Stages that share a thread, and how many threads do the same, each with a frame of its own.
+/// Stages that share a thread, and the number of threads that run the same stages, each on frames of its own.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) stages: &'static [Stage],
+    /// Number of threads.
     pub(super) workers: usize,
-    /// Frames in a row that each may work on at once.
+    /// Most frames in a row that each thread works on together.
     pub(super) together: usize,
 }
 
-/// Which stages between capture and output share a thread. Capture, which mostly waits, always has its own, and output is
-/// the caller's.
+/// Groups the stages between capture and output by the thread that runs them. Capture, which mostly waits, always has a
+/// thread of its own; output runs on the caller's thread.
 pub(super) fn groups(policy: Policy, threads: usize) -> Vec<Group> {
     use Stage::{Level1, Level2, Level3, Pyramid, Track};
     let one = |stages| Group { stages, workers: 1, together: 1 };
     match (policy, threads) {
-        // A frame that waits between threads grows old, so there are no more than can run at once.
+        // A frame grows older while it waits between threads, so there are no more threads than can run at once.
         (Policy::Live { .. }, ..=2) => vec![one(&[Pyramid, Level1, Level2, Level3, Track])],
         (Policy::Live { .. }, 3) => vec![one(&[Pyramid, Level1]), one(&[Level2, Level3, Track])],
         (Policy::Live { .. }, 4 | 5) => {
             vec![one(&[Pyramid]), one(&[Level1]), one(&[Level2]), one(&[Level3, Track])]
         }
         (Policy::Live { .. }, _) => [[Pyramid], [Level1], [Level2], [Level3], [Track]].map(single).into(),
-        // Level 1 takes longer than all else together: whole frames share cores better than stages do.
+        // Level 1 takes longer than all other stages together, so giving whole frames to threads uses cores better.
         (Policy::File { batch }, n) => {
             let search = &[Pyramid, Level1, Level2, Level3];
             vec![Group { stages: search, workers: n.max(1), together: batch.max(1) }, one(&[Track])]
@@ -53,22 +55,23 @@ pub(super) fn groups(policy: Policy, threads: usize) -> Vec<Group> {
     }
 }
 
+/// A group of one stage on one thread.
 fn single(stage: [Stage; 1]) -> Group {
     let [stage] = stage;
     let place = stage as usize;
     Group { stages: &Stage::ALL[place..=place], workers: 1, together: 1 }
 }
 
-/// Frames that may be on their way.
+/// Most frames that may be in the pipeline at once.
 fn in_flight(policy: Policy, groups: &[Group]) -> usize {
     match policy {
         Policy::Live { in_flight } => in_flight.max(1),
-        // What all threads can work on, one at the output, and as many to wait between them.
+        // As many as all threads can work on, as many again to wait between them, and one at the output.
         Policy::File { .. } => 2 * groups.iter().map(|g| g.workers * g.together).sum::<usize>() + 1,
     }
 }
 
-/// Closes the inbox when dropped: then nobody waits for the source, and the source's thread ends.
+/// Closes the inbox when dropped, so that no thread waits for the source and the source's thread ends.
 struct Closing<'a>(&'a Inbox);
 
 impl Drop for Closing<'_> {
@@ -77,8 +80,8 @@ impl Drop for Closing<'_> {
     }
 }
 
-/// Runs `source` through the stages, whose functions `stage` makes for each thread, to `output`. With `ahead`, a thread of
-/// its own calls that with each frame before the first stage's turn comes.
+/// Runs frames of `source` through the stages to `output`. `stage` makes a stage's function for one thread. `ahead`, if
+/// there is one, is called with each frame before the first stage, on a thread of its own.
 pub(super) fn run<'a>(
     source: Box<dyn Source>,
     stage: &dyn Fn(Stage) -> StageFn<'a>,
@@ -90,32 +93,33 @@ pub(super) fn run<'a>(
     let jobs = in_flight(options.policy, &groups);
     let keep = match options.policy {
         Policy::Live { .. } => Keep::Newest,
-        // As many wait decoded as are taken at once.
+        // As many frames wait as the first stage takes together.
         Policy::File { .. } => Keep::All(groups[0].together.max(READ_AHEAD)),
     };
-    let (inbox, lost) = (Arc::new(Inbox::new(keep)), Arc::new(AtomicU64::new(0)));
-    let (farewell, has_left) = bounded::<()>(0);
-    let (theirs, counter) = (Arc::clone(&inbox), Arc::clone(&lost));
-    // Not in the scope: a source that does not answer is left behind.
+    let (inbox, dropped) = (Arc::new(Inbox::new(keep)), Arc::new(AtomicU64::new(0)));
+    // Its sender is dropped when the source's thread ends.
+    let (running, source_ended) = bounded::<()>(0);
+    let (sources_inbox, sources_drops) = (Arc::clone(&inbox), Arc::clone(&dropped));
+    // Not a scoped thread, which would have to be joined: a source may never answer.
     started(
         Stage::Capture,
         Builder::new().name(Stage::Capture.name().into()).spawn(move || {
-            capture(source, &theirs, &counter);
-            drop(farewell);
+            capture(source, &sources_inbox, &sources_drops);
+            drop(running);
         }),
     )?;
 
     let ended = std::thread::scope(|scope| {
-        // On the way out all ends close that are here, and with them all threads end.
+        // Leaving this closure closes the inbox and all channels, which ends all threads.
         let _closing = Closing(&inbox);
         let (credits, free) = bounded(jobs);
         for _ in 0..jobs {
             let _ = credits.send(Box::new(Job::new(output.wants_windows())));
         }
-        let thread = |steps: Vec<(Stage, StageFn<'a>)>, input, together, send: Sender<Message>| {
-            let stage = steps[0].0;
-            let thread = Builder::new().name(stage.name().into());
-            started(stage, thread.spawn_scoped(scope, move || work(steps, input, together, &send))).map(drop)
+        let thread = |stages: Vec<(Stage, StageFn<'a>)>, input, together, send: Sender<Message>| {
+            let first = stages[0].0;
+            let thread = Builder::new().name(first.name().into());
+            started(first, thread.spawn_scoped(scope, move || run_stages(stages, input, together, &send))).map(drop)
         };
         let entry = || Input::Entry(Entry::new(free.clone(), Arc::clone(&inbox)));
         let first = &groups[0];
@@ -131,28 +135,30 @@ pub(super) fn run<'a>(
         for group in &groups {
             let (send, receive) = bounded(jobs);
             for input in inputs.drain(..) {
-                let steps = group.stages.iter().map(|s| (*s, stage(*s))).collect();
-                thread(steps, input, group.together, send.clone())?;
+                let stages = group.stages.iter().map(|s| (*s, stage(*s))).collect();
+                thread(stages, input, group.together, send.clone())?;
             }
             inputs.push(match group.workers {
                 1 => Input::Channel(receive),
                 _ => Input::Ordered { input: receive, next: 0, early: BTreeMap::new() },
             });
         }
-        let Some(Input::Channel(results)) = inputs.pop() else { unreachable!("one thread follows faces") };
-        present(&results, &credits, &inbox, &lost, &options.stop, output)
+        let Some(Input::Channel(results)) = inputs.pop() else { unreachable!("a single thread follows faces") };
+        present(&results, &credits, &inbox, &dropped, &options.stop, output)
     });
-    let _ = has_left.recv_timeout(FAREWELL);
+    let _ = source_ended.recv_timeout(END_TIMEOUT);
     ended
 }
 
+/// Turns a failure to start the thread of `stage` into an error that names the stage.
 fn started<T>(stage: Stage, thread: std::io::Result<T>) -> Result<T> {
-    let fail = |e| Error::Backend(format!("no thread could be started for it: {e}"));
+    let fail = |e| Error::Backend(format!("its thread could not be started: {e}"));
     guarded(stage, || thread.map_err(fail))
 }
 
-/// A thread: calls its stages' functions with frame after frame, of those that are there already up to `together` at once.
-fn work(mut stages: Vec<(Stage, StageFn<'_>)>, mut input: Input, together: usize, output: &Sender<Message>) {
+/// What a thread does: runs its stages on frame after frame, and sends the frames on. Of frames that are there already, up
+/// to `together` are worked on at once.
+fn run_stages(mut stages: Vec<(Stage, StageFn<'_>)>, mut input: Input, together: usize, output: &Sender<Message>) {
     let mut jobs = Vec::with_capacity(together);
     while let Some(first) = input.next() {
         let mut failure = None;
@@ -164,7 +170,7 @@ fn work(mut stages: Vec<(Stage, StageFn<'_>)>, mut input: Input, together: usize
             }
             next = if failure.is_none() && jobs.len() < together { input.next_if_there() } else { None };
         }
-        if let Err(e) = through(&mut stages, &mut jobs) {
+        if let Err(e) = run_once(&mut stages, &mut jobs) {
             jobs.clear();
             failure = Some(e);
         }
@@ -180,7 +186,8 @@ fn work(mut stages: Vec<(Stage, StageFn<'_>)>, mut input: Input, together: usize
     }
 }
 
-fn through(stages: &mut [(Stage, StageFn<'_>)], jobs: &mut [Box<Job>]) -> std::result::Result<(), Failure> {
+/// Runs all stages of a thread on some frames, and notes the times.
+fn run_once(stages: &mut [(Stage, StageFn<'_>)], jobs: &mut [Box<Job>]) -> std::result::Result<(), Failure> {
     let Some(number) = jobs.first().map(|job| job.result.frame.number) else { return Ok(()) };
     for (stage, run) in stages {
         let begin = Instant::now();
@@ -192,18 +199,19 @@ fn through(stages: &mut [(Stage, StageFn<'_>)], jobs: &mut [Box<Job>]) -> std::r
     Ok(())
 }
 
-/// The last stage, on the caller's thread: `output` gets the results, and their jobs become credits again.
+/// The output stage, on the caller's thread: hands the results to `output`; their jobs become credits for new frames.
+/// `at_source` is the number of frames that the source has dropped.
 fn present(
     results: &Receiver<Message>,
     credits: &Sender<Box<Job>>,
     inbox: &Inbox,
-    lost: &AtomicU64,
+    at_source: &AtomicU64,
     stop: &AtomicBool,
     output: &mut dyn Output,
 ) -> Result<Summary> {
     let mut summary = Summary::default();
     let mut first = None;
-    let dropped = || lost.load(Ordering::Relaxed) + inbox.replaced();
+    let dropped = || at_source.load(Ordering::Relaxed) + inbox.replaced();
     loop {
         if stop.load(Ordering::Relaxed) {
             inbox.close();

@@ -1,21 +1,21 @@
-//! Values on their way from one thread to others. Of a live source only the newest counts: one that nobody took is replaced
-//! by the next. Of a file all count: the sender waits for room.
+//! Hands values from one thread to others. For a live source only the newest value is kept: a value that nobody has taken
+//! is replaced by the next. For a file all values are kept: the sender waits while the mailbox is full.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// What happens to a value that finds the mailbox full.
+/// What happens when a value is put into a full mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// It takes the place of the one that waits, which is counted as replaced.
+    /// The new value replaces the one that waits, which is counted as replaced. One value makes the mailbox full.
     Newest,
-    /// It waits until there are fewer than this many.
+    /// The sender waits until fewer than this many values wait.
     All(usize),
 }
 
-/// Hands values of type `T` over; behind the last of them may stand an error of type `E`. Values that were used come back,
-/// so that their buffers are filled again.
+/// Hands over values of type `T`, and after the last of them perhaps an error of type `E`. Values that the receiver has
+/// used are given back to the sender, which fills their buffers again.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T, E> {
     keep: Keep,
@@ -25,24 +25,32 @@ pub(crate) struct Mailbox<T, E> {
 
 #[derive(Debug)]
 struct State<T, E> {
+    /// Values that nobody has taken yet, in order.
     waiting: VecDeque<T>,
+    /// Comes after the values that wait.
     error: Option<E>,
+    /// Values given back or replaced, for the sender.
     used: Vec<T>,
+    /// Number of values replaced.
     replaced: u64,
     closed: bool,
 }
 
-/// The mailbox takes no values any more.
+/// The mailbox is closed and takes no more values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closed;
 
 impl<T, E> Mailbox<T, E> {
+    /// An empty mailbox.
     pub(crate) fn new(keep: Keep) -> Self {
         let state = State { waiting: VecDeque::new(), error: None, used: Vec::new(), replaced: 0, closed: false };
         Self { keep, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Puts a value in, in place of an error that nobody took. Returns one that was used, if there is one.
+    /// Puts a value in, and removes an error that nobody has taken. Returns a used value, if there is one.
+    ///
+    /// # Errors
+    /// If the mailbox is closed.
     pub(crate) fn put(&self, value: T) -> Result<Option<T>, Closed> {
         let mut state = self.state();
         match self.keep {
@@ -52,8 +60,8 @@ impl<T, E> Mailbox<T, E> {
                     state.used.push(late);
                 }
             }
-            Keep::All(room) => {
-                while state.waiting.len() >= room && !state.closed {
+            Keep::All(most) => {
+                while state.waiting.len() >= most && !state.closed {
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
             }
@@ -67,20 +75,23 @@ impl<T, E> Mailbox<T, E> {
         Ok(state.used.pop())
     }
 
-    /// Puts an error in, behind the values that wait.
+    /// Puts an error in, after the values that wait.
     pub(crate) fn fail(&self, error: E) {
         self.state().error = Some(error);
         self.changed.notify_all();
     }
 
-    /// Lets no more values in; those that wait can still be taken.
+    /// Closes the mailbox to new values; those that wait can still be taken.
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.changed.notify_all();
     }
 
-    /// Waits for a value, or for the error behind the last one; `None` if there is neither at `until`, or if the mailbox is
-    /// closed.
+    /// Takes the first value, or the error after the last one; waits for either. Returns `None` if there is neither at
+    /// `until`, or if the mailbox is closed and empty.
+    ///
+    /// # Errors
+    /// The error that was put in.
     pub(crate) fn take(&self, until: Option<Instant>) -> Result<Option<T>, E> {
         let mut state = self.state();
         loop {
@@ -102,20 +113,23 @@ impl<T, E> Mailbox<T, E> {
         }
     }
 
-    /// Gives a value back that was used, to be returned by [`Self::put`].
+    /// Gives back a used value, which a later [`Self::put`] returns to the sender.
     pub(crate) fn give_back(&self, used: T) {
         self.state().used.push(used);
     }
 
-    /// Values that were replaced so far.
+    /// Number of values replaced so far.
     pub(crate) fn replaced(&self) -> u64 {
         self.state().replaced
     }
 
+    /// Whether the mailbox is closed to new values. Only a camera asks.
+    #[cfg(any(test, feature = "camera"))]
     pub(crate) fn is_closed(&self) -> bool {
         self.state().closed
     }
 
+    /// Locks the state; a poisoned lock is still usable.
     fn state(&self) -> MutexGuard<'_, State<T, E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_comes_behind_the_values_once_and_goes_if_a_value_comes() {
+    fn an_error_comes_once_after_the_values_and_goes_if_a_value_comes() {
         let mailbox = Mailbox::new(Keep::Newest);
         mailbox.put(1).unwrap();
         mailbox.fail("lost");

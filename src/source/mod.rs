@@ -1,8 +1,8 @@
-//! Where pictures come from: picture files and folders of them ([`picture`]), and video files through ffmpeg as a child
-//! process ([`video`]), a camera (`camera`), or a synthetic one ([`synthetic`]). Everything is turned into upright 8-bit RGB
-//! here, so that no other room knows formats. What gives frames one after the other is a [`Source`]; [`playback`] plays
-//! files as if they were a camera. Of all live sources the newest frame counts: one that a thread takes lies in a
-//! `mailbox`, one that is made when it is asked for is chosen by `pace`. Boxes that people drew for a picture are read by [`truth`].
+//! Reads pictures from wherever they come: picture files and folders of them ([`picture`]), video files through ffmpeg as
+//! a child process ([`video`]), a camera (`camera`), a synthetic camera ([`synthetic`]). All of them give upright 8-bit
+//! RGB, so no other module knows formats. A [`Source`] gives frames one after the other; [`playback`] plays files as if
+//! they were a camera. A live source gives its newest frame: `mailbox` keeps the newest one that a thread has taken,
+//! `pace` chooses the newest one that is due. [`truth`] reads the boxes that people drew for a picture.
 
 use std::time::Instant;
 
@@ -22,18 +22,19 @@ pub mod synthetic;
 pub mod truth;
 pub mod video;
 
-/// When a frame was taken.
+/// When a frame was captured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stamp {
-    /// By the clock: for a camera when the frame was there, for a file when reading it began.
+    /// When the frame was captured, by the clock. Of a file that is read as fast as possible: when reading the frame
+    /// began.
     pub captured: Instant,
-    /// Seconds from the source's start.
+    /// Time of the frame in the source, seconds from its start.
     pub time: f64,
 }
 
-/// What gives frames one after the other: a camera, a video, a list of pictures.
+/// Gives frames one after the other: a camera, a video, a list of pictures.
 pub trait Source: Send {
-    /// What was chosen, in a few words: size, rate, format.
+    /// Describes the source in a few words: name, size, rate, format.
     fn describe(&self) -> String;
 
     /// Width and height of a frame, pixels, where they are known before the first one.
@@ -41,23 +42,23 @@ pub trait Source: Send {
         None
     }
 
-    /// Frames a second, where it is known.
+    /// Frames a second, where known.
     fn frame_rate(&self) -> Option<f64>;
 
-    /// Waits for the next frame and writes it into `into`, whose buffer is used again; `None` at the end. Sizes may differ
-    /// from frame to frame.
+    /// Waits for the next frame and writes it into `into`, whose buffer is used again; returns `None` at the end. Frames
+    /// may differ in size.
     ///
     /// # Errors
-    /// If the source fails; it is not asked again then.
+    /// If the source fails. After an error the source is not asked again.
     fn next(&mut self, into: &mut RgbImage) -> Result<Option<Stamp>>;
 
-    /// Frames that were lost at the source itself so far, before [`Self::next`] could give them.
+    /// Number of frames that the source itself has dropped so far, which [`Self::next`] never gave.
     fn dropped(&self) -> u64 {
         0
     }
 }
 
-/// A video file, as fast as it can be read.
+/// Gives the frames of a video file as fast as they can be read.
 impl Source for video::Frames {
     fn describe(&self) -> String {
         let info = self.info();

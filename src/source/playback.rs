@@ -1,4 +1,5 @@
-//! Files as if they were a camera: a video at its own pace, where who comes late loses frames; a picture again and again.
+//! Plays files as if they were a camera: a video at its own frame rate, where a slow reader loses frames; a picture again
+//! and again.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,16 +11,16 @@ use super::video::{self, Frames};
 use super::{Source, Stamp, picture};
 use crate::error::Result;
 
-/// Frames a second of a still picture.
+/// Frame rate of a still picture, frames a second.
 const STILL_RATE: f64 = 30.0;
 
-/// So many frames in a row are left out at most: where decoding is slower than the video, something is still shown.
-const MOST_LEFT_OUT: u32 = 100;
+/// Most frames dropped in a row, so that something is shown even if decoding is slower than the video.
+const MOST_SKIPPED: u32 = 100;
 
-/// A video that is so late goes on from where it is.
+/// A video that is later than this does not catch up: its clock is set back.
 const TOO_LATE: Duration = Duration::from_secs(1);
 
-/// A video or a picture that is played.
+/// A video or a picture being played.
 #[derive(Debug)]
 pub struct Playback {
     what: What,
@@ -31,11 +32,11 @@ enum What {
     Still { picture: RgbImage, name: String, pace: Pace },
 }
 
-/// A video at the pace of its own times.
+/// A video played at the times of its own frames.
 #[derive(Debug)]
 struct Video {
     frames: Frames,
-    /// The time of a frame that was read and not given yet, and the buffer that it lies in.
+    /// Time of a frame that was read and not given yet, seconds; the frame lies in `buffer`.
     ahead: Option<f64>,
     buffer: RgbImage,
     /// When the frame of time 0 was due.
@@ -47,7 +48,7 @@ impl Playback {
     /// Plays `path`, a video or a picture; videos are decoded with `threads` threads (0 = as many as ffmpeg thinks right).
     ///
     /// # Errors
-    /// If it can't be read, or is neither; if it is a video and ffmpeg is not installed.
+    /// If the file can't be read, is neither a video nor a picture, or is a video and ffmpeg is not installed.
     pub fn open(path: &Path, threads: usize) -> Result<Self> {
         let what = if picture::is_named_like_one(path) {
             What::Still { picture: picture::read(path)?, name: path.display().to_string(), pace: Pace::new(STILL_RATE) }
@@ -70,10 +71,10 @@ impl Video {
             return Ok(None);
         };
         std::mem::swap(into, buffer);
-        // As long as the one behind it is due as well, this one is late.
-        let mut left_out = 0;
+        // While the next frame is due as well, this one is late and is dropped.
+        let mut skipped = 0;
         while let Some(start) = *start
-            && left_out < MOST_LEFT_OUT
+            && skipped < MOST_SKIPPED
             && let Some(next) = frames.next_into(buffer)?
         {
             if start + Duration::from_secs_f64(next.max(0.0)) > Instant::now() {
@@ -81,13 +82,13 @@ impl Video {
                 break;
             }
             *dropped += 1;
-            left_out += 1;
+            skipped += 1;
             time = next;
             std::mem::swap(into, buffer);
         }
         let time_in = Duration::from_secs_f64(time.max(0.0));
         let now = Instant::now();
-        // The first frame is due when it was read; so is one that decoding is far too slow for.
+        // The first frame is due as soon as it was read; so is one that is far too late.
         let in_time = |start: &Instant| now.saturating_duration_since(*start + time_in) < TOO_LATE;
         let start = *start.insert(start.filter(in_time).unwrap_or_else(|| now.checked_sub(time_in).unwrap_or(now)));
         let due = start + time_in;
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn each_frame_of_a_video_is_shown_at_its_time_or_counted_as_late() {
+    fn each_frame_of_a_video_is_shown_at_its_time_or_counted_as_dropped() {
         let Ok(mut playback) = Playback::open(&ours("assets/two-faces-tilting.mp4"), 1) else {
             let mut err = std::io::stderr();
             let _ = std::io::Write::write_all(&mut err, b"skipped: ffmpeg is not installed\n");

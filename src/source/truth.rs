@@ -1,13 +1,14 @@
-//! The true faces of one picture, from a file of boxes in one of three forms.
+//! Reads the true faces of one picture from a file of boxes in one of three forms.
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
 
-/// The boxes that `annotations` gives for `picture`, in pixels. The file holds either lines of `detect --json`, or comma
-/// separated `x,y,w,h`, or comma separated columns under a heading that names `x`, `y`, `w`, `h` and perhaps `image` (as
-/// WIDER's `annotations.csv` here). Where pictures are named, the one whose path ends alike is taken.
+/// Reads the boxes that the file `annotations` gives for `picture`, in pixels. The file holds lines of `detect --json`, or
+/// lines `x,y,w,h`, or a CSV table with columns `x`, `y`, `w`, `h` and perhaps `image` (as the `annotations.csv` of WIDER
+/// FACE). Where the file names pictures, boxes are taken from the picture whose path has the same end as `picture`, else
+/// from the one with the same file name.
 ///
 /// # Errors
 /// If the file can't be read, is in none of these forms, or does not name the picture.
@@ -25,9 +26,10 @@ pub fn read(annotations: &Path, picture: &Path) -> Result<Vec<Rect>> {
     choose(named, picture).ok_or_else(not_named)
 }
 
-/// Boxes, with the picture that they belong to where the file says.
+/// Boxes, each list with the name of its picture if the file gives one.
 type Named = Vec<(Option<String>, Vec<Rect>)>;
 
+/// Chooses the boxes of `picture`.
 fn choose(named: Named, picture: &Path) -> Option<Vec<Rect>> {
     let alike = |name: &str| picture.ends_with(name) || Path::new(name).ends_with(picture);
     let same_name = |name: &str| Path::new(name).file_name() == picture.file_name();
@@ -38,10 +40,11 @@ fn choose(named: Named, picture: &Path) -> Option<Vec<Rect>> {
             return Some(found.into_iter().flat_map(|(_, boxes)| boxes.iter().copied()).collect());
         }
     }
-    // The only picture of a file of records is the one that is meant, also after it was moved.
+    // A file with a single picture means that one, even if the picture has been moved or renamed.
     if named.len() == 1 { named.into_iter().next().map(|(_, boxes)| boxes) } else { None }
 }
 
+/// Parses lines of `detect --json`.
 fn json(lines: &[&str]) -> std::result::Result<Named, String> {
     #[derive(serde::Deserialize)]
     struct Line {
@@ -56,6 +59,7 @@ fn json(lines: &[&str]) -> std::result::Result<Named, String> {
     lines.iter().enumerate().map(parse).collect()
 }
 
+/// Parses comma separated values, with or without a heading.
 fn csv(lines: &[&str]) -> std::result::Result<Named, String> {
     let heading: Vec<String> = lines[0].split(',').map(|c| c.trim().to_lowercase()).collect();
     let headed = heading.iter().any(|cell| cell.parse::<f32>().is_err());
@@ -73,7 +77,8 @@ fn csv(lines: &[&str]) -> std::result::Result<Named, String> {
         for (value, at) in values.iter_mut().zip(&columns) {
             let cell = cells.get(*at).copied().unwrap_or("");
             let number = cell.parse().ok().filter(|v: &f32| v.is_finite());
-            *value = number.ok_or_else(|| format!("line {}: \"{cell}\" is not a number; x,y,w,h is wanted", i + 1))?;
+            *value =
+                number.ok_or_else(|| format!("line {}: \"{cell}\" is not a number; x,y,w,h are expected", i + 1))?;
         }
         let [x, y, w, h] = values;
         Ok((image.and_then(|at| cells.get(at)).map(|s| (*s).to_owned()), vec![Rect::new(x, y, w, h)]))

@@ -1,11 +1,11 @@
-//! What the tests of the program share: running it, and making files to run it on.
+//! Runs the program, and makes files to run it on; shared by the tests of the program.
 
 #![allow(
     clippy::print_stderr,
     dead_code,
     unreachable_pub,
     missing_docs,
-    reason = "each test file uses a part, and no one else any"
+    reason = "each test file uses only a part of this module"
 )]
 
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 
-/// The program.
+/// A command that runs the program.
 pub fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_facecascade"))
 }
@@ -33,19 +33,19 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// Its JSON lines.
+    /// Parses stdout as JSON lines.
     pub fn lines(&self) -> Vec<serde_json::Value> {
         self.out.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{l}: {e}; {}", self.err))).collect()
     }
 
-    /// The reader's exit status is as expected, or everything it said is shown.
+    /// Asserts the exit status; shows all that was printed if it is another.
     #[track_caller]
     pub fn exits(self, status: i32) -> Self {
         assert_eq!(self.status, Some(status), "stdout: {}\nstderr: {}", self.out, self.err);
         self
     }
 
-    /// Says `word` on stderr.
+    /// Asserts that `word` was printed to stderr.
     #[track_caller]
     pub fn complains(self, word: &str) -> Self {
         assert!(self.err.contains(word), "no \"{word}\" in: {}", self.err);
@@ -58,17 +58,17 @@ pub fn run<I: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = I>) ->
     program().args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("the program starts").into()
 }
 
-/// A file of this crate.
+/// Path of a file in this crate's folder.
 pub fn ours(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A picture of ours, decoded.
+/// Decodes a picture in this crate's folder.
 pub fn picture(path: &str) -> RgbImage {
     image::ImageReader::open(ours(path)).unwrap().decode().unwrap().into_rgb8()
 }
 
-/// A picture's file in memory.
+/// Encodes a picture as a file in memory.
 pub fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let picture = picture.into();
@@ -80,7 +80,7 @@ pub fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8>
     bytes.into_inner()
 }
 
-/// Whether ffmpeg is there; says so if not.
+/// Whether ffmpeg is installed; prints a line to stderr if not.
 pub fn ffmpeg_is_here() -> bool {
     let here = ["ffmpeg", "ffprobe"].iter().all(|p| Command::new(p).arg("-version").output().is_ok());
     if !here {
@@ -100,7 +100,7 @@ pub fn ffmpeg(dir: &Path, arguments: &str) {
     assert!(done.success(), "ffmpeg {arguments}");
 }
 
-/// What ffprobe answers, as plain values without headings.
+/// Runs ffprobe on a file, and returns its answer as plain values without headings.
 pub fn ffprobe(file: &Path, arguments: &str) -> String {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-of", "csv=p=0"])
@@ -112,7 +112,7 @@ pub fn ffprobe(file: &Path, arguments: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// How many frames of a video can be decoded.
+/// Counts the frames of a video that can be decoded.
 pub fn frames(file: &Path) -> u64 {
     let count = ffprobe(file, "-count_frames -select_streams v:0 -show_entries stream=nb_read_frames");
     count.trim_matches(',').parse().unwrap_or_else(|e| panic!("{count}: {e}"))

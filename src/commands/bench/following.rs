@@ -1,4 +1,4 @@
-//! How well faces are followed, measured where the truth is known: on the synthetic camera.
+//! Measures how well faces are followed, on the synthetic camera, whose true faces are known.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -11,33 +11,34 @@ use facecascade::track::Tracker;
 use facecascade::{Cascade, Rect, Result};
 use image::RgbImage;
 
-/// The sensor's noise in all measurements, grey levels: a webcam's in a room.
+/// Standard deviation of the camera's noise in all measurements, grey levels: that of a webcam indoors.
 const NOISE: f32 = 4.0;
-/// Frames that are measured, and those before, in which tracks settle.
+/// Frames that are measured.
 const FRAMES: u64 = 300;
+/// Frames before them, in which tracks settle.
 const SETTLING: u64 = 30;
-/// Seconds until the face enters: nobody was there for so long that searching has become rare.
+/// Seconds without a face before one enters: long enough for searches to become rare.
 const ENTERS: f64 = 3.0;
 
-/// What came out.
+/// The results.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub(super) struct Following {
-    /// Root mean square of a box's steps from frame to frame while the face stands still, as it was found; percent of its
-    /// side.
+    /// Jitter of detected boxes: root mean square of a box's changes (x, y, width, height) from frame to frame while the
+    /// face stands still, percent of the face's height.
     pub(super) jitter_found: f64,
-    /// The same of the box that is shown.
+    /// Jitter of the boxes that are shown, smoothed by tracking.
     pub(super) jitter_shown: f64,
-    /// How many frames boxes are behind faces that move.
+    /// Lag of the boxes behind moving faces, frames.
     pub(super) lag_frames: f64,
-    /// Faces × frames in which no box is shown, percent.
+    /// Share of all faces in all frames that have no box, percent.
     pub(super) missing: f64,
-    /// Milliseconds from the capture of the first frame with a face until its box is shown, while every frame is searched.
+    /// From the capture of the first frame with a face until its box is shown, milliseconds; every frame is searched.
     pub(super) first_box_ms: f64,
-    /// The same where nobody was there for a while.
+    /// The same after a time without faces, in which searches have become rare.
     pub(super) first_box_after_nobody_ms: f64,
 }
 
-/// Measures.
+/// Measures on a still and on a moving scene, and how long first boxes take.
 ///
 /// # Errors
 /// If the cascade or the pipeline fails.
@@ -54,7 +55,7 @@ pub(super) fn measure(cascade: &Cascade, threads: usize) -> Result<Following> {
     })
 }
 
-/// A face in one frame: where it is, was found and is shown.
+/// A face in one frame: the true box, the detected one and the one shown, pixels.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     truth: Rect,
@@ -62,10 +63,11 @@ struct Seen {
     shown: Option<Rect>,
 }
 
-/// Each face, frame by frame.
+/// The boxes of each face, frame by frame.
 struct Run(Vec<Vec<Seen>>);
 
 impl Run {
+    /// Detects and tracks on the scene's frames.
     fn over(cascade: &Cascade, settings: SceneSettings) -> Result<Self> {
         let scene = Scene::new(&settings)?;
         let mut tracker = Tracker::default();
@@ -89,6 +91,7 @@ impl Run {
         Ok(Self(faces))
     }
 
+    /// Jitter of the boxes that `of` selects, percent of the face's height.
     fn jitter(&self, of: impl Fn(&Seen) -> Option<Rect>) -> f64 {
         let (mut sum, mut count) = (0.0, 0);
         for pair in self.0.iter().flat_map(|face| face.windows(2)) {
@@ -101,7 +104,8 @@ impl Run {
         100.0 * (sum / f64::from(count.max(1) as u32)).sqrt()
     }
 
-    /// The part of the error that points along the motion, in frames. What a box is off by in all frames is no lag.
+    /// Lag in frames: the part of the boxes' error along the faces' motion, divided by the motion of a frame. A constant
+    /// offset does not count.
     fn lag(&self) -> f64 {
         let (mut along, mut squares) = (0.0, 0.0);
         for face in &self.0 {
@@ -118,6 +122,7 @@ impl Run {
         along / f64::max(squares, 1e-9)
     }
 
+    /// Share of all faces in all frames that have no box, percent.
     fn missing(&self) -> f64 {
         let all: usize = self.0.iter().map(Vec::len).sum();
         let missing = self.0.iter().flatten().filter(|seen| seen.shown.is_none()).count();
@@ -125,11 +130,13 @@ impl Run {
     }
 }
 
+/// Returns the box with the largest IoU with `truth`, if it is over 0.3.
 fn nearest(boxes: impl Iterator<Item = Rect>, truth: &Rect) -> Option<Rect> {
     boxes.filter(|b| b.iou(truth) > 0.3).max_by(|a, b| a.iou(truth).total_cmp(&b.iou(truth)))
 }
 
-/// From the capture of the first frame with a face, `enter` seconds after the start, until a box round it was presented.
+/// Measures the time from the capture of the first frame with a face, `enter` seconds after the start, until a box round
+/// it is shown.
 fn first_box(cascade: &Cascade, threads: usize, enter: f64) -> Result<Duration> {
     let scene = SceneSettings { faces: 1, enter, noise: NOISE, ..Default::default() };
     let truth = Scene::new(&scene)?;
@@ -145,7 +152,7 @@ fn first_box(cascade: &Cascade, threads: usize, enter: f64) -> Result<Duration> 
         let there = truth.truth(truth.frame_at(result.frame.time));
         let hit = |t: &Rect| result.tracked.iter().any(|f| f.shown && f.face.rect.iou(t) > 0.3);
         if there.iter().any(hit) {
-            // The face came with an earlier frame.
+            // The first frame with the face was captured this much earlier.
             let since = Duration::from_secs_f64((result.frame.time - enter).max(0.0));
             first = Some(result.frame.captured.elapsed() + since);
             return Ok(ControlFlow::Break(()));
@@ -167,7 +174,7 @@ mod tests {
         let cascade = Cascade::shipped(Options { min_face: 40.0, ..Options::default() }).unwrap();
         let f = measure(&cascade, 2).unwrap();
         assert!(f.jitter_shown < 0.6 * f.jitter_found && f.jitter_found > 0.0, "{f:?}");
-        assert!(f.jitter_shown < 1.0, "a hundredth of a face from frame to frame is seen: {f:?}");
+        assert!(f.jitter_shown < 1.0, "people see a jitter of a hundredth of a face: {f:?}");
         assert!(f.lag_frames.abs() < 1.0 && f.missing < 5.0, "{f:?}");
         // A face that is never found would take five seconds.
         assert!(f.first_box_ms < 3000.0 && f.first_box_after_nobody_ms < 3000.0, "{f:?}");

@@ -1,4 +1,4 @@
-//! What `bench` prints for people.
+//! Prints the results of `bench` as tables.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use facecascade::output::latency::{Percentiles, Report};
 
 use super::{Environment, Following, PolicyReport};
 
-/// The environment, the table of stages, and what was used.
+/// Prints the environment, the table of stages, and the processor time, memory, threads and files used.
 pub(super) fn report(environment: &Environment, report: &Report) -> anyhow::Result<()> {
     let mut text = String::new();
     about(&mut text, environment)?;
@@ -33,6 +33,7 @@ pub(super) fn report(environment: &Environment, report: &Report) -> anyhow::Resu
     Ok(super::super::say(text.trim_end())?)
 }
 
+/// Writes the machine and the options.
 fn about(text: &mut String, environment: &Environment) -> std::fmt::Result {
     let Environment { machine, facecascade, threads, source, min_face, window, pyramid, search, slow_ms } = environment;
     writeln!(text, "{source}")?;
@@ -46,6 +47,7 @@ fn about(text: &mut String, environment: &Environment) -> std::fmt::Result {
     )
 }
 
+/// Writes processor time, memory, threads and files.
 fn used(text: &mut String, report: &Report) -> std::fmt::Result {
     let mut parts = Vec::new();
     if let Some(percent) = report.cpu_percent {
@@ -65,7 +67,7 @@ fn used(text: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(text, "{}", parts.join(", "))
 }
 
-/// What each way to queue costs.
+/// Prints latency and drops of each way to queue frames.
 pub(super) fn policies(reports: &[PolicyReport]) -> anyhow::Result<()> {
     let mut text = String::new();
     let slow = reports.first().map_or(0, |r| r.slow_ms);
@@ -79,7 +81,7 @@ pub(super) fn policies(reports: &[PolicyReport]) -> anyhow::Result<()> {
     Ok(super::super::say(text.trim_end())?)
 }
 
-/// How well faces are followed.
+/// Prints how well faces are followed.
 pub(super) fn following(f: &Following) -> anyhow::Result<()> {
     let mut text = String::new();
     writeln!(text, "\nfollowing faces, on the synthetic camera")?;
@@ -101,10 +103,12 @@ pub(super) fn following(f: &Following) -> anyhow::Result<()> {
     Ok(super::super::say(text.trim_end())?)
 }
 
+/// Writes four percentiles as cells.
 fn times(p: &Percentiles) -> String {
     row([p.p50, p.p95, p.p99, p.max].map(|ms| format!("{ms:.2}")))
 }
 
+/// Joins cells, each eight columns wide.
 fn row(cells: [String; 4]) -> String {
     cells.iter().map(|cell| format!("{cell:>8}")).collect()
 }

@@ -2,8 +2,8 @@
 
 use facecascade::Cascade;
 
-/// Prints a table for pictures of `size`: each level and all together, GPU beside CPU, upload and read-back apart, and what
-/// `--pyramid auto` would choose.
+/// Prints a table of times for pictures of `size` (width, height in pixels): each level and all levels together, on the
+/// GPU and on the CPU, with upload and read-back of their own; and what `--pyramid auto` would choose.
 pub(super) fn print(cascade: &Cascade, size: (u32, u32)) -> anyhow::Result<()> {
     Ok(super::super::say(&report(cascade, size)?)?)
 }
@@ -19,14 +19,15 @@ fn report(cascade: &Cascade, size: (u32, u32)) -> facecascade::Result<String> {
             return Ok(format!("pyramid of a picture of {}×{} on the CPU: {ms:.3} ms ({e})", size.0, size.1));
         }
     };
-    let times = measure::times(&gpu, size, &cascade.plan())
-        .ok_or_else(|| facecascade::Error::Gpu(format!("{} gives other pixels, or none", gpu.name())))?;
+    let times = measure::times(&gpu, size, &cascade.plan()).ok_or_else(|| {
+        facecascade::Error::Gpu(format!("{} computes other pixels than the CPU, or none", gpu.name()))
+    })?;
     Ok(format!("{times}\n--pyramid auto: {}", auto::choose(Adapters::Real, size, &cascade.plan()).describe()))
 }
 
 #[cfg(not(feature = "gpu"))]
 fn report(_: &Cascade, _: (u32, u32)) -> facecascade::Result<String> {
-    Err(facecascade::Error::Gpu("this was built without GPUs (cargo feature `gpu`)".into()))
+    Err(facecascade::Error::Gpu("this program was built without GPUs (cargo feature `gpu`)".into()))
 }
 
 #[cfg(all(test, feature = "gpu"))]

@@ -1,11 +1,11 @@
-//! What `bench` does with each frame: draws and shows it as `live` does, and measures.
+//! Draws and shows each frame of `bench` as `live` does, and measures.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use facecascade::output::figures::Figures;
-use facecascade::output::latency::{Meter, Report, Shown};
+use facecascade::output::latency::{FrameLatency, Meter, Report};
 use facecascade::output::overlay::{self, Canvas};
 use facecascade::pipeline::{self, FrameResult, Output, PipelineOptions};
 use facecascade::source::Source;
@@ -13,16 +13,17 @@ use facecascade::{Cascade, Result};
 
 use super::super::screen::{Key, Screen};
 
-/// A source that gives no more frames is given up so long after the end.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A measurement ends at the latest this long after its time, even if its source gives no more frames.
+const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs measurements, one after the other in the same window.
+/// Runs measurements one after the other in the same window.
 pub(super) struct Bench<'a> {
     cascade: &'a Cascade,
     screen: Screen,
-    /// What is drawn without a window, pixels.
+    /// Size of the pictures drawn where there is no window, pixels.
     size: (u32, u32),
     canvas: Canvas,
+    /// Whether the user has pressed the key that quits.
     quit: bool,
 }
 
@@ -31,19 +32,22 @@ impl<'a> Bench<'a> {
         Self { cascade, screen, size, canvas: Canvas::default(), quit: false }
     }
 
-    /// Whether the user wants an end.
+    /// Whether the user has asked to stop, by a key or by Ctrl-C.
     pub(super) fn is_stopped(&self, options: &PipelineOptions) -> bool {
         self.quit || options.stop.load(Ordering::Relaxed)
     }
 
-    /// Measures `source` for `length`, after `warm_up` frames.
+    /// Measures `source` for `length`, after `warm_up` frames that do not count.
+    ///
+    /// # Errors
+    /// If the pipeline fails, or if the source ends before a frame counts.
     pub(super) fn measure(
         &mut self,
         source: Box<dyn Source>,
         options: &PipelineOptions,
         warm_up: u64,
         length: Duration,
-    ) -> anyhow::Result<(Report, Vec<Shown>)> {
+    ) -> anyhow::Result<(Report, Vec<FrameLatency>)> {
         let about = source.describe();
         let meter = Meter::new(warm_up, length);
         let mut run = Run { bench: self, meter, figures: Figures::default(), length, counted: None };
@@ -54,7 +58,7 @@ impl<'a> Bench<'a> {
                 summary.frames
             );
         };
-        Ok((report, run.meter.into_shown()))
+        Ok((report, run.meter.into_frames()))
     }
 }
 
@@ -69,6 +73,7 @@ struct Run<'b, 'a> {
 }
 
 impl Run<'_, '_> {
+    /// Does what keys ask for; `Break` ends the run.
     fn obey(&mut self) -> ControlFlow<()> {
         if self.bench.screen.keys().contains(&Key::Quit) {
             self.bench.quit = true;
@@ -101,7 +106,7 @@ impl Output for Run<'_, '_> {
 
     fn idle(&mut self) -> Result<ControlFlow<()>> {
         self.bench.screen.idle();
-        let is_late = |since: Instant| since.elapsed() > self.length + PATIENCE;
+        let is_late = |since: Instant| since.elapsed() > self.length + GRACE;
         if self.counted.is_some_and(is_late) {
             return Ok(ControlFlow::Break(()));
         }

@@ -1,4 +1,4 @@
-//! What `live` does with each frame: shows it, records it, prints figures, obeys keys.
+//! Shows and records each frame of `live`, prints figures, and does what keys ask for.
 
 use std::io::{ErrorKind, Write};
 use std::ops::ControlFlow;
@@ -18,34 +18,38 @@ use image::RgbImage;
 
 use super::super::screen::{Key, Screen};
 
-/// How long a notice stays.
+/// A notice is shown for this long.
 const NOTICE: Duration = Duration::from_secs(2);
-/// Without a frame for this long, the window says so.
+/// If no frame comes for this long, the window says so.
 const SILENCE: Duration = Duration::from_secs(1);
-/// How often `--headless` prints.
+/// Time between two lines of `--headless`.
 const LINE: Duration = Duration::from_secs(1);
-/// How often keys are looked at while paused.
+/// Time between two looks at the keys during a pause.
 const WAIT: Duration = Duration::from_millis(15);
 
-/// A recording, if there is one; shared with who ends it if the display is lost.
+/// The recording, if there is one. Shared, because a lost display ends it from another place.
 pub(super) type Recording = Arc<Mutex<Option<Recorder>>>;
 
 /// Locks the recording; a poisoned lock is still usable.
-pub(super) fn lent(recording: &Recording) -> MutexGuard<'_, Option<Recorder>> {
+pub(super) fn locked(recording: &Recording) -> MutexGuard<'_, Option<Recorder>> {
     recording.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends the recording, if there is one; returns how many frames it holds, and how many had no place in it.
+/// Finishes the recording, if there is one; returns how many frames it holds, and how many were left out.
 pub(super) fn finish(recording: &Recording) -> Result<Option<(u64, u64)>> {
-    let Some(recorder) = lent(recording).take() else { return Ok(None) };
+    let Some(recorder) = locked(recording).take() else { return Ok(None) };
     let left_out = recorder.left_out();
     Ok(Some((recorder.finish()?, left_out)))
 }
 
+/// What the window shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum View {
+    /// The frame with its boxes.
     Picture,
-    Stages,
+    /// The windows after each step of the cascade.
+    Steps,
+    /// The image pyramid.
     Pyramid,
 }
 
@@ -57,18 +61,23 @@ pub(super) struct Live {
     recorder: Recording,
     snap: PathBuf,
     view: View,
+    /// Whether the times of each stage are shown.
     details: bool,
     paused: bool,
-    /// Frames taken before are not shown: they waited through a pause.
+    /// End of the last pause. Frames captured before it have waited through the pause, and are not shown.
     resumed: Option<Instant>,
     notice: Option<(String, Instant)>,
-    /// The frame that is shown, to be saved.
+    /// The frame that is shown, without boxes, for the key that saves it.
     shown: RgbImage,
+    /// Its faces.
     faces: Vec<Tracked>,
+    /// When the last frame, or the notice that none comes, was shown.
     last: Instant,
     stop: Arc<AtomicBool>,
     start: Instant,
-    seconds: Option<Duration>,
+    /// The run ends this long after `start`.
+    length: Option<Duration>,
+    /// When the last line of figures was due.
     printed: Instant,
 }
 
@@ -91,37 +100,40 @@ impl Live {
             last: now,
             stop,
             start: now,
-            seconds: None,
+            length: None,
             printed: now,
         }
     }
 
-    pub(super) fn stop_after(&mut self, seconds: Option<Duration>) {
-        self.seconds = seconds;
+    /// Ends the run after `length`, if there is one.
+    pub(super) fn stop_after(&mut self, length: Option<Duration>) {
+        self.length = length;
     }
 
-    /// What the whole run was like; empty without a frame.
+    /// Writes one line about the whole run; an empty one if no frame was shown.
     pub(super) fn summary(&self) -> String {
         self.figures.summary(self.start.elapsed().as_secs_f64())
     }
 
-    /// Whether a frame was taken before a pause ended: it is not shown.
+    /// Whether a frame was captured before the last pause ended; such a frame is not shown.
     fn waited_through_a_pause(&self, result: &FrameResult) -> bool {
         self.resumed.is_some_and(|resumed| result.frame.captured < resumed)
     }
 
+    /// Whether Ctrl-C was pressed or the time is over.
     fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.seconds.is_some_and(|seconds| self.start.elapsed() >= seconds)
+        self.stop.load(Ordering::Relaxed) || self.length.is_some_and(|length| self.start.elapsed() >= length)
     }
 
-    /// Draws what is to be seen and shows it.
+    /// Draws the current view of a frame and shows it.
     fn draw(&mut self, result: &FrameResult) -> Result<()> {
         let Some(size) = self.screen.size() else { return Ok(()) };
         let frame = &result.frame.picture;
         match self.view {
-            View::Stages if !result.windows.is_empty() => self.canvas.stages(frame, &result.windows, size),
+            View::Steps if !result.windows.is_empty() => self.canvas.steps(frame, &result.windows, size),
             View::Pyramid => self.canvas.pyramid(&Pyramid::of(frame, 12), size),
-            View::Picture | View::Stages => {
+            // A frame that was searched before the view changed brings no windows yet.
+            View::Picture | View::Steps => {
                 self.canvas.faces(frame, &result.tracked, size);
                 let age = result.frame.captured.elapsed();
                 overlay::readout(self.canvas.picture_mut(), &self.figures.snapshot(), age, self.details);
@@ -134,7 +146,7 @@ impl Live {
         }
     }
 
-    /// Shows the last picture again, with `words`.
+    /// Shows the last picture again, with a notice of `words`.
     fn say(&mut self, words: &str) -> Result<()> {
         if self.canvas.picture().width() == 0 {
             return Ok(());
@@ -144,7 +156,7 @@ impl Live {
         self.screen.show(&picture)
     }
 
-    /// Does what keys ask for; whether to go on.
+    /// Does what keys ask for; `Break` ends the run.
     fn obey(&mut self) -> Result<ControlFlow<()>> {
         for key in self.screen.keys() {
             match key {
@@ -153,8 +165,8 @@ impl Live {
                 Key::Latency => self.details = !self.details,
                 Key::View => {
                     self.view = match self.view {
-                        View::Picture => View::Stages,
-                        View::Stages => View::Pyramid,
+                        View::Picture => View::Steps,
+                        View::Steps => View::Pyramid,
                         View::Pyramid => View::Picture,
                     };
                 }
@@ -169,23 +181,24 @@ impl Live {
         Ok(if self.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    /// Saves the frame that is shown, with its boxes, under the first free name; says which.
+    /// Saves the frame that is shown, with its boxes, under the first free name, and returns a notice that names it.
     fn save(&self) -> anyhow::Result<String> {
         anyhow::ensure!(self.shown.width() > 0, "there is no picture yet");
         std::fs::create_dir_all(&self.snap).map_err(Error::io(&self.snap))?;
         let name = |i: u32| self.snap.join(format!("live-{i:04}.png"));
         let free = (1..=9999).map(name).find(|path| !path.exists());
-        let path = free.ok_or_else(|| anyhow::anyhow!("{}: is full of pictures", self.snap.display()))?;
+        let path = free
+            .ok_or_else(|| anyhow::anyhow!("{}: holds 9999 pictures already; move some away", self.snap.display()))?;
         let mut picture = self.shown.clone();
         overlay::tracked(&mut picture, &self.faces);
         super::super::detect::save(&picture, &path)?;
         Ok(format!("saved {}", path.display()))
     }
 
-    /// Stays until the pause is over, without giving the frame back: so nothing is searched meanwhile.
+    /// Waits until the pause is over. The frame is not given back meanwhile, so the pipeline stops searching.
     fn pause(&mut self) -> Result<ControlFlow<()>> {
         self.notice = None;
-        self.say("paused: space goes on")?;
+        self.say("paused; press space to go on")?;
         while self.paused {
             std::thread::sleep(WAIT);
             self.screen.idle();
@@ -202,7 +215,7 @@ impl Live {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The figures, once a second; `Break` if nobody reads them any more.
+    /// Prints the figures if there is no window and a second has passed; `Break` if nobody reads stdout any more.
     fn print(&mut self) -> Result<ControlFlow<()>> {
         if self.screen.size().is_some() || self.printed.elapsed() < LINE {
             return Ok(ControlFlow::Continue(()));
@@ -231,19 +244,19 @@ impl Output for Live {
             return Ok(ControlFlow::Continue(()));
         }
         self.figures.presented(result);
-        let mut recorder = lent(&self.recorder);
+        let mut recorder = locked(&self.recorder);
         if let Some(recording) = recorder.as_mut() {
             let faces = &result.tracked;
             let taken = recording.frame(&result.frame.picture, result.frame.time, |copy| overlay::tracked(copy, faces));
             if taken.is_err() {
-                // It has ended; nobody is to end it again.
+                // The recording has failed and is not to be finished again.
                 *recorder = None;
             }
             taken?;
         }
         drop(recorder);
         if self.screen.size().is_some() {
-            // Buffers change places: nothing is copied.
+            // The buffers are swapped, so nothing is copied.
             std::mem::swap(&mut self.shown, &mut result.frame.picture);
             std::mem::swap(&mut self.faces, &mut result.tracked);
         }
@@ -254,7 +267,7 @@ impl Output for Live {
     }
 
     fn wants_windows(&self) -> bool {
-        self.view == View::Stages
+        self.view == View::Steps
     }
 
     fn idle(&mut self) -> Result<ControlFlow<()>> {

@@ -126,7 +126,7 @@ impl Output for Film {
         for (times, stage) in self.tally.stages.iter_mut().zip(&result.stages) {
             times.note(stage.work);
         }
-        self.tally.search.note(result.search());
+        self.tally.search.note(result.search_time());
         let seconds = result.frame.time;
         let picture = match &self.writer {
             Some(writer) => std::mem::replace(&mut result.frame.picture, writer.buffer()),

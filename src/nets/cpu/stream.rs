@@ -5,6 +5,7 @@
 //!
 //! Small windows lie side by side, so that a row is long enough to fill the kernels' tiles.
 
+use crate::nets::input::normalise;
 use crate::nets::kernels::aligned::Aligned;
 use crate::nets::kernels::lanes::{Kernel, Lanes};
 use crate::nets::kernels::row::Row;

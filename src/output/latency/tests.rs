@@ -1,10 +1,10 @@
-//! Figures are those of the frames that count.
+//! A report is made of the frames that count, and of no others.
 
 use super::*;
 use crate::frame::Frame;
 use crate::pipeline::StageTime;
 
-/// A frame `number` of 50 a second: all of its latency is work of level 1, but a millisecond of waiting for it.
+/// Frame `number` of a run at 50 frames a second. Its latency is 1 ms of waiting for level 1, and else work of level 1.
 fn frame_result(start: Instant, number: u64, dropped: u64, latency: Duration) -> FrameResult {
     let time = number as f64 / 50.0;
     let captured = start + Duration::from_millis(20 * number);
@@ -16,14 +16,14 @@ fn frame_result(start: Instant, number: u64, dropped: u64, latency: Duration) ->
     result
 }
 
-/// A run without warm-up of `frames` frames, whose latencies (ms) repeat.
-pub(in crate::output) fn measured(latencies: &[u64], frames: u64) -> (Report, Vec<Shown>) {
+/// Measures a run of `frames` frames without warm-up, whose latencies (ms) repeat those given.
+pub(in crate::output) fn measured(latencies: &[u64], frames: u64) -> (Report, Vec<FrameLatency>) {
     let start = Instant::now();
     let mut meter = Meter::new(0, Duration::from_secs(3600));
     for (number, latency) in (0..frames).zip(latencies.iter().cycle()) {
         assert!(meter.presented(&frame_result(start, number, 0, Duration::from_millis(*latency))));
     }
-    (meter.report().unwrap(), meter.into_shown())
+    (meter.report().unwrap(), meter.into_frames())
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn the_warm_up_and_what_comes_after_the_end_do_not_count() {
     let mut meter = Meter::new(10, Duration::from_secs(2));
     let mut number = 0;
     loop {
-        // Four are dropped in the warm-up, three afterwards.
+        // Four frames are dropped in the warm-up, three afterwards.
         let dropped = number.min(4) + u64::from(number >= 30) * 3;
         assert_eq!(meter.is_measuring(), number > 10);
         let latency = Duration::from_millis(if number < 10 { 900 } else { 5 });
@@ -57,7 +57,7 @@ fn the_warm_up_and_what_comes_after_the_end_do_not_count() {
     let report = meter.report().unwrap();
     assert_eq!((report.frames, report.dropped, report.warm_up_frames), (100, 3, 10));
     assert_eq!(report.latency_ms.max, 5.0);
-    let drops: Vec<usize> = (meter.into_shown().iter().enumerate()).filter(|s| s.1.dropped > 0).map(|s| s.0).collect();
+    let drops: Vec<usize> = (meter.into_frames().iter().enumerate()).filter(|s| s.1.dropped > 0).map(|s| s.0).collect();
     assert_eq!(drops, [20]);
 }
 
@@ -68,7 +68,7 @@ fn latency_that_grows_is_seen() {
     assert!(drift.last_p95_ms > drift.first_p95_ms + 40.0, "{drift:?}");
     let drift = measured(&[10, 20, 30], 500).0.drift.unwrap();
     assert_eq!((drift.first_p95_ms, drift.last_p95_ms), (30.0, 30.0));
-    // Longer than two minutes: the first minute and the last.
+    // Of a run longer than two minutes, the first minute and the last are compared.
     let long: Vec<u64> = (0..9000).map(|i| if i / 3000 == 1 { 90 } else { 10 }).collect();
     let drift = measured(&long, 9000).0.drift.unwrap();
     assert_eq!((drift.span_seconds, drift.first_p95_ms, drift.last_p95_ms), (60.0, 10.0, 10.0));

@@ -1,5 +1,5 @@
-//! What a camera is to us: a thing that is opened, gives pictures as they are coded, and may fail at any time. Tests have
-//! scripted ones.
+//! A camera as a trait: it is opened, gives pictures in one of several codings, and may fail at any time. Tests implement
+//! it by a script.
 
 use std::time::Instant;
 
@@ -10,17 +10,18 @@ pub enum Coding {
     Mjpeg,
     /// Y U Y V: two pixels in four bytes.
     Yuyv,
-    /// All Y, then U and V in turns for blocks of 2×2 pixels.
+    /// All Y, then U and V alternating, one pair for each block of 2×2 pixels.
     Nv12,
-    /// Red, green, blue.
+    /// Red, green and blue, a byte each.
     Rgb,
-    /// Blue, green, red.
+    /// Blue, green and red, a byte each.
     Bgr,
-    /// One byte of grey.
+    /// Grey, one byte a pixel.
     Grey,
 }
 
 impl Coding {
+    /// Name for people.
     fn name(self) -> &'static str {
         match self {
             Self::Mjpeg => "MJPEG",
@@ -33,16 +34,16 @@ impl Coding {
     }
 }
 
-/// What a camera offers: pictures of a size and coding, at a rate.
+/// A format that a camera offers: size, rate and coding of its pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
-    /// Pixels.
+    /// Width, pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height, pixels.
     pub height: u32,
     /// Pictures a second.
     pub rate: u32,
-    /// How they are coded.
+    /// How pictures are coded.
     pub coding: Coding,
 }
 
@@ -52,45 +53,45 @@ impl std::fmt::Display for Format {
     }
 }
 
-/// One picture, as it was taken.
+/// Describes one picture that a camera sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shot {
-    /// Pixels. (Of MJPEG, the picture itself says how large it is.)
+    /// Width, pixels. Not used for MJPEG, whose files give their own size.
     pub width: u32,
-    /// Pixels.
+    /// Height, pixels. Not used for MJPEG.
     pub height: u32,
-    /// How its bytes are coded.
+    /// How the picture's bytes are coded.
     pub coding: Coding,
-    /// When it was taken, as exactly as the driver tells.
+    /// Capture time, as exactly as the driver reports it.
     pub captured: Instant,
 }
 
-/// An open camera. It lives in the thread that opened it.
+/// An open camera. It is used only by the thread that opened it.
 pub trait CameraDevice {
-    /// Its name, and what was chosen: size, rate, coding.
+    /// Describes the camera: its name, and the size, rate and coding in use.
     fn describe(&self) -> String;
 
-    /// Width and height of its pictures, pixels, where they are known.
+    /// Width and height of the pictures, pixels, where known.
     fn size(&self) -> Option<(u32, u32)> {
         None
     }
 
-    /// Pictures a second, where it is known.
+    /// Pictures a second, where known.
     fn rate(&self) -> Option<f64>;
 
-    /// Waits for the next picture, and puts its bytes into `into` in place of what is there.
+    /// Waits for the next picture, and replaces the contents of `into` by its bytes.
     ///
     /// # Errors
-    /// If the camera is gone, with the reason.
+    /// The reason, if the camera is lost.
     fn grab(&mut self, into: &mut Vec<u8>) -> Result<Shot, String>;
 }
 
-/// Opens a camera, again and again if need be; the reason, if it can't be opened.
+/// Opens a camera; called again each time the camera was lost. Returns the reason if the camera can't be opened.
 pub type Open = Box<dyn FnMut() -> Result<Box<dyn CameraDevice>, String> + Send>;
 
-/// The formats, best first: 25 frames a second or more, then near to 640×480 or else to 1280×720, then a coding that fits
-/// the size (raw pictures up to VGA, as there is nothing to decode; MJPEG above, as raw ones do not fit through USB), then
-/// near to 30 frames a second.
+/// Sorts formats, the best first. Criteria, in order: at least 25 pictures a second; a size near 640×480, or else near
+/// 1280×720; a coding that suits the size (raw up to 640×480, which needs no decoding; MJPEG above, because raw pictures
+/// would be too much for USB); a rate near 30 pictures a second. Formats without a size are left out.
 pub fn ranked(formats: &[Format]) -> Vec<Format> {
     let far = |f: &Format, width: f64, height: f64| {
         (f64::from(f.width) / width).ln().abs() + (f64::from(f.height) / height).ln().abs()
@@ -104,7 +105,7 @@ pub fn ranked(formats: &[Format]) -> Vec<Format> {
             _ if small => 0,
             _ => 2,
         };
-        // In thousandths: floats have no order of their own.
+        // Whole thousandths, because floats are not `Ord`.
         (f.rate < 25, (size * 1000.0) as u64, coding, f.rate.abs_diff(30))
     };
     let mut ranked: Vec<Format> = formats.iter().copied().filter(|f| f.width > 0 && f.height > 0).collect();

@@ -1,9 +1,10 @@
-//! A camera. A thread does nothing but take pictures from the driver, and the newest one lies in a mailbox until the
-//! pipeline asks for it: so the driver's queue of old pictures is never seen. A camera that is unplugged is retried.
+//! Gives frames from a camera. A thread of its own takes pictures from the driver and keeps the newest one in a mailbox,
+//! so that the pipeline never gets an old picture from the driver's queue. If the camera is unplugged, it is retried for
+//! 10 seconds.
 //!
-//! What a camera is stands in [`device`]; [`native`] is the system's own, [`decode`] makes RGB of what it sends.
+//! [`device`] defines what a camera is, [`native`] opens the system's cameras, `decode` converts pictures to RGB.
 
-pub mod decode;
+mod decode;
 pub mod device;
 pub mod native;
 #[cfg(test)]
@@ -18,83 +19,82 @@ use image::RgbImage;
 use super::mailbox::{Closed, Keep, Mailbox};
 use super::{Source, Stamp};
 use crate::error::{Error, Result};
-use decode::Decoder;
 use device::{CameraDevice, Open, Shot};
 
-/// How long a camera is waited for.
+/// How long to wait for a camera.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// Without a picture for so long, it is said to be missing.
+pub struct Timeouts {
+    /// A warning is logged if no picture comes for this long.
     pub stall: Duration,
-    /// How often it is opened anew.
+    /// Time between two tries to open a lost camera.
     pub retry: Duration,
-    /// After so long without a picture it is given up.
+    /// The source fails if no picture comes for this long.
     pub give_up: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         let (stall, retry) = (Duration::from_secs(2), Duration::from_millis(300));
         Self { stall, retry, give_up: Duration::from_secs(10) }
     }
 }
 
-/// A camera that runs.
+/// An open camera, as a source of frames.
 #[derive(Debug)]
 pub struct Camera {
     inbox: Arc<Inbox>,
-    patience: Patience,
+    timeouts: Timeouts,
     name: String,
     size: Option<(u32, u32)>,
     rate: Option<f64>,
-    decoder: Decoder,
+    /// Capture time of the first picture.
     first: Option<Instant>,
-    /// Pictures that could not be decoded.
+    /// Number of pictures that could not be decoded.
     broken: u64,
 }
 
-/// Between the thread that takes pictures and the one that wants them: pictures with their bytes, and why there are none.
+/// From the thread that takes pictures to the one that decodes them: the newest picture, or the reason why there is none.
 type Inbox = Mailbox<(Shot, Vec<u8>), String>;
 
 impl Camera {
-    /// The system's camera `index` (`None`: the first one that can be opened).
+    /// Opens the system's camera number `index`; with `None`, the first one that can be opened.
     ///
     /// # Errors
-    /// If there is none, or if it can't be opened: with the reason and the remedy.
+    /// If there is no such camera, or it can't be opened: with the reason and the remedy.
     pub fn open(index: Option<u32>) -> Result<Self> {
-        Self::start(native::opener(index)?, Patience::default())
+        Self::start(native::opener(index)?, Timeouts::default())
     }
 
-    /// A camera that `open` opens, at first and after it was lost.
+    /// Starts a camera that `open` opens, now and again after it was lost.
     ///
     /// # Errors
-    /// If it can't be opened now.
-    pub fn start(open: Open, patience: Patience) -> Result<Self> {
+    /// If the camera can't be opened now.
+    pub fn start(open: Open, timeouts: Timeouts) -> Result<Self> {
         let inbox = Arc::new(Inbox::new(Keep::Newest));
-        let (told, hear) = std::sync::mpsc::sync_channel(1);
-        let theirs = Arc::clone(&inbox);
-        // Never joined: a driver may not answer for as long as it likes.
+        let (send_about, about) = std::sync::mpsc::sync_channel(1);
+        let threads_inbox = Arc::clone(&inbox);
+        // The thread is never joined, because a driver may hang for any time.
         std::thread::Builder::new()
             .name("camera".into())
-            .spawn(move || take_pictures(open, &theirs, patience, &told))
+            .spawn(move || take_pictures(open, &threads_inbox, timeouts, &send_about))
             .map_err(|e| Error::Camera(format!("the camera's thread can't be started: {e}")))?;
-        let opened = hear
-            .recv_timeout(patience.give_up)
-            .unwrap_or_else(|_| Err(format!("does not answer for {} s", patience.give_up.as_secs_f32())));
+        let opened = about
+            .recv_timeout(timeouts.give_up)
+            .unwrap_or_else(|_| Err(format!("it has not answered for {} s", timeouts.give_up.as_secs_f32())));
         let About { name, size, rate } = opened.map_err(|reason| {
             inbox.close();
             Error::Camera(format!("the camera can't be opened: {reason}"))
         })?;
-        Ok(Self { inbox, patience, name, size, rate, decoder: Decoder::default(), first: None, broken: 0 })
+        Ok(Self { inbox, timeouts, name, size, rate, first: None, broken: 0 })
     }
 
-    /// Pictures that came damaged and were left out.
+    /// Number of damaged pictures, which were left out.
     pub fn broken(&self) -> u64 {
         self.broken
     }
 }
 
-/// What an open camera says of itself.
+/// Name, size and rate of an open camera.
 struct About {
     name: String,
     size: Option<(u32, u32)>,
@@ -116,15 +116,15 @@ impl Source for Camera {
 
     fn next(&mut self, into: &mut RgbImage) -> Result<Option<Stamp>> {
         let begin = Instant::now();
-        let give_up = self.patience.give_up;
-        // Why there is no picture, once the user was told.
+        let give_up = self.timeouts.give_up;
+        // The reason why there is no picture, once it has been logged.
         let mut missing: Option<String> = None;
         let mut damaged = None;
         loop {
-            let patience = if missing.is_some() { give_up } else { self.patience.stall };
-            let reason = match self.inbox.take(Some(begin + patience)) {
+            let timeout = if missing.is_some() { give_up } else { self.timeouts.stall };
+            let reason = match self.inbox.take(Some(begin + timeout)) {
                 Ok(Some((shot, mut bytes))) => {
-                    let decoded = self.decoder.decode(&shot, &mut bytes, into);
+                    let decoded = decode::decode(&shot, &mut bytes, into);
                     self.inbox.give_back((shot, bytes));
                     match decoded {
                         Ok(()) => {
@@ -139,7 +139,7 @@ impl Source for Camera {
                             self.broken += 1;
                             tracing::debug!("{}: a picture is damaged and left out: {reason}", self.name);
                             damaged = Some(format!("it sends only damaged pictures: {reason}"));
-                            if begin.elapsed() < patience {
+                            if begin.elapsed() < timeout {
                                 continue;
                             }
                             None
@@ -160,7 +160,10 @@ impl Source for Camera {
             }
             if missing.is_none() {
                 let seconds = give_up.as_secs_f32();
-                tracing::warn!("{}: the camera is missing ({reason}); waiting up to {seconds} s for it", self.name);
+                tracing::warn!(
+                    "{}: the camera sends nothing ({reason}); it is retried for up to {seconds} s",
+                    self.name
+                );
                 missing = Some(reason);
             }
         }
@@ -177,18 +180,19 @@ impl Drop for Camera {
     }
 }
 
-/// The thread: takes pictures until nobody wants them any more, and opens the camera anew when it was lost.
+/// The camera's thread: sends the camera's description to `about`, then takes pictures until `inbox` is closed, and opens
+/// the camera again when it was lost.
 fn take_pictures(
     mut open: Open,
     inbox: &Inbox,
-    patience: Patience,
-    told: &SyncSender<std::result::Result<About, String>>,
+    timeouts: Timeouts,
+    about: &SyncSender<std::result::Result<About, String>>,
 ) {
     let mut device = match guarded(&mut open) {
         Ok(device) => device,
-        Err(reason) => return drop(told.send(Err(reason))),
+        Err(reason) => return drop(about.send(Err(reason))),
     };
-    let _ = told.send(Ok(About { name: device.describe(), size: device.size(), rate: device.rate() }));
+    let _ = about.send(Ok(About { name: device.describe(), size: device.size(), rate: device.rate() }));
     let close = |device| {
         let _ = guarded(|| {
             drop::<Box<dyn CameraDevice>>(device);
@@ -204,10 +208,10 @@ fn take_pictures(
             },
             Err(reason) => {
                 inbox.fail(reason);
-                // Closed first: most systems open a camera only once.
+                // The lost camera is closed first, because most systems open a camera only once.
                 close(device);
                 device = loop {
-                    std::thread::sleep(patience.retry);
+                    std::thread::sleep(timeouts.retry);
                     if inbox.is_closed() {
                         return;
                     }
@@ -221,7 +225,7 @@ fn take_pictures(
     }
 }
 
-/// Drivers' libraries panic where cameras misbehave; for us that is a lost camera.
+/// Calls into a driver's library, which may panic if a camera misbehaves. A panic counts as a lost camera.
 fn guarded<T>(call: impl FnOnce() -> std::result::Result<T, String>) -> std::result::Result<T, String> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_or_else(|_| Err("its driver gave up".into()))
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_or_else(|_| Err("its driver crashed".into()))
 }

@@ -1,3 +1,5 @@
+//! Scripted cameras fail in every way, and frames or clear errors come out.
+
 use std::collections::VecDeque;
 
 use super::device::{CameraDevice, Coding};
@@ -5,19 +7,19 @@ use super::*;
 
 /// What a scripted camera does next.
 #[derive(Debug, Clone, Copy)]
-enum Step {
+enum Event {
     /// A grey picture of this width, as MJPEG.
     Picture(u32),
     /// An MJPEG picture that ends early.
     Damaged,
-    /// Nothing, for so many milliseconds.
+    /// Sends nothing for this many milliseconds.
     Stall(u64),
     /// A panic in the driver's library.
     Panic,
 }
 
-/// Does its steps; is gone after the last one.
-struct Scripted(VecDeque<Step>);
+/// A camera that does what its script says, and is lost after that.
+struct Scripted(VecDeque<Event>);
 
 impl CameraDevice for Scripted {
     fn describe(&self) -> String {
@@ -30,19 +32,19 @@ impl CameraDevice for Scripted {
 
     fn grab(&mut self, into: &mut Vec<u8>) -> std::result::Result<Shot, String> {
         loop {
-            let step = self.0.pop_front().ok_or("no such device")?;
-            if let Step::Stall(ms) = step {
+            let event = self.0.pop_front().ok_or("no such device")?;
+            if let Event::Stall(ms) = event {
                 std::thread::sleep(Duration::from_millis(ms));
                 continue;
             }
-            let width = if let Step::Picture(width) = step { width } else { 40 };
+            let width = if let Event::Picture(width) = event { width } else { 40 };
             *into = jpeg(width);
-            match step {
-                Step::Damaged => into.truncate(into.len() / 2),
-                Step::Panic => panic!("the scripted driver gives up, as it should"),
+            match event {
+                Event::Damaged => into.truncate(into.len() / 2),
+                Event::Panic => panic!("the scripted driver gives up, as it should"),
                 _ => {}
             }
-            // A camera takes its time, so that a reader that waits sees each picture.
+            // Pictures come slowly enough for a reader that waits to see each one.
             std::thread::sleep(Duration::from_millis(15));
             return Ok(Shot { width, height: width, coding: Coding::Mjpeg, captured: Instant::now() });
         }
@@ -55,18 +57,18 @@ fn jpeg(width: u32) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// Each time it is opened it leads one of its lives; `None`: it can't be opened then, nor after the last one.
-fn camera(lives: &[Option<&[Step]>]) -> Result<Camera> {
-    let mut lives: VecDeque<_> = lives.iter().map(|life| life.map(<[Step]>::to_vec)).collect();
-    let open: Open = Box::new(move || match lives.pop_front().flatten() {
-        Some(steps) => Ok(Box::new(Scripted(steps.into())) as Box<dyn CameraDevice>),
+/// A camera with one script for each time that it is opened; with `None`, and after the last one, it can't be opened.
+fn camera(scripts: &[Option<&[Event]>]) -> Result<Camera> {
+    let mut scripts: VecDeque<_> = scripts.iter().map(|script| script.map(<[Event]>::to_vec)).collect();
+    let open: Open = Box::new(move || match scripts.pop_front().flatten() {
+        Some(script) => Ok(Box::new(Scripted(script.into())) as Box<dyn CameraDevice>),
         None => Err("nothing is plugged in".into()),
     });
     let ms = Duration::from_millis;
-    Camera::start(open, Patience { stall: ms(250), retry: ms(20), give_up: ms(1000) })
+    Camera::start(open, Timeouts { stall: ms(250), retry: ms(20), give_up: ms(1000) })
 }
 
-/// Widths of the pictures that come, until there are none.
+/// Returns the widths of the pictures that come, and the error after them.
 fn widths(camera: &mut Camera) -> (Vec<u32>, Error) {
     let (mut frame, mut widths) = (RgbImage::new(0, 0), Vec::new());
     loop {
@@ -79,8 +81,8 @@ fn widths(camera: &mut Camera) -> (Vec<u32>, Error) {
 }
 
 #[test]
-fn a_camera_that_vanishes_is_an_error_after_it_was_waited_for() {
-    let mut camera = camera(&[Some(&[Step::Picture(40); 3])]).unwrap();
+fn a_camera_that_vanishes_is_an_error_after_it_was_retried() {
+    let mut camera = camera(&[Some(&[Event::Picture(40); 3])]).unwrap();
     let begin = Instant::now();
     let (widths, error) = widths(&mut camera);
     assert_eq!(widths, [40; 3]);
@@ -92,8 +94,8 @@ fn a_camera_that_vanishes_is_an_error_after_it_was_waited_for() {
 
 #[test]
 fn a_camera_that_comes_back_goes_on_where_it_was() {
-    let pictures = [Step::Picture(40); 2];
-    let mut camera = camera(&[Some(&pictures), None, None, Some(&[Step::Picture(48); 2])]).unwrap();
+    let pictures = [Event::Picture(40); 2];
+    let mut camera = camera(&[Some(&pictures), None, None, Some(&[Event::Picture(48); 2])]).unwrap();
     let mut frame = RgbImage::new(0, 0);
     let mut times = Vec::new();
     for width in [40, 40, 48, 48] {
@@ -105,9 +107,9 @@ fn a_camera_that_comes_back_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_stall_is_waited_for_and_one_without_end_is_an_error() {
-    let steps = [Step::Picture(40), Step::Stall(500), Step::Picture(44), Step::Stall(3000)];
-    let mut camera = camera(&[Some(&steps)]).unwrap();
+fn a_short_stall_is_survived_and_one_without_end_is_an_error() {
+    let script = [Event::Picture(40), Event::Stall(500), Event::Picture(44), Event::Stall(3000)];
+    let mut camera = camera(&[Some(&script)]).unwrap();
     let (widths, error) = widths(&mut camera);
     assert_eq!(widths, [40, 44]);
     assert!(error.to_string().contains("sends no pictures"), "{error}");
@@ -115,8 +117,8 @@ fn a_stall_is_waited_for_and_one_without_end_is_an_error() {
 
 #[test]
 fn damaged_pictures_are_left_out_and_counted() {
-    let steps = [Step::Picture(40), Step::Damaged, Step::Damaged, Step::Picture(44)];
-    let mut camera = camera(&[Some(&steps)]).unwrap();
+    let script = [Event::Picture(40), Event::Damaged, Event::Damaged, Event::Picture(44)];
+    let mut camera = camera(&[Some(&script)]).unwrap();
     let mut frame = RgbImage::new(0, 0);
     camera.next(&mut frame).unwrap().unwrap();
     camera.next(&mut frame).unwrap().unwrap();
@@ -125,21 +127,21 @@ fn damaged_pictures_are_left_out_and_counted() {
 
 #[test]
 fn a_camera_that_sends_only_damaged_pictures_is_an_error() {
-    let mut camera = camera(&[Some(&[Step::Damaged; 200])]).unwrap();
+    let mut camera = camera(&[Some(&[Event::Damaged; 200])]).unwrap();
     let (widths, error) = widths(&mut camera);
     assert!(widths.is_empty() && error.to_string().contains("damaged"), "{error}");
 }
 
 #[test]
 fn a_new_size_comes_through() {
-    let steps = [Step::Picture(40), Step::Picture(80), Step::Picture(40)];
-    assert_eq!(widths(&mut camera(&[Some(&steps)]).unwrap()).0, [40, 80, 40]);
+    let script = [Event::Picture(40), Event::Picture(80), Event::Picture(40)];
+    assert_eq!(widths(&mut camera(&[Some(&script)]).unwrap()).0, [40, 80, 40]);
 }
 
 #[test]
-fn who_comes_late_gets_the_newest_picture_and_the_others_are_counted() {
-    let steps: Vec<Step> = (0..10).map(|i| Step::Picture(40 + i)).chain([Step::Stall(5000)]).collect();
-    let mut camera = camera(&[Some(&steps)]).unwrap();
+fn a_late_reader_gets_the_newest_picture_and_the_others_are_counted() {
+    let script: Vec<Event> = (0..10).map(|i| Event::Picture(40 + i)).chain([Event::Stall(5000)]).collect();
+    let mut camera = camera(&[Some(&script)]).unwrap();
     std::thread::sleep(Duration::from_millis(700));
     let mut frame = RgbImage::new(0, 0);
     camera.next(&mut frame).unwrap().unwrap();
@@ -148,7 +150,7 @@ fn who_comes_late_gets_the_newest_picture_and_the_others_are_counted() {
 
 #[test]
 fn a_panic_in_the_driver_is_a_lost_camera() {
-    let mut camera = camera(&[Some(&[Step::Picture(40), Step::Panic]), Some(&[Step::Picture(44)])]).unwrap();
+    let mut camera = camera(&[Some(&[Event::Picture(40), Event::Panic]), Some(&[Event::Picture(44)])]).unwrap();
     let (widths, error) = widths(&mut camera);
     assert_eq!(widths, [40, 44]);
     assert!(error.to_string().contains("no such device"), "{error}");

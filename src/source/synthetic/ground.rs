@@ -1,20 +1,23 @@
-//! The synthetic camera's background.
+//! Draws the synthetic camera's background.
 
 use image::RgbImage;
 
 use super::Random;
 
-/// A coloured cloth with soft spots and hard bars that slides by: larger than a tile, it repeats.
+/// A coloured cloth with soft spots and hard bars that slides past the camera. Its pattern repeats every [`CLOTH`] pixels.
 #[derive(Debug)]
 pub(super) struct Ground {
+    /// RGB of the cloth.
     pixels: Vec<u8>,
-    swings: [(f64, f64); 2],
+    /// Motion of the cloth in x and y: start as a share of [`CLOTH`] (0..1), and speed in pixels a second.
+    motion: [(f64, f64); 2],
 }
 
 /// Side of the cloth, pixels.
 const CLOTH: usize = 1024;
 
 impl Ground {
+    /// Paints the cloth.
     pub(super) fn new(random: &mut Random) -> Self {
         let octaves: Vec<(usize, f32, Vec<[f32; 3]>)> = [(4, 60.0), (16, 26.0), (64, 12.0)]
             .map(|(cells, strength)| {
@@ -30,18 +33,19 @@ impl Ground {
                     let value = smooth(values, *cells, x, y);
                     colour.iter_mut().zip(value).for_each(|(to, v)| *to += v * 2.0 * strength);
                 }
-                // Door frames and shelves: edges that are no face's.
+                // Dark bars, like door frames and shelves: edges that belong to no face.
                 let bar = if x % 256 < 10 || y % 341 < 8 { 0.72 } else { 1.0 };
                 pixel.iter_mut().zip(colour).for_each(|(to, v)| *to = (v * bar).clamp(0.0, 255.0) as u8);
             }
         }
-        let swings = [(random.share(), 41.0), (random.share(), 23.0)];
-        Self { pixels, swings }
+        let motion = [(random.share(), 41.0), (random.share(), 23.0)];
+        Self { pixels, motion }
     }
 
+    /// Fills `into` with the part of the cloth that the camera sees after `seconds`.
     pub(super) fn draw(&self, into: &mut RgbImage, seconds: f64) {
-        let offset = |(phase, speed): (f64, f64)| ((phase * CLOTH as f64 + seconds * speed) as usize) % CLOTH;
-        let (left, top) = (offset(self.swings[0]), offset(self.swings[1]));
+        let offset = |(start, speed): (f64, f64)| ((start * CLOTH as f64 + seconds * speed) as usize) % CLOTH;
+        let (left, top) = (offset(self.motion[0]), offset(self.motion[1]));
         let width = into.width() as usize * 3;
         for (y, row) in into.as_mut().chunks_exact_mut(width).enumerate() {
             let cloth = &self.pixels[(top + y) % CLOTH * CLOTH * 3..][..CLOTH * 3];
@@ -56,7 +60,8 @@ impl Ground {
     }
 }
 
-/// Values on a grid of `cells` × `cells` that repeats, smoothly in between.
+/// Returns the colour at pixel (`x`, `y`) of the cloth: smoothly between the `values` of a grid of `cells` × `cells`,
+/// which repeats.
 fn smooth(values: &[[f32; 3]], cells: usize, x: usize, y: usize) -> [f32; 3] {
     let axis = |v: usize| {
         let at = v as f32 * cells as f32 / CLOTH as f32;

@@ -1,27 +1,28 @@
-//! The noise of the synthetic camera's sensor.
+//! Adds the noise of a camera's sensor.
 
 use image::RgbImage;
 
 use super::Random;
 
-/// Numbers that are drawn once; each frame takes them from another place.
+/// Count of random numbers, which are drawn once; each row of each frame starts at another one.
 const COUNT: usize = 1 << 16;
 
-/// Noise with a normal distribution, different in every frame and value.
+/// Noise with a normal distribution, different in every frame and channel.
 #[derive(Debug)]
 pub(super) struct Noise(Vec<i16>);
 
 impl Noise {
-    /// Of standard deviation `deviation`, grey levels.
+    /// Noise of the standard deviation `deviation`, grey levels.
     pub(super) fn new(deviation: f32, random: &mut Random) -> Self {
-        // Twelve uniform numbers add up to a variance of 1.
+        // The sum of twelve uniform numbers has a variance of 1 and is nearly normal.
         let mut normal = || (0..12).map(|_| random.share()).sum::<f64>() - 6.0;
         Self((0..COUNT).map(|_| (normal() * f64::from(deviation)).round() as i16).collect())
     }
 
+    /// Adds the noise of frame number `frame` to `picture`.
     pub(super) fn add(&self, picture: &mut RgbImage, frame: u64) {
         let mut random = Random(frame);
-        // Each row from a place of its own, or the noise would show as a pattern.
+        // Each row starts at a random number of its own, or the noise would show as a pattern.
         let width = picture.width() as usize * 3;
         for row in picture.as_mut().chunks_exact_mut(width.max(1)) {
             let start = (random.share() * COUNT as f64) as usize;

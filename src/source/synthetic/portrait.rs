@@ -1,4 +1,4 @@
-//! The two heads of the synthetic camera: cut out of our portraits, drawn at any size.
+//! Draws the synthetic camera's faces: two heads, cut out of the portraits in `assets/`, at any size.
 
 use std::sync::LazyLock;
 
@@ -10,14 +10,15 @@ use crate::source::picture;
 
 /// A head, cut out of its picture.
 pub(super) struct Portrait {
-    /// The head at full size, half, a quarter …: drawing takes the one that is just larger than what is drawn.
+    /// The head at full, half and quarter size; the smallest one that is not smaller than the drawing is drawn.
     levels: Vec<RgbImage>,
-    /// The face within the head, shares of the head's width and height.
+    /// The face within the head, as shares (0..1) of the head's width and height.
     face: Rect,
 }
 
+/// The two heads.
 pub(super) static PORTRAITS: LazyLock<[Portrait; 2]> = LazyLock::new(|| {
-    // Rectangles were measured in the pictures, which a test reads.
+    // Head and face were measured in each picture, pixels.
     [
         Portrait::cut(
             include_bytes!("../../../assets/grace_hopper.jpg"),
@@ -33,8 +34,10 @@ pub(super) static PORTRAITS: LazyLock<[Portrait; 2]> = LazyLock::new(|| {
 });
 
 impl Portrait {
+    /// Cuts `head` out of a picture's `file`; `face` is the face in that picture. Both in pixels.
     fn cut(file: &[u8], head: Rect, face: Rect) -> Self {
-        // The pictures are part of the program; a test reads them. Were they not, heads would be grey.
+        // The pictures are built into the program, and a test decodes them. A grey picture stands in for one that can't be
+        // read.
         let whole = picture::decode(file).unwrap_or_else(|_| RgbImage::from_pixel(640, 640, image::Rgb([128; 3])));
         let full = imageops::crop_imm(&whole, head.x as u32, head.y as u32, head.w as u32, head.h as u32).to_image();
         let mut levels = vec![full];
@@ -47,13 +50,14 @@ impl Portrait {
         Self { levels, face: inside }
     }
 
-    /// The face's width over its height, as it is drawn.
+    /// Width of the face over its height.
     pub(super) fn aspect(&self) -> f32 {
         let (w, h) = self.levels[0].dimensions();
         self.face.w * w as f32 / (self.face.h * h as f32)
     }
 
-    /// Draws the head so that its face fills `place`; it fades into the ground at an ellipse.
+    /// Draws the head, mirrored if so asked, so that its face fills the rectangle `place`. Towards an ellipse round the
+    /// head it fades into what is there.
     pub(super) fn draw(&self, into: &mut RgbImage, place: &Rect, mirror: bool) {
         let (w, h) = (place.w / self.face.w, place.h / self.face.h);
         let face_x = if mirror { 1.0 - self.face.x - self.face.w } else { self.face.x };
@@ -72,7 +76,7 @@ impl Portrait {
                 Column { at: first * 3, weight, middle: at / w * 2.0 - 1.0 }
             })
             .collect();
-        // One row between two of the source's, and its last pixel twice.
+        // A row interpolated between two rows of the source, with its last pixel repeated.
         let mut row = vec![0u16; (source_w + 1) * 3];
         let down = (top.floor() as i64).max(0)..((top + h).ceil() as i64).min(height);
         for y in down {
@@ -88,7 +92,7 @@ impl Portrait {
                 *to = u16::from(*a) * (255 - weight) + u16::from(*b) * weight;
             }
             row.copy_within((source_w - 1) * 3..source_w * 3, source_w * 3);
-            // Only the ellipse's part of the row.
+            // Only the part of the row within the ellipse is drawn.
             let (middle, half) = (left + w / 2.0, reach.sqrt() * w / 2.0);
             let start = ((middle - half).floor() as i64).max(across.start);
             let end = ((middle + half).ceil() as i64).min(across.end);
@@ -98,7 +102,7 @@ impl Portrait {
             let target = &mut into.as_mut()[(y * width + start) as usize * 3..][..(end - start) as usize * 3];
             let columns = &columns[(start - across.start) as usize..];
             for (to, column) in target.chunks_exact_mut(3).zip(columns) {
-                // Full inside, nothing at the ellipse, a soft edge between: in 256ths.
+                // Weight of the head in 256ths: 0 at the ellipse, growing to 256 inside.
                 let cover = (((reach - column.middle * column.middle) * 4.0).clamp(0.0, 1.0) * 256.0) as i32;
                 let from = &row[column.at..column.at + 6];
                 for c in 0..3 {
@@ -114,17 +118,17 @@ impl Portrait {
     }
 }
 
-/// Where a column of the picture lies in the head.
+/// Position of a column of the picture within the head.
 struct Column {
-    /// The byte of the pixel to its left.
+    /// Offset of the first byte of the pixel to its left, in a row of the head.
     at: usize,
     /// Weight of the pixel to its right, in 255ths.
     weight: u16,
-    /// From −1 at the head's left edge to 1.
+    /// Position from −1 at the head's left edge to 1 at its right edge.
     middle: f32,
 }
 
-/// The pixel before a continuous position, and the weight of the one behind it in 255ths.
+/// Returns the pixel before a continuous position in a row of `size` pixels, and the weight of the next pixel in 255ths.
 fn position(at: f32, size: usize) -> (usize, u16) {
     let at = (at - 0.5).clamp(0.0, (size - 1) as f32);
     let first = at as usize;

@@ -1,4 +1,4 @@
-//! What the synthetic camera shows, and where its faces are.
+//! A [`Scene`]: what the synthetic camera shows, and where its faces are.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use super::portrait::{PORTRAITS, Portrait};
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
 
-/// What the camera shows, frame by frame: the same frames for the same settings, on any machine.
+/// What the synthetic camera shows, frame by frame. The same settings give the same frames on any machine.
 #[derive(Debug)]
 pub struct Scene {
     width: u32,
@@ -31,17 +31,17 @@ pub struct SceneSettings {
     pub width: u32,
     /// Height of a frame, pixels; at least 120.
     pub height: u32,
-    /// Frames a second.
+    /// Frames a second, 0.1 to 1000.
     pub rate: f64,
-    /// How many faces there are: 0 to 3. At 480 lines their sides lie between 80 and 200 pixels; else in proportion.
+    /// Number of faces, 0 to 3. In a frame of 640×480 they are 80 to 200 pixels high; in other frames in proportion.
     pub faces: usize,
-    /// Seed of where they go and of the background.
+    /// Seed of the faces' paths, the background and the noise.
     pub seed: u64,
-    /// How fast faces move and grow: 1 as people do before a camera, 0 not at all. The background slides by anyway.
+    /// How fast faces move and grow: 1 like people in front of a camera, 0 not at all. The background moves in any case.
     pub speed: f64,
-    /// Seconds until faces are there.
+    /// Time at which the faces appear, seconds.
     pub enter: f64,
-    /// Standard deviation of the sensor's noise, grey levels.
+    /// Standard deviation of the sensor's noise, grey levels, 0 to 100.
     pub noise: f32,
 }
 
@@ -52,7 +52,7 @@ impl Default for SceneSettings {
 }
 
 impl Scene {
-    /// A scene.
+    /// Makes a scene.
     ///
     /// # Errors
     /// If a setting is out of its range.
@@ -60,17 +60,17 @@ impl Scene {
         let SceneSettings { width, height, rate, faces, seed, speed, enter, noise } = *settings;
         let fits = (160..=8192).contains(&width) && (120..=8192).contains(&height);
         let fits = fits && speed.is_finite() && enter.is_finite() && (0.0..=100.0).contains(&noise);
-        if !fits || !(0.1..=1000.0).contains(&rate) || faces > LANES.len() {
+        if !fits || !(0.1..=1000.0).contains(&rate) || faces > ZONES.len() {
             return Err(Error::Setting(format!(
                 "synthetic camera: {width}×{height} pixels, {rate} frames a second, {faces} faces; it has at least \
                  160×120 pixels, 0.1 to 1000 frames a second and 0 to {} faces; its noise is 0 to 100",
-                LANES.len()
+                ZONES.len()
             )));
         }
-        // Decoded now, not while the first frame is due.
+        // The portraits are decoded now, so that the first frame is not late.
         LazyLock::force(&PORTRAITS);
         let mut random = Random(seed);
-        let actors = LANES.iter().take(faces).map(|lane| Actor::new(lane, faces, &mut random)).collect();
+        let actors = ZONES.iter().take(faces).map(|zone| Actor::new(zone, faces, &mut random)).collect();
         let ground = Ground::new(&mut random);
         let noise = (noise > 0.0).then(|| Noise::new(noise, &mut random));
         Ok(Self { width, height, rate, speed, enter, actors, ground, noise })
@@ -86,17 +86,17 @@ impl Scene {
         self.rate
     }
 
-    /// The number of the frame that is shown `seconds` after the first one.
+    /// Returns the number of the frame that is shown `seconds` after the first one.
     pub fn frame_at(&self, seconds: f64) -> u64 {
         (seconds * self.rate).round().max(0.0) as u64
     }
 
-    /// Where the faces are in frame `frame` (from 0), pixels: from hairline to chin and from ear to ear.
+    /// Returns the true boxes of the faces in frame `frame` (from 0), pixels: from hairline to chin and from ear to ear.
     pub fn truth(&self, frame: u64) -> Vec<Rect> {
         self.places(frame).map(|(_, place)| place).collect()
     }
 
-    /// Draws frame `frame` (from 0) into `into`, whose buffer is reused.
+    /// Draws frame `frame` (from 0) into `into`, whose buffer is used again.
     pub fn draw(&self, frame: u64, into: &mut RgbImage) {
         if into.dimensions() != self.size() {
             *into = RgbImage::new(self.width, self.height);
@@ -110,21 +110,22 @@ impl Scene {
         }
     }
 
-    /// Who is there in a frame, and where.
+    /// Returns the faces in a frame, each with its box.
     fn places(&self, frame: u64) -> impl Iterator<Item = (&Actor, Rect)> {
         let seconds = self.seconds(frame);
         let there = if seconds >= self.enter { self.actors.len() } else { 0 };
         self.actors[..there].iter().map(move |actor| (actor, actor.place(self.size(), seconds * self.speed)))
     }
 
+    /// Time of frame `frame`, seconds.
     pub(super) fn seconds(&self, frame: u64) -> f64 {
         frame as f64 / self.rate
     }
 }
 
-/// Where one face may go, so that no face covers another: its share of the picture's width, and sides in 480ths of the
-/// height.
-struct Lane {
+/// The part of the picture in which one face moves, so that no face covers another: left and right end as shares of the
+/// width (0..1), and the smallest and largest height of the face, pixels in a frame of 640×480.
+struct Zone {
     portrait: usize,
     mirror: bool,
     from: f32,
@@ -133,38 +134,41 @@ struct Lane {
     largest: f32,
 }
 
-/// The largest first: those drawn later lie over its hair.
-const LANES: [Lane; 3] = [
-    Lane { portrait: 0, mirror: false, from: 0.30, to: 0.72, smallest: 110.0, largest: 200.0 },
-    Lane { portrait: 1, mirror: false, from: 0.0, to: 0.27, smallest: 80.0, largest: 118.0 },
-    Lane { portrait: 1, mirror: true, from: 0.75, to: 1.0, smallest: 80.0, largest: 110.0 },
+/// The largest face comes first, so that faces drawn later cover its hair and not its face.
+const ZONES: [Zone; 3] = [
+    Zone { portrait: 0, mirror: false, from: 0.30, to: 0.72, smallest: 110.0, largest: 200.0 },
+    Zone { portrait: 1, mirror: false, from: 0.0, to: 0.27, smallest: 80.0, largest: 118.0 },
+    Zone { portrait: 1, mirror: true, from: 0.75, to: 1.0, smallest: 80.0, largest: 110.0 },
 ];
 
-/// A face on its way: size and place swing, each with a period and a phase of its own.
+/// A moving face: x, y and size swing, each with a period and a phase of its own.
 #[derive(Debug)]
 struct Actor {
     portrait: usize,
     mirror: bool,
+    /// Left and right end of its zone, shares of the width.
     range: (f32, f32),
+    /// Smallest and largest height, pixels in a frame of 640×480.
     sides: (f32, f32),
-    /// Period in seconds and phase in turns: of x, y, size.
+    /// Period in seconds and phase in turns (0..1) of x, y and size.
     swings: [(f64, f64); 3],
 }
 
 impl Actor {
-    fn new(lane: &Lane, faces: usize, random: &mut Random) -> Self {
-        // A face alone has the picture for itself.
-        let range = if faces == 1 { (0.0, 1.0) } else { (lane.from, lane.to) };
+    fn new(zone: &Zone, faces: usize, random: &mut Random) -> Self {
+        // A single face moves in the whole picture.
+        let range = if faces == 1 { (0.0, 1.0) } else { (zone.from, zone.to) };
         let swings = [(4.0, 7.0), (5.0, 9.0), (6.0, 11.0)]
             .map(|(from, to)| (from + (to - from) * random.share(), random.share()));
-        let sides = (lane.smallest, lane.largest);
-        Self { portrait: lane.portrait, mirror: lane.mirror, range, sides, swings }
+        let sides = (zone.smallest, zone.largest);
+        Self { portrait: zone.portrait, mirror: zone.mirror, range, sides, swings }
     }
 
     fn portrait(&self) -> &'static Portrait {
         &PORTRAITS[self.portrait]
     }
 
+    /// Box of the face after `seconds`, in a frame of `width` × `height` pixels.
     fn place(&self, (width, height): (u32, u32), seconds: f64) -> Rect {
         let swing = |i: usize| {
             let (period, phase) = self.swings[i];
@@ -173,13 +177,13 @@ impl Actor {
         let between = |low: f32, high: f32, share: f32| low + (high - low).max(0.0) * share;
         let (width, height) = (width as f32, height as f32);
         let [from, to] = [self.range.0 * width, self.range.1 * width];
-        // In a picture that is high and narrow, the width decides.
+        // Pixels in this frame for one in a frame of 640×480; narrow frames are limited by their width.
         let unit = (height / 480.0).min(width / 640.0);
         let h = between(self.sides.0, self.sides.1, swing(2)) * unit;
         let w = h * self.portrait().aspect();
         let edge = 2.0 * unit;
         let x = between(from + edge, to - edge - w, swing(0));
-        // Room for hair above and neck below.
+        // The face keeps a distance from the upper edge for its hair, and from the lower one for its neck.
         let y = between(0.3 * h, height - 1.25 * h, swing(1));
         Rect::new(x, y, w, h)
     }
@@ -251,6 +255,7 @@ mod tests {
             assert!(Scene::new(&bad).unwrap_err().to_string().contains("synthetic camera"));
         }
     }
+
     #[test]
     fn the_cascade_finds_the_faces_where_they_are_said_to_be() {
         let options = crate::Options { min_face: 40.0, ..Default::default() };
