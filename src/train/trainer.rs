@@ -244,13 +244,16 @@ fn add(sum: &mut Vec<f32>, part: &[f32], share: f32) {
     sum.iter_mut().zip(part).for_each(|(s, p)| *s += share * p);
 }
 
+/// What one shard of a batch gives: its figures, the gradients, and the statistics of every batch norm by its path.
+type ShardResults = (Figures, GradStore, Vec<(String, NormStats)>);
+
 fn one_shard<T: Task>(
     task: &T,
     device: &Device,
     model: &Model,
     samples: &Samples<T::Targets>,
     rng: &mut StdRng,
-) -> Result<(Figures, GradStore, Vec<(String, NormStats)>)> {
+) -> Result<ShardResults> {
     let input = Tensor::from_slice(&samples.input, (samples.n, samples.side, samples.side, 3), device)?;
     let mut mode = Mode::Training { rng, stats: Vec::new() };
     let heads = model.forward(&input, &mut mode)?;

@@ -99,9 +99,11 @@ pub(in crate::nets) trait Lanes: Copy {
     /// self + a · b
     unsafe fn fma(self, a: Self, b: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
+    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only gradients need it"))]
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn max(self, other: Self) -> Self;
     /// self where `mask` > 0, else 0
+    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only gradients need it"))]
     unsafe fn where_positive(self, mask: Self) -> Self;
 }
 
