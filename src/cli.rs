@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 use crate::commands;
 
@@ -100,16 +102,17 @@ pub(crate) fn run() -> ExitCode {
 /// Starts to write log messages to stderr, as many as the options ask for.
 fn start_log(common: &Common) {
     let level = match (common.quiet, common.verbose) {
-        (true, _) => "error",
-        (_, 0) => "warn",
-        (_, 1) => "info",
-        _ => "debug",
+        (true, _) => LevelFilter::ERROR,
+        (_, 0) => LevelFilter::WARN,
+        (_, 1) => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(format!("facecascade={level}"))
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .without_time()
-        .with_target(false)
-        .init();
+        .with_target(false);
+    // Leaves out what libraries log.
+    let ours = Targets::new().with_target("facecascade", level);
+    tracing_subscriber::registry().with(lines).with(ours).init();
 }
