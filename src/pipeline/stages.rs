@@ -1,4 +1,5 @@
-//! What each stage does with a frame, one function each. Capture and output are the source's and the caller's.
+//! Says what each stage does with a frame, in a function for each stage. Capture is done by the source, output by the
+//! caller.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,28 +14,28 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::track::Tracker;
 
-/// A frame on its way, with what the cascade needs for it. There are as many as may be in flight: having one is the
-/// credit that lets a frame in.
+/// A frame in the pipeline, with the cascade's data for it. There are as many jobs as frames may be in flight: a free job
+/// is the credit with which a frame enters.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) result: FrameResult,
     /// Whether the output wants the windows after each step of the cascade.
     pub(super) traced: bool,
-    /// When the stage before was done.
+    /// When the last stage that is done ended.
     since: Instant,
     phase: Phase,
-    /// Whether its buffers have grown, which happens when it is first needed.
-    grown: bool,
+    /// Whether the cascade's buffers have been allocated, which is done for the job's first frame.
+    allocated: bool,
 }
 
 /// How far the cascade is with a frame.
 #[derive(Debug)]
 enum Phase {
-    /// Not begun.
+    /// The cascade has not begun with the frame.
     Idle(Work),
     /// A GPU may be building the pyramids.
     Submitted(Submitted),
-    /// Searched, or going to be.
+    /// The cascade has started with the frame; some levels may have run.
     Started(Started),
 }
 
@@ -45,7 +46,7 @@ impl Default for Phase {
 }
 
 impl From<Phase> for Submitted {
-    /// Keeps what a GPU has begun; drops what came of the frame before.
+    /// Keeps the pyramids that a GPU has begun to build; drops the results of the frame before.
     fn from(phase: Phase) -> Self {
         match phase {
             Phase::Idle(work) => work.into(),
@@ -56,13 +57,14 @@ impl From<Phase> for Submitted {
 }
 
 impl Job {
+    /// A job without a frame.
     pub(super) fn new(traced: bool) -> Self {
         let now = Instant::now();
         let frame = Frame { number: 0, captured: now, time: 0.0, picture: RgbImage::default() };
-        Self { result: FrameResult::of(frame), traced, since: now, phase: Phase::default(), grown: false }
+        Self { result: FrameResult::of(frame), traced, since: now, phase: Phase::default(), allocated: false }
     }
 
-    /// Begins with a new frame; returns the old one, whose buffer is free.
+    /// Starts with a new frame; returns the old one, whose buffer is free.
     pub(super) fn enter(&mut self, captured: Captured) -> Captured {
         let Captured { frame, work } = captured;
         self.since = frame.captured.checked_add(work).unwrap_or_else(Instant::now);
@@ -71,7 +73,7 @@ impl Job {
         Captured { frame: old.frame, work }
     }
 
-    /// Notes that `stage` ended `now` and took `work` of the time since the one before; the rest was waiting.
+    /// Notes that `stage` ended `now` and worked for `work`; the rest of the time since the stage before was waiting.
     pub(super) fn note(&mut self, stage: Stage, work: Duration, now: Instant) {
         let time = &mut self.result.stages[stage as usize];
         time.wait += now.saturating_duration_since(self.since).saturating_sub(work);
@@ -80,10 +82,10 @@ impl Job {
     }
 }
 
-/// A stage's function, with the frames that are worked on together: one, or of a file a few in a row.
+/// A stage's function. It works on one frame, or on a few frames of a file in a row.
 pub(super) type StageFn<'a> = Box<dyn FnMut(&mut [Box<Job>]) -> Result<()> + Send + 'a>;
 
-/// A stage that takes each frame by itself, and cannot fail.
+/// Makes a stage's function of one that works on a single frame and cannot fail.
 fn each<'a>(mut stage: impl FnMut(&mut Job) + Send + 'a) -> StageFn<'a> {
     Box::new(move |jobs| {
         jobs.iter_mut().for_each(|job| stage(job));
@@ -91,7 +93,7 @@ fn each<'a>(mut stage: impl FnMut(&mut Job) + Send + 'a) -> StageFn<'a> {
     })
 }
 
-/// A stage that takes frames together, and cannot fail.
+/// Makes a stage's function of one that works on frames together and cannot fail.
 fn together<'a>(mut stage: impl FnMut(&mut [Box<Job>]) + Send + 'a) -> StageFn<'a> {
     Box::new(move |jobs| {
         stage(jobs);
@@ -99,7 +101,7 @@ fn together<'a>(mut stage: impl FnMut(&mut [Box<Job>]) + Send + 'a) -> StageFn<'
     })
 }
 
-/// What the stages share.
+/// What the stages of one run share.
 #[derive(Debug)]
 pub(super) struct Stages<'a> {
     cascade: &'a Cascade,
@@ -109,16 +111,16 @@ pub(super) struct Stages<'a> {
 
 impl<'a> Stages<'a> {
     pub(super) fn new(cascade: &'a Cascade, options: &'a PipelineOptions) -> Self {
-        // Where nobody follows faces, there is nothing to plan by.
+        // What to search is decided by the faces that are followed, so it needs tracking.
         let search = options.search.filter(|_| options.track).map(|s| Mutex::new(Search::new(s)));
         Self { cascade, options, search }
     }
 
-    /// The function of `stage`, for one thread. Those of the cascade know nothing of other frames, so several threads may
+    /// Makes the function of `stage` for one thread. The cascade's stages look at one frame only, so several threads may
     /// each have one.
     pub(super) fn function(&'a self, stage: Stage) -> StageFn<'a> {
         match stage {
-            // The source's and the caller's.
+            // Capture is done by the source, output by the caller.
             Stage::Capture | Stage::Output => each(|_| {}),
             Stage::Pyramid => each(|job| self.pyramid(job)),
             Stage::Level1 => together(|jobs| self.level(1, jobs)),
@@ -131,27 +133,30 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// What is done with a frame before its turn comes: a GPU, where one builds pyramids, begins with them. `None` where no
-    /// frame is to be begun ahead: live, where one that is taken early is an old one, and where a search might leave it out.
+    /// Returns what is done with a frame ahead of the first stage: if a GPU builds pyramids, it starts to build this one.
+    /// `None` for live frames, which would be older if they were taken early, and where frames may be left unsearched.
     pub(super) fn ahead(&'a self) -> Option<StageFn<'a>> {
         let all = matches!(self.options.policy, Policy::File { .. }) && self.search.is_none();
         all.then(|| each(|job| self.submit(job)))
     }
 
-    fn grow(&self, job: &mut Job) {
-        if !std::mem::replace(&mut job.grown, true) {
+    /// Allocates the cascade's buffers, if this is the job's first frame.
+    fn allocate(&self, job: &mut Job) {
+        if !std::mem::replace(&mut job.allocated, true) {
             job.phase = Phase::Idle(self.cascade.work());
         }
     }
 
+    /// Lets a GPU start to build the pyramid.
     fn submit(&self, job: &mut Job) {
-        self.grow(job);
+        self.allocate(job);
         let work = Submitted::from(std::mem::take(&mut job.phase)).into();
         job.phase = Phase::Submitted(self.cascade.submit(&job.result.frame.picture, work));
     }
 
+    /// Decides how much to search, and builds the pyramid.
     fn pyramid(&self, job: &mut Job) {
-        self.grow(job);
+        self.allocate(job);
         let picture = &job.result.frame.picture;
         let scope = match self.search().filter(|_| !job.traced) {
             Some(mut search) => search.scope(picture.dimensions(), self.cascade.options().min_face, Instant::now()),
@@ -165,6 +170,7 @@ impl<'a> Stages<'a> {
         }
     }
 
+    /// Runs a level (1 to 3) of the cascade on all frames together; after the last one, takes the faces.
     fn level(&self, level: usize, jobs: &mut [Box<Job>]) {
         let mut together = Vec::with_capacity(jobs.len());
         for job in jobs.iter_mut().map(Box::as_mut).filter(|job| job.result.searched) {
@@ -188,6 +194,7 @@ impl<'a> Stages<'a> {
         }
     }
 
+    /// Follows the faces, and learns from them what to search next.
     fn track(&self, tracker: &mut Tracker, job: &mut Job) {
         let result = &mut job.result;
         if let (Phase::Started(started), true) = (&job.phase, result.searched) {
@@ -205,6 +212,7 @@ impl<'a> Stages<'a> {
         }
     }
 
+    /// Locks the state of the search, if frames are searched in part; a poisoned lock is still usable.
     fn search(&self) -> Option<MutexGuard<'_, Search>> {
         self.search.as_ref().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner))
     }
