@@ -1,8 +1,11 @@
 //! `facecascade detect`: faces in pictures.
 
+mod redact;
+
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -14,7 +17,9 @@ use facecascade::{Cascade, Error, Face, parallel};
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::redact::Redaction;
 use super::DetectorArgs;
+use super::redaction::RedactArgs;
 use crate::cli::{Common, Outcome};
 
 /// Find faces in pictures, or in folders of them
@@ -24,9 +29,14 @@ Examples:
   facecascade detect group.jpg
   facecascade detect --json holiday/ portrait.png > faces.jsonl
   facecascade detect --list pictures.txt --out annotated --min-face 40
+  facecascade detect holiday/ --redact mosaic --out safe
 
-Pictures: JPEG, PNG, WebP, BMP, TIFF, GIF (first frame), known by their content. Boxes are in pixels after EXIF \
-orientation. A picture that can't be read is named, the rest go on, and the exit status is 1.")]
+Pictures: JPEG, PNG, WebP, BMP, TIFF, GIF (first frame), known by their content; AVIF, HEIC, JPEG XL and JPEG 2000 where \
+ffmpeg reads them. Up to 200 megapixels, large ones one at a time: with 108, about 2 GB of memory are needed. Boxes are in pixels after EXIF \
+orientation. A picture that can't be read is named, the rest go on, and the exit status is 1.
+
+--redact writes each picture again in its own format and quality, with its colour profile and upright, and with nothing else \
+of the file: no EXIF, place, date or preview. What is read through ffmpeg becomes PNG. Inputs are never written over.")]
 pub(crate) struct DetectArgs {
     /// Pictures, or folders (the pictures right in them, by name)
     #[arg(required_unless_present = "list", value_name = "PATH")]
@@ -40,12 +50,19 @@ pub(crate) struct DetectArgs {
     /// Print one JSON object a picture
     #[arg(long)]
     json: bool,
-    /// Side of the smallest face looked for, pixels
-    #[arg(long, value_name = "PX", default_value_t = 20.0, value_parser = super::face_side)]
-    min_face: f32,
+    #[command(flatten)]
+    redaction: RedactArgs,
+    /// Side of the smallest face looked for, pixels [default: 20; with --redact 1/50 of the height, at least 12]
+    #[arg(long, value_name = "PX", value_parser = super::face_side)]
+    min_face: Option<f32>,
     #[command(flatten)]
     detector: DetectorArgs,
 }
+
+/// Side of the smallest face looked for, pixels.
+const MIN_FACE: f32 = 20.0;
+/// Pictures with more pixels are done one at a time, so that memory stays within bounds.
+const LARGE: u64 = 24_000_000;
 
 /// What is printed of one picture.
 struct Report {
@@ -55,20 +72,28 @@ struct Report {
 }
 
 pub(crate) fn run(args: DetectArgs, common: &Common) -> anyhow::Result<Outcome> {
+    let redact = args.redaction.redact.is_some();
+    if redact && args.out.is_none() {
+        return Err(super::usage("--redact: needs --out DIR, the folder to write the pictures into"));
+    }
     let pictures = picture::list(&args.paths, args.list.as_deref())?;
-    let cascade = args.detector.build(args.min_face)?;
+    let finder = if redact {
+        Finder::Redaction(Redaction::new(&args.detector, args.min_face, &args.redaction)?)
+    } else {
+        Finder::Cascade(Box::new(args.detector.build(args.min_face.unwrap_or(MIN_FACE))?))
+    };
     let targets = match &args.out {
         Some(dir) => {
             std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-            targets(&pictures, dir)
+            targets(&pictures, dir, if redact { same_ending } else { ending })
         }
         None => Vec::new(),
     };
-    let threads = common.threads() + cascade.waiting_threads();
+    let threads = common.threads() + finder.waiting_threads();
     let threads = threads.min(pictures.len().max(1));
     let bar = progress(pictures.len(), common.quiet);
     let (mut failed, mut unreadable) = (false, 0);
-    let work = |(i, path): (usize, &PathBuf)| one(&cascade, path, targets.get(i), args.json);
+    let work = |(i, path): (usize, &PathBuf)| finder.one(path, targets.get(i), args.json);
     parallel::in_order(pictures.iter().enumerate(), threads, work, |report: Report| -> anyhow::Result<()> {
         failed |= report.complaint.is_some() || report.unreadable;
         unreadable += usize::from(report.unreadable);
@@ -91,18 +116,45 @@ pub(crate) fn run(args: DetectArgs, common: &Common) -> anyhow::Result<Outcome> 
     Ok(if failed { Outcome::PartlyFailed } else { Outcome::Done })
 }
 
+/// What is done with each picture.
+enum Finder<'a> {
+    Cascade(Box<Cascade>),
+    Redaction(Redaction<'a>),
+}
+
+impl Finder<'_> {
+    fn waiting_threads(&self) -> usize {
+        match self {
+            Self::Cascade(cascade) => cascade.waiting_threads(),
+            Self::Redaction(_) => 0,
+        }
+    }
+
+    fn one(&self, path: &Path, target: Option<&PathBuf>, json: bool) -> Report {
+        static TURN: Mutex<()> = Mutex::new(());
+        let large = picture::size(path).is_some_and(|(w, h)| u64::from(w) * u64::from(h) > LARGE);
+        let _turn = large.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+        match (self, target) {
+            (Self::Redaction(redaction), Some(target)) => redaction.one(path, target, json),
+            (Self::Redaction(_), None) => Report { line: None, complaint: None, unreadable: false },
+            (Self::Cascade(cascade), _) => one(cascade, path, target, json),
+        }
+    }
+}
+
+impl Report {
+    fn unreadable(name: &str, error: &Error, json: bool) -> Self {
+        let error = error.to_string();
+        let line = json.then(|| records::unreadable(name, &error));
+        Self { line, complaint: Some(error).filter(|_| !json), unreadable: true }
+    }
+}
+
 fn one(cascade: &Cascade, path: &Path, target: Option<&PathBuf>, json: bool) -> Report {
     let name = path.to_string_lossy();
     let (picture, faces, ms) = match find(cascade, path) {
         Ok(found) => found,
-        Err(error) if json => {
-            return Report {
-                line: Some(records::unreadable(&name, &error.to_string())),
-                complaint: None,
-                unreadable: true,
-            };
-        }
-        Err(error) => return Report { line: None, complaint: Some(error.to_string()), unreadable: true },
+        Err(error) => return Report::unreadable(&name, &error, json),
     };
     let line =
         if json { records::picture(&name, picture.dimensions(), ms, &faces) } else { readable(&name, &faces, ms) };
@@ -157,18 +209,28 @@ fn is_jpeg(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("jpg") || e.eq_ignore_ascii_case("jpeg"))
 }
 
-/// Where each picture goes: its name in `dir`, `.png` for formats without loss and else `.jpg`. Of pictures with the same
+/// The ending of a picture with boxes: `png` for formats without loss, else `jpg`.
+fn ending(extension: &str) -> String {
+    let lossless = ["png", "bmp", "gif", "tif", "tiff"];
+    if lossless.contains(&extension.to_lowercase().as_str()) { "png" } else { "jpg" }.to_owned()
+}
+
+/// The ending of a redacted picture: its own if it is written in its own format.
+fn same_ending(extension: &str) -> String {
+    let own = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"];
+    if own.contains(&extension.to_lowercase().as_str()) { extension.to_owned() } else { "png".to_owned() }
+}
+
+/// Where each picture goes: its name in `dir` with the ending that `ending` gives for its own. Of pictures with the same
 /// name the later ones are numbered; none goes where one of the pictures themselves lies.
-fn targets(pictures: &[PathBuf], dir: &Path) -> Vec<PathBuf> {
+fn targets(pictures: &[PathBuf], dir: &Path, ending: impl Fn(&str) -> String) -> Vec<PathBuf> {
     let canonical = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let dir_itself = canonical(dir);
     // Some file systems do not tell cases apart.
     let key = |path: &Path| path.to_string_lossy().to_lowercase();
     let mut taken: HashSet<String> = pictures.iter().map(|p| key(&canonical(p))).collect();
     let mut choose = |picture: &PathBuf| {
-        let lossless = ["png", "bmp", "gif", "tif", "tiff"];
-        let extension = picture.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let extension = if lossless.contains(&extension.as_str()) { "png" } else { "jpg" };
+        let extension = ending(&picture.extension().map(|e| e.to_string_lossy()).unwrap_or_default());
         let stem = picture.file_stem().unwrap_or(picture.as_os_str());
         let mut number = 1;
         loop {
@@ -205,7 +267,7 @@ mod tests {
         let inside = dir.path().join("b.jpg");
         std::fs::write(&inside, "x").unwrap();
         let pictures = ["x/a.jpg", "y/A.webp", "y/a.bmp"].map(PathBuf::from).into_iter().chain([inside]);
-        let names: Vec<String> = targets(&pictures.collect::<Vec<_>>(), dir.path())
+        let names: Vec<String> = targets(&pictures.collect::<Vec<_>>(), dir.path(), ending)
             .iter()
             .map(|p| p.file_name().unwrap().to_string_lossy().into_owned())
             .collect();

@@ -1,6 +1,7 @@
 //! `facecascade eval`: measures the detector on a set of marked pictures.
 
 mod print;
+mod redaction;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -35,9 +36,14 @@ const MIN_FACE: f32 = 20.0;
       another cascade on every fourth picture, as one JSON object
   facecascade eval --data DIR --set fddb --detections found.jsonl --adjust
       boxes that `detect --json` wrote, also mapped to FDDB's box convention
+  facecascade eval --data DIR --redaction --beside yunet=yunet.jsonl,score=0.3
+      faces that --redact leaves open, by size, beside another detector's
+  facecascade eval --redaction --truth known.jsonl --covers run.jsonl
+      the same of a film: run.jsonl is the --json of `video --redact`
 
 The data folder holds pictures and what is marked in them (docs/training.md lists the columns):
   wider/  annotations.csv, images.csv                  WIDER FACE, splits val and train
+  masks/  annotations.csv, images.csv                  faces with masks, in the format of wider/
   fddb/   FDDB-folds/ and originalPics/ as published,  FDDB
           or ellipses.csv, images.csv
 
@@ -45,8 +51,8 @@ AP is the area under the precision envelope (VOC 2010) at IoU 0.5; faces that ar
 neither way. FDDB's figures are its discrete score at 100 to 2000 false alarms on its 2,845 pictures, or as many a \
 picture on fewer. A false alarm is a box on no face or on one already found.")]
 pub(crate) struct EvalArgs {
-    /// Data folder: holds wider/ or fddb/ (see below)
-    #[arg(long, value_name = "DIR")]
+    /// Data folder: holds wider/, masks/ or fddb/ (see below)
+    #[arg(long, value_name = "DIR", required_unless_present = "truth", default_value = "", hide_default_value = true)]
     data: PathBuf,
     /// Which pictures
     #[arg(long, value_enum, default_value_t = Set::WiderVal)]
@@ -75,12 +81,15 @@ pub(crate) struct EvalArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    redaction: redaction::RedactionArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Set {
     WiderVal,
     WiderTrain,
+    Masks,
     Fddb,
 }
 
@@ -89,6 +98,7 @@ impl Set {
         match self {
             Self::WiderVal => "wider-val",
             Self::WiderTrain => "wider-train",
+            Self::Masks => "masks",
             Self::Fddb => "fddb",
         }
     }
@@ -97,6 +107,7 @@ impl Set {
         match self {
             Self::WiderVal => dataset::wider(data, Split::Val),
             Self::WiderTrain => dataset::wider(data, Split::Train),
+            Self::Masks => dataset::masks(data),
             Self::Fddb => dataset::fddb(data),
         }
     }
@@ -137,10 +148,17 @@ struct Summary {
 }
 
 pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
+    if let Some(truth) = &args.redaction.truth {
+        return redaction::run_film(&args.redaction, truth, args.json);
+    }
     let all = args.set.read(&args.data)?;
     let (mut pictures, mut others) = (Vec::new(), Vec::new());
     for (i, picture) in all.into_iter().enumerate() {
         if i % args.every as usize == 0 { pictures.push(picture) } else { others.push(picture) }
+    }
+    if args.redaction.redaction {
+        let cascade = args.cascade.as_deref();
+        return redaction::run(&args.redaction, args.set.name(), cascade, &pictures, &others, args.json, common);
     }
     let (measured, detector) = match &args.detections {
         Some(file) => (read_detections(file, &pictures, &others)?, file.display().to_string()),

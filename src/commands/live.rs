@@ -11,9 +11,11 @@ use facecascade::files::same_file;
 use facecascade::output::recorder::Recorder;
 use facecascade::pipeline::{self, PipelineOptions, Policy, SearchBudget};
 use facecascade::source::Source;
+use facecascade::track::Following;
 
 use self::show::{Live, Recording, finish};
 use super::DetectorArgs;
+use super::redaction::{Cascades, RedactArgs, Wanted};
 use super::screen::{Screen, on_display_lost};
 use crate::cli::{Common, Outcome};
 
@@ -24,13 +26,18 @@ Examples:
   facecascade live
   facecascade live --camera 2 --record party.mp4
   facecascade live --source synthetic            (without a camera)
+  facecascade live --redact mosaic --record safe.mp4
   facecascade live --source clip.mp4 --headless  (figures once a second, no window)
 
 Keys: q or Esc quits, space pauses, s saves the picture with its boxes, l shows or hides the times of each stage, p shows \
 the windows after each step of the cascade, then the image pyramid, then the picture again.
 
 The newest frame is always searched next: if a search takes longer than a frame, frames are dropped, so that what is shown \
-is never old. The age of a frame is the time from its capture until it is on the screen.")]
+is never old. The age of a frame is the time from its capture until it is on the screen.
+
+--redact covers faces in the window, in --record and in saved pictures, also in frames that are not searched: there a face \
+is covered where its motion predicts it, for a second after it was last seen. A face is covered from the frame on in which it is \
+first found, or found again if it is faint; `video --redact` on a recording also covers the frames before.")]
 pub(crate) struct LiveArgs {
     /// Number of the camera, as --list-cameras prints it [default: the first one that can be opened]
     #[arg(long, value_name = "N", conflicts_with = "source")]
@@ -47,9 +54,14 @@ pub(crate) struct LiveArgs {
     /// Folder into which the key s saves pictures
     #[arg(long, value_name = "DIR", default_value = ".")]
     snap: PathBuf,
-    /// Side of the smallest face to look for, pixels
-    #[arg(long, value_name = "PX", default_value_t = 40.0, value_parser = super::face_side)]
-    min_face: f32,
+    #[command(flatten)]
+    redaction: RedactArgs,
+    /// Draw boxes too
+    #[arg(long, requires = "redact")]
+    boxes: bool,
+    /// Side of the smallest face to look for, pixels [default: 40; with --redact 1/50 of the height, at least 12]
+    #[arg(long, value_name = "PX", value_parser = super::face_side)]
+    min_face: Option<f32>,
     #[command(flatten)]
     detector: DetectorArgs,
     /// Percent of one core that searching may use; frames beyond that are shown with boxes predicted from earlier frames
@@ -62,6 +74,11 @@ pub(crate) struct LiveArgs {
     #[arg(long)]
     list_cameras: bool,
 }
+
+/// Side of the smallest face looked for to draw boxes, pixels.
+const MIN_FACE: f32 = 40.0;
+/// Width and height of frames whose source does not say.
+const USUAL: (u32, u32) = (640, 480);
 
 pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
     if args.list_cameras {
@@ -76,10 +93,22 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
             target.display()
         );
     }
-    let cascade = args.detector.build(args.min_face)?;
+    let mut cascades = Cascades::default();
+    let wanted = |height| Wanted::new(&args.detector, args.min_face, height);
+    let boxes = if args.redaction.redact.is_some() {
+        cascades.get(wanted(USUAL.1), &args.detector)?;
+        None
+    } else {
+        Some(args.detector.build(args.min_face.unwrap_or(MIN_FACE))?)
+    };
     let source = open(&args, common)?;
     let about = source.describe();
-    let size = source.size().unwrap_or((640, 480));
+    let size = source.size().unwrap_or(USUAL);
+    let wanted = wanted(size.1);
+    let cascade = match &boxes {
+        Some(cascade) => cascade,
+        None => cascades.get(wanted, &args.detector)?,
+    };
     let screen = if args.headless { Screen::None } else { Screen::open(&format!("facecascade · {about}"), size)? };
     let recorder = match &args.record {
         Some(target) => Some(Recorder::create(target, size, source.frame_rate().unwrap_or(30.0))?),
@@ -95,7 +124,10 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         policy: Policy::Live { in_flight: 2 },
         threads: common.threads(),
         track: true,
-        search: Some(SearchBudget { max_cpu: f64::from(args.max_cpu) / 100.0 }),
+        following: if args.redaction.redact.is_some() { wanted.scores.following() } else { Following::default() },
+        // To cover faces, every frame is searched everywhere unless a limit is given.
+        search: (args.redaction.redact.is_none() || args.max_cpu < 100)
+            .then(|| SearchBudget { max_cpu: f64::from(args.max_cpu) / 100.0 }),
         stop: super::stop_on_signal()?,
         ..PipelineOptions::default()
     };
@@ -108,8 +140,9 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         }
     });
     let mut live = Live::new(screen, Arc::clone(&recording), args.snap, Arc::clone(&options.stop));
+    live.cover(args.redaction.redactor(), wanted.scores, args.boxes);
     live.stop_after(args.seconds.map(Duration::from_secs_f64));
-    let ended = pipeline::run(source, &cascade, &options, &mut live);
+    let ended = pipeline::run(source, cascade, &options, &mut live);
     // The recording is kept, whatever ended the run.
     let recorded = end_recording(&recording, args.record.as_deref(), common.quiet);
     let summary = live.summary();

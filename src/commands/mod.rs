@@ -16,6 +16,7 @@ pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod live;
 mod place;
+mod redaction;
 mod screen;
 #[cfg(feature = "train")]
 pub(crate) mod train;
@@ -49,9 +50,9 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Options of the commands that detect: which cascade, and the lowest score.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DetectorArgs {
-    /// Lowest score of the faces to report (0..1); 0.02 reports nearly all that are found
-    #[arg(long, value_name = "T", value_parser = share, default_value_t = Options::default().threshold)]
-    pub(crate) threshold: f32,
+    /// Lowest score of the faces to report (0..1); 0.02 reports nearly all that are found [default: 0.5]
+    #[arg(long, value_name = "T", value_parser = share)]
+    pub(crate) threshold: Option<f32>,
     /// Use the cascade of this file instead of the built-in one; its nets lie beside the file as NAME.safetensors
     #[arg(long, value_name = "SETTINGS.toml")]
     pub(crate) cascade: Option<PathBuf>,
@@ -62,23 +63,32 @@ pub(crate) struct DetectorArgs {
 impl DetectorArgs {
     /// Loads the cascade that was asked for, and moves its parts to where they were asked to run.
     pub(crate) fn build(&self, min_face: f32) -> anyhow::Result<Cascade> {
-        self.placement.apply(self.load(min_face)?)
+        self.build_for(self.options(min_face))
+    }
+
+    /// Loads the cascade with `options` in place of the command line's, and moves its parts to where they were asked to run.
+    pub(crate) fn build_for(&self, options: Options) -> anyhow::Result<Cascade> {
+        self.placement.apply(self.load_for(options)?)
     }
 
     /// Loads the cascade of `--cascade`, or the built-in one, to run on the CPU.
     pub(crate) fn load(&self, min_face: f32) -> facecascade::Result<Cascade> {
-        let options = Options { min_face, threshold: self.threshold };
+        self.load_for(self.options(min_face))
+    }
+
+    fn options(&self, min_face: f32) -> Options {
+        Options { min_face, threshold: self.threshold.unwrap_or(Options::default().threshold) }
+    }
+
+    fn load_for(&self, options: Options) -> facecascade::Result<Cascade> {
+        let Options { min_face, threshold } = options;
         match &self.cascade {
             Some(file) => {
-                tracing::info!(
-                    "cascade {}, smallest face {min_face} pixels, threshold {}",
-                    file.display(),
-                    self.threshold
-                );
+                tracing::info!("cascade {}, smallest face {min_face} pixels, threshold {threshold}", file.display());
                 Cascade::load(file, options)
             }
             None => {
-                tracing::info!("built-in cascade, smallest face {min_face} pixels, threshold {}", self.threshold);
+                tracing::info!("built-in cascade, smallest face {min_face} pixels, threshold {threshold}");
                 Cascade::shipped(options)
             }
         }

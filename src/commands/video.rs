@@ -1,5 +1,6 @@
 //! `facecascade video`: faces in every frame of video files.
 
+mod choice;
 mod film;
 mod summary;
 mod targets;
@@ -10,17 +11,24 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use facecascade::files::write_whole;
 use facecascade::output::records;
-use facecascade::output::redact::{MARGIN, Redactor, Style};
+use facecascade::output::replay::Replay;
+use facecascade::output::review::Review;
 use facecascade::output::video::VideoWriter;
 use facecascade::output::writer::Writer;
 use facecascade::pipeline::{self, PipelineOptions};
 use facecascade::source::video::{Frames, VideoInfo, probe};
+use facecascade::track::coverage::{Coverage, Known};
+use facecascade::track::lookahead::Lookahead;
 use facecascade::{Cascade, Error};
+use image::RgbImage;
 
-use self::film::{Film, Marks, Records, painter};
+use self::choice::{Choice, ChoiceArgs};
+use self::film::{Film, Follow, Marks, Records, painter};
 use self::targets::{Job, Target, Wanted, plan};
 use super::DetectorArgs;
+use super::redaction::{Cascades, RedactArgs, Wanted as Searched};
 use crate::cli::{Common, Outcome};
 
 /// Frames that may wait for the encoder.
@@ -33,16 +41,20 @@ Examples:
   facecascade video clip.mp4
   facecascade video clip.mov -o faces.mp4 --json faces.jsonl
   facecascade video clip.mp4 --json faces.jsonl          (records only)
-  facecascade video clip.mp4 --redact mosaic -o safe.mp4
+  facecascade video clip.mp4 --redact mosaic -o safe.mp4 --review faces.html
+  facecascade video clip.mp4 --redact mosaic -o safe.mp4 --except 3,7 --cover-region 0,0,200,120@4-9.5
+  facecascade video clip.mp4 --redact solid -o safe.mp4 --faces faces.jsonl  (records of an earlier run, edited)
   facecascade video holiday/*.mp4 -o done/ --json done/  (many; the folder exists)
 
 Every frame is kept, in order and at its time; sound and subtitles are kept. Reads all that ffmpeg reads; writes H.264 \
 in .mp4, .mov or .mkv. Ctrl-C ends the files after the frames under way, so that they play.
 
 Faces are followed, in both directions: a box shows from the first frame on in which a face was seen, gaps of up to 5 \
-frames are bridged, and what flashes for a single frame is not shown. --redact covers that too, and two frames \
-before a face was first seen and the frames after it was last seen. What is never found is never covered: look at \
-the result, and lower --threshold or --min-face where a face is missed.")]
+frames or a sixth of a second are bridged, and what flashes for a single frame is not shown. --redact looks twice: a face is \
+followed by its appearance up to 3 seconds before it was first seen and after it was last seen, and for a second whatever \
+the picture shows there; it stops at cuts. Up to 3 seconds of frames wait in memory for that, at most 768 MiB. What is never \
+found is never covered: look at the result or at --review, and lower --threshold or --min-face where a face is missed, or \
+cover its place with --cover-region.")]
 pub(crate) struct VideoArgs {
     /// Videos; one that can't be done is named, and the rest go on
     #[arg(value_name = "IN", required = true)]
@@ -54,61 +66,49 @@ pub(crate) struct VideoArgs {
     /// Write one JSON object a frame; into an existing folder: IN-faces.jsonl
     #[arg(long, value_name = "OUT.jsonl|DIR")]
     json: Option<PathBuf>,
-    /// Cover faces, instead of drawing boxes
-    #[arg(long, value_name = "STYLE", conflicts_with = "no_track")]
-    redact: Option<RedactStyle>,
-    /// Cover so much more on each side, in sides of the face
-    #[arg(long, value_name = "SHARE", default_value_t = MARGIN, value_parser = margin, requires = "redact")]
-    redact_margin: f32,
+    #[command(flatten)]
+    redaction: RedactArgs,
     /// Draw boxes too
     #[arg(long, requires = "redact")]
     boxes: bool,
-    /// Side of the smallest face looked for, pixels
-    #[arg(long, value_name = "PX", default_value_t = 40.0, value_parser = super::face_side)]
-    min_face: f32,
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    /// Side of the smallest face looked for, pixels [default: 40; with --redact 1/50 of the height, at least 12]
+    #[arg(long, value_name = "PX", value_parser = super::face_side)]
+    min_face: Option<f32>,
     #[command(flatten)]
     detector: DetectorArgs,
     /// Boxes frame by frame, as they are found, without ids
-    #[arg(long)]
+    #[arg(long, conflicts_with = "redact")]
     no_track: bool,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum RedactStyle {
-    /// A few colours that run into each other
-    Blur,
-    /// A few squares
-    Mosaic,
-    /// Dark ellipses
-    Solid,
-}
+/// Side of the smallest face looked for to draw boxes, pixels.
+const MIN_FACE: f32 = 40.0;
 
-impl RedactStyle {
-    fn style(self) -> Style {
-        match self {
-            Self::Blur => Style::Blur,
-            Self::Mosaic => Style::Mosaic,
-            Self::Solid => Style::Solid,
-        }
-    }
-}
-
-fn margin(text: &str) -> Result<f32, String> {
-    let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.0..=3.0).contains(&value) { Ok(value) } else { Err("must be between 0 and 3".into()) }
+/// What finds or knows the faces of a video.
+enum Finder<'a> {
+    Cascade(&'a Cascade),
+    Replay(&'a Replay),
 }
 
 pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
     let jobs = plan(
         &args.inputs,
         &Wanted {
-            video: args.output.is_some() || args.json.is_none() || args.redact.is_some(),
+            video: args.output.is_some() || args.json.is_none() || args.redaction.redact.is_some(),
             output: args.output.as_deref(),
             json: args.json.as_deref(),
-            suffix: if args.redact.is_some() { "-redacted" } else { "-faces" },
+            suffix: if args.redaction.redact.is_some() { "-redacted" } else { "-faces" },
         },
     )?;
-    let cascade = args.detector.build(args.min_face)?;
+    choice::check(&args.choice, &jobs)?;
+    let mut cascades = Cascades::default();
+    let boxes = match args.redaction.redact {
+        None => Some(args.detector.build(args.min_face.unwrap_or(MIN_FACE))?),
+        Some(_) => None,
+    };
+    let replay = args.choice.faces.as_deref().map(Replay::read).transpose()?;
     let options = PipelineOptions {
         threads: common.threads(),
         // Followed with a look ahead, which frames on their way can't have.
@@ -125,7 +125,17 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
         } else {
             String::new()
         };
-        let done = one(job, &args, &cascade, &options, common, name);
+        let done = probe(&job.input).map_err(anyhow::Error::from).and_then(|info| {
+            let finder = match (&boxes, &replay) {
+                (Some(cascade), _) => Finder::Cascade(cascade),
+                (None, Some(replay)) => Finder::Replay(replay),
+                (None, None) => {
+                    let searched = Searched::new(&args.detector, args.min_face, info.height);
+                    Finder::Cascade(cascades.get(searched, &args.detector)?)
+                }
+            };
+            one(job, info, &args, &finder, &options, common, name)
+        });
         let stopped = options.stop.load(Ordering::Relaxed);
         match done {
             Err(error) if jobs.len() == 1 => return Err(error),
@@ -152,13 +162,13 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
 /// Does one video; how many frames it had.
 fn one(
     job: &Job,
+    info: VideoInfo,
     args: &VideoArgs,
-    cascade: &Cascade,
+    finder: &Finder,
     options: &PipelineOptions,
     common: &Common,
     name: String,
 ) -> anyhow::Result<u64> {
-    let info = probe(&job.input)?;
     let (writer, target) = match &job.video {
         Some(target) => {
             let (writer, path) = start_writer(job, target, args, &info, options.threads)?;
@@ -171,13 +181,30 @@ fn one(
     let bar = summary::progress(&info, name, common.quiet);
 
     let start = Instant::now();
-    let mut film = Film::new(!args.no_track, writer, records, bar.clone());
-    let ended = pipeline::run(Box::new(frames), cascade, options, &mut film);
+    let follow = match args.redaction.redact {
+        Some(_) => {
+            let searched = Searched::new(&args.detector, args.min_face, info.height);
+            Follow::Cover(Box::new(Coverage::new(searched.scores)))
+        }
+        None if args.no_track => Follow::Not,
+        None => Follow::Ahead(Lookahead::default()),
+    };
+    let choice = Choice::new(&args.choice);
+    let review = args.choice.review.as_ref().map(|_| Review::default());
+    let mut film = Film::new(follow, writer, records, bar.clone()).choose(choice.clone(), review);
+    let ended = match finder {
+        Finder::Cascade(cascade) => pipeline::run(Box::new(frames), cascade, options, &mut film).map(|_| ()),
+        Finder::Replay(replay) => play(frames, replay, options, &mut film),
+    };
     // Whatever happened: frames that were read are kept.
     let early = ended.is_err() || options.stop.load(Ordering::Relaxed);
     let (tally, finished) = film.finish(early);
     let elapsed = start.elapsed();
     bar.finish_and_clear();
+    if let (Some(review), Some(path)) = (&tally.review, &args.choice.review) {
+        let page = review.page(&job.input.display().to_string(), &choice::command(), |id| choice.takes(id));
+        write_whole(path, page.as_bytes())?;
+    }
     let printed = if tally.frames > 0 && finished.is_ok() {
         let to: Vec<String> = target.iter().chain(&job.json).map(|path| path.display().to_string()).collect();
         summary::print(&job.input.display().to_string(), &to, &info, &tally, elapsed)
@@ -191,6 +218,38 @@ fn one(
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(tally.frames),
     }
+}
+
+/// Covers the faces of an earlier run's records, frame by frame.
+///
+/// # Errors
+/// If a frame can't be read, or has no record: it would stay uncovered.
+fn play(mut frames: Frames, replay: &Replay, options: &PipelineOptions, film: &mut Film) -> facecascade::Result<()> {
+    let info = frames.info();
+    if let Some((width, height)) = replay.size.filter(|size| *size != (info.width, info.height)) {
+        return Err(Error::Setting(format!(
+            "{}: has frames of {}x{}, but the records given to --faces are of {width}x{height}",
+            frames.path().display(),
+            info.width,
+            info.height
+        )));
+    }
+    for number in 0.. {
+        let mut picture = RgbImage::default();
+        let Some(seconds) = frames.next_into(&mut picture)? else { break };
+        let Some(faces) = replay.faces(number) else {
+            return Err(Error::Setting(format!(
+                "{}: has more than the {} frames that the records given to --faces hold; it ends there",
+                frames.path().display(),
+                replay.frames()
+            )));
+        };
+        film.cover(Known { seconds, picture, faces: faces.to_vec() })?;
+        if options.stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn start_writer(
@@ -211,8 +270,8 @@ fn start_writer(
         }
         (video, _) => (video?, &target.path),
     };
-    let redactor = args.redact.map(|style| Redactor::new(style.style(), args.redact_margin));
-    let paint = painter(redactor, args.redact.is_none() || args.boxes);
+    let redactor = args.redaction.redactor();
+    let paint = painter(redactor, args.redaction.redact.is_none() || args.boxes);
     Ok((Writer::start(path, video, WAITING, paint)?, path.clone()))
 }
 

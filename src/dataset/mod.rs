@@ -18,7 +18,7 @@ use crate::geometry::Rect;
 pub use fddb::read as fddb;
 pub use mtfl::{box_from_landmarks, read as mtfl};
 pub use negatives::read as negatives;
-pub use wider::read as wider;
+pub use wider::{masks, read as wider};
 pub use wider_faces::read as wider_faces;
 
 /// A part of a set.

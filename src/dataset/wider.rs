@@ -36,7 +36,16 @@ struct FaceRow {
 /// # Errors
 /// If the split has no picture, or a row can't be read. The error names file and line.
 pub fn read(data: &Path, split: Split) -> Result<Vec<Annotated>> {
-    let folder = folder_of(data, "wider", &["annotations.csv"])?;
+    read_named(data, "wider", split)
+}
+
+/// The pictures of people with masks in `masks/`, in the same format. Faces in the background are often unmarked.
+pub fn masks(data: &Path) -> Result<Vec<Annotated>> {
+    read_named(data, "masks", Split::Train)
+}
+
+fn read_named(data: &Path, name: &str, split: Split) -> Result<Vec<Annotated>> {
+    let folder = folder_of(data, name, &["annotations.csv"])?;
     let mut pictures: Vec<Annotated> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
     let mut entry = |pictures: &mut Vec<Annotated>, name: String, width: u32, height: u32| {

@@ -2,7 +2,7 @@
 //! precision–recall curves, average precision and recall by size. Draws the curves.
 //!
 //! [`report::wider`] and [`report::fddb`] take the pictures of a set ([`crate::dataset`]) and the detections on each
-//! ([`Detection`]) and return a [`Report`].
+//! ([`Detection`]) and return a [`Report`]. [`redaction`] counts the faces that covers leave open.
 
 pub mod assignment;
 pub mod convention;
@@ -11,6 +11,7 @@ pub mod detections;
 pub mod ellipses;
 pub mod matching;
 pub mod plots;
+pub mod redaction;
 pub mod report;
 
 #[cfg(test)]

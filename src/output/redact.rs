@@ -1,14 +1,15 @@
-//! Faces made unrecognisable. An ellipse round each is covered, in every frame in which the face is followed: also in those
-//! where it was not found but must be, or may be. Rather too much than too little.
+//! Makes faces unrecognisable. An ellipse round each face is covered, in every frame in which the face is followed: also in
+//! those where it was not found but must be, or may be. Rather too much than too little.
 //!
-//! What is left of a face is a grid of [`CELLS`] × [`CELLS`] mean colours (one more where the face lies across), however large
-//! it is, so that nothing can be reckoned back from a frame: a blur is these, smoothed, and no filter over the pixels.
+//! Of a face, a grid of [`CELLS`] × [`CELLS`] mean colours is left (one more where the face lies across their borders), however
+//! large the face is, so that it can't be reckoned back from a frame: a blur is these colours, smoothed, and no filter over the
+//! pixels.
 
 use std::ops::Range;
 
 use image::{Rgb, RgbImage};
 
-use crate::geometry::Rect;
+use crate::geometry::{Face, Rect};
 use crate::track::{Basis, Tracked};
 
 /// Cells across what is covered of one face, at most.
@@ -18,7 +19,7 @@ const LEAST_CELL: f32 = 6.0;
 /// What solid ellipses are filled with.
 pub const SOLID: Rgb<u8> = Rgb([24, 24, 24]);
 /// The margin, in sides of the face, that covers hair, chin and ears with some to spare.
-pub const MARGIN: f32 = 0.2;
+pub const MARGIN: f32 = 0.3;
 /// Where a face was not seen, as much more margin: it may have moved otherwise than thought.
 const UNSURE: f32 = 0.15;
 
@@ -51,12 +52,34 @@ impl Redactor {
     /// Covers all `faces`, shown or not.
     pub fn cover(&mut self, picture: &mut RgbImage, faces: &[Tracked]) {
         for face in faces {
-            let Some(ellipse) = Ellipse::round(face, self.margin) else { continue };
-            match self.style {
-                Style::Solid => ellipse.fill(picture, SOLID),
-                Style::Mosaic => ellipse.mosaic(picture),
-                Style::Blur => self.blur(picture, &ellipse),
+            if let Some(ellipse) = Ellipse::round(face, self.margin) {
+                self.cover_shape(picture, &ellipse);
             }
+        }
+    }
+
+    /// Covers faces of one picture, as they were found.
+    pub fn cover_found(&mut self, picture: &mut RgbImage, faces: &[Face]) {
+        for face in faces {
+            let tracked = Tracked { id: 0, face: *face, basis: Basis::Seen(face.rect), shown: true };
+            self.cover(picture, &[tracked]);
+        }
+    }
+
+    /// Covers a whole rectangle, pixels, without a margin.
+    pub fn cover_region(&mut self, picture: &mut RgbImage, region: &Rect) {
+        let (x, y) = region.center();
+        let shape = Ellipse { x, y, half_w: region.w / 2.0, half_h: region.h / 2.0, rectangle: true };
+        if [x, y, region.w, region.h].iter().all(|v| v.is_finite()) && region.w > 0.0 && region.h > 0.0 {
+            self.cover_shape(picture, &shape);
+        }
+    }
+
+    fn cover_shape(&mut self, picture: &mut RgbImage, ellipse: &Ellipse) {
+        match self.style {
+            Style::Solid => ellipse.fill(picture, SOLID),
+            Style::Mosaic => ellipse.mosaic(picture),
+            Style::Blur => self.blur(picture, ellipse),
         }
     }
 
@@ -98,13 +121,14 @@ impl Redactor {
     }
 }
 
-/// What is covered of a face, pixels.
+/// What is covered of a face, pixels: an ellipse, or the whole rectangle round it.
 #[derive(Debug, Clone, Copy)]
 struct Ellipse {
     x: f32,
     y: f32,
     half_w: f32,
     half_h: f32,
+    rectangle: bool,
 }
 
 impl Ellipse {
@@ -122,7 +146,7 @@ impl Ellipse {
         }
         let more = margin * w.max(h);
         let (half_w, half_h) = ((right - left) / 2.0 + more, (bottom - top) / 2.0 + more);
-        let ellipse = Self { x: (left + right) / 2.0, y: (top + bottom) / 2.0, half_w, half_h };
+        let ellipse = Self { x: (left + right) / 2.0, y: (top + bottom) / 2.0, half_w, half_h, rectangle: false };
         let all = [ellipse.x, ellipse.y, half_w, half_h];
         (all.iter().all(|v| v.is_finite()) && half_w > 0.0 && half_h > 0.0).then_some(ellipse)
     }
@@ -150,6 +174,9 @@ impl Ellipse {
     fn span(&self, y: usize, width: u32) -> Range<usize> {
         // The nearest point of the line to the centre.
         let from_centre = (self.y - y as f32).clamp(0.0, 1.0) + y as f32 - self.y;
+        if self.rectangle {
+            return pixels(self.x - self.half_w, self.x + self.half_w, width);
+        }
         let half = self.half_w * (1.0 - (from_centre / self.half_h).powi(2)).max(0.0).sqrt();
         pixels(self.x - half, self.x + half, width)
     }
@@ -169,7 +196,7 @@ impl Ellipse {
                 let nearest =
                     |centre: f32, cell: usize| centre.clamp((cell * side) as f32, ((cell + 1) * side) as f32) - centre;
                 let (dx, dy) = (nearest(self.x, column) / self.half_w, nearest(self.y, row) / self.half_h);
-                if dx * dx + dy * dy > 1.0 {
+                if !self.rectangle && dx * dx + dy * dy > 1.0 {
                     continue;
                 }
                 let colour = mean(picture, column, row, side).map(|v| (v + 0.5) as u8);
@@ -240,7 +267,6 @@ fn smooth(grid: &mut [[f32; 3]], line: &mut Vec<[f32; 3]>, width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Face;
     use proptest::prelude::*;
 
     const STYLES: [Style; 3] = [Style::Blur, Style::Mosaic, Style::Solid];

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Face;
 use crate::source::Source;
-use crate::track::Tracked;
+use crate::track::{Following, Tracked};
 pub use search::SearchBudget;
 use stages::Stages;
 
@@ -56,6 +56,7 @@ impl Default for PipelineOptions {
             policy: Policy::File { batch: 2 },
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             track: true,
+            following: Following::default(),
             search: None,
             stop: Arc::default(),
             slow: None,
@@ -107,6 +108,8 @@ pub struct PipelineOptions {
     pub threads: usize,
     /// Whether to follow faces; if not, [`FrameResult::tracked`] stays empty.
     pub track: bool,
+    /// How faces are followed.
+    pub following: Following,
     /// Search only a part of most frames, and not every frame; needs `track`. `None`: search every frame everywhere.
     pub search: Option<SearchBudget>,
     /// Set by the caller (Ctrl-C) to end the run after the frames that are in the pipeline.

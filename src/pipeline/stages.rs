@@ -127,7 +127,7 @@ impl<'a> Stages<'a> {
             Stage::Level2 => together(|jobs| self.level(2, jobs)),
             Stage::Level3 => together(|jobs| self.level(3, jobs)),
             Stage::Track => {
-                let mut tracker = Tracker::default();
+                let mut tracker = Tracker::new(self.options.following);
                 each(move |job| self.track(&mut tracker, job))
             }
         }

@@ -12,7 +12,10 @@ use crate::error::Result;
 
 #[cfg(feature = "camera")]
 pub mod camera;
+mod foreign;
+pub(crate) mod jpeg;
 pub(crate) mod mailbox;
+pub mod original;
 mod pace;
 pub mod picture;
 pub(crate) mod planes;

@@ -1,4 +1,4 @@
-//! Picture files: any of six formats in, upright RGB out.
+//! Reads picture files: six formats, and more through ffmpeg, become upright RGB.
 //!
 //! The format is taken from the content, never from the name. Nothing is allocated for a picture before its header says
 //! that it is of a reasonable size, and a cut file is an error: half a picture would silently give half the faces.
@@ -10,31 +10,43 @@ use image::error::LimitErrorKind;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 
+use super::foreign::Foreign;
+use super::jpeg::{self, jpeg_is_whole};
 use crate::error::{Error, Result};
 
 /// Pictures with more pixels are refused before anything is allocated for them.
-pub const MOST_PIXELS: u64 = 100_000_000;
+pub const MOST_PIXELS: u64 = 200_000_000;
 
 /// Names ending so are taken from folders; anything may be named itself.
-pub const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif"];
+pub const EXTENSIONS: [&str; 31] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif", "heic", "heif", "hif", "avif", "jxl",
+    "jp2", "j2k", "jpf", "jpx", "dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef", "srw", "mpo", "btf",
+];
 
-/// What a decoder may allocate: 100 megapixels of 16-bit RGBA, and something for its own tables.
-const MOST_MEMORY: u64 = MOST_PIXELS * 8 + (64 << 20);
+/// What a decoder may allocate: 200 megapixels of 8-bit RGBA or 100 of 16-bit RGBA, and something for its own tables.
+const MOST_MEMORY: u64 = MOST_PIXELS * 4 + (64 << 20);
 
 /// Files over this size are no pictures worth reading whole.
 const MOST_BYTES: u64 = 1 << 30;
 
 /// Reads a picture: JPEG (also CMYK, grey, progressive), PNG, WebP, BMP, TIFF, or a GIF's first frame. 16-bit samples
-/// become 8-bit, transparent parts become white, EXIF orientation is applied.
+/// become 8-bit, transparent parts become white, EXIF orientation is applied. AVIF, HEIC, JPEG XL and JPEG 2000 are read where
+/// ffmpeg reads them. A JPEG that lacks only its end marker is whole. Memory: the file, and 3 bytes a pixel, twice that to turn a
+/// picture upright.
 ///
 /// # Errors
 /// If the file can't be read, is empty, is no picture, is cut or damaged, or holds over [`MOST_PIXELS`].
 pub fn read(path: &Path) -> Result<RgbImage> {
     let bytes = contents(path)?;
-    decode(&bytes).map_err(|reason| Error::Picture { path: path.into(), reason })
+    let picture = match Foreign::of(&bytes) {
+        Some(foreign) => foreign.read(path, &bytes),
+        None => decode(&bytes),
+    };
+    picture.map_err(|reason| Error::Picture { path: path.into(), reason })
 }
 
-fn contents(path: &Path) -> Result<Vec<u8>> {
+/// The bytes of a picture file.
+pub(super) fn contents(path: &Path) -> Result<Vec<u8>> {
     let refuse = |reason: &str| Error::Picture { path: path.into(), reason: reason.into() };
     let file = std::fs::File::open(path).map_err(Error::io(path))?;
     let about = file.metadata().map_err(Error::io(path))?;
@@ -64,20 +76,32 @@ pub fn decode(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
 }
 
 fn decode_inner(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
+    let (mut decoder, format) = decoder_of(bytes)?;
+    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
+        return decode_unended(bytes, decode_inner);
+    }
+    // Damaged EXIF data is no reason to refuse a picture.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let picture = DynamicImage::from_decoder(decoder).map_err(|e| explained(format, &e))?;
+    let mut upright = DynamicImage::ImageRgb8(opaque(picture));
+    upright.apply_orientation(orientation);
+    Ok(upright.into_rgb8())
+}
+
+/// The decoder of a picture of reasonable size, and its format.
+pub(super) fn decoder_of(bytes: &[u8]) -> std::result::Result<(impl ImageDecoder, ImageFormat), String> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
+    if let Some(foreign) = Foreign::of(bytes) {
+        return Err(format!("is a {}, which can't be read; convert it to JPEG or PNG", foreign.name()));
+    }
     let format = reader.format().ok_or("is not a picture (JPEG, PNG, WebP, BMP, TIFF or GIF)")?;
     if !format.reading_enabled() {
         return Err(format!("{format:?} pictures can't be read; convert it to JPEG or PNG"));
     }
-    // The decoder behind `image` fills the missing rest with grey and says nothing.
-    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
-        return Err("is cut: the JPEG has no end-of-image marker; copy or download it again".into());
-    }
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MOST_MEMORY);
     reader.limits(limits);
-    let explain = |e: ImageError| explain(format, &e);
-    let mut decoder = reader.into_decoder().map_err(explain)?;
+    let decoder = reader.into_decoder().map_err(|e| explained(format, &e))?;
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 {
         return Err(format!("has no pixels ({width}×{height})"));
@@ -88,15 +112,27 @@ fn decode_inner(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
             MOST_PIXELS / 1_000_000
         ));
     }
-    // Damaged EXIF data is no reason to refuse a picture.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let picture = DynamicImage::from_decoder(decoder).map_err(explain)?;
-    let mut upright = DynamicImage::ImageRgb8(opaque(picture));
-    upright.apply_orientation(orientation);
-    Ok(upright.into_rgb8())
+    Ok((decoder, format))
 }
 
-fn explain(format: ImageFormat, error: &ImageError) -> String {
+/// Width and height of a picture, from its header alone; `None` if that can't be read.
+pub fn size(path: &Path) -> Option<(u32, u32)> {
+    image::ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_dimensions().ok()
+}
+
+/// Reads a JPEG without its end: some cameras leave it out, or write something of their own there.
+pub(super) fn decode_unended<T: PartialEq>(
+    bytes: &[u8],
+    decode: impl Fn(&[u8]) -> std::result::Result<T, String>,
+) -> std::result::Result<T, String> {
+    let cut = || "is cut: the JPEG ends before its picture does; copy or download it again".to_owned();
+    let [first, second] = jpeg::continued(bytes).ok_or_else(cut)?;
+    let picture = decode(&first)?;
+    if decode(&second)? == picture { Ok(picture) } else { Err(cut()) }
+}
+
+/// What went wrong with a picture of `format`, for people.
+pub(super) fn explained(format: ImageFormat, error: &ImageError) -> String {
     let name = format!("{format:?}").to_uppercase();
     let too_large = || format!("is too large; at most {} megapixels are read", MOST_PIXELS / 1_000_000);
     match error {
@@ -123,7 +159,7 @@ fn explain(format: ImageFormat, error: &ImageError) -> String {
 }
 
 /// Eight-bit RGB, with white showing through where the picture is transparent.
-fn opaque(picture: DynamicImage) -> RgbImage {
+pub(super) fn opaque(picture: DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
         return picture.into_rgb8();
     }
@@ -134,32 +170,6 @@ fn opaque(picture: DynamicImage) -> RgbImage {
         *to = Rgb([r, g, b].map(|v| ((v * a + 255 * (255 - a) + 127) / 255) as u8));
     }
     out
-}
-
-/// Whether the markers of a JPEG file lead to its end-of-image marker. (Looking for its two bytes anywhere would find that
-/// of the thumbnail.)
-pub(crate) fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    let mut at = 0;
-    loop {
-        // To the next marker: bytes of a scan, or padding, are passed over. FF 00 is an FF inside a scan.
-        let Some(found) = bytes[at..].windows(2).position(|w| w[0] == 0xFF && w[1] != 0 && w[1] != 0xFF) else {
-            return false;
-        };
-        at += found + 2;
-        match bytes[at - 1] {
-            0xD9 => return true,
-            0x01 | 0xD0..=0xD8 => {}
-            _ => {
-                let Some(length) = bytes.get(at..at + 2).map(|b| usize::from(u16::from_be_bytes([b[0], b[1]]))) else {
-                    return false;
-                };
-                at += length.max(2);
-                if at >= bytes.len() {
-                    return false;
-                }
-            }
-        }
-    }
 }
 
 /// The pictures that `paths` and the lines of `list_file` (`-` = standard input) name, in this order. A folder stands for
@@ -263,6 +273,19 @@ mod tests {
         assert!(decode(&bytes).is_ok());
         bytes.truncate(bytes.len() / 2);
         assert!(decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_jpeg_that_lacks_only_its_end_is_whole_also_with_a_trailer() {
+        let whole = encoded(&noise(64, 48), ImageFormat::Jpeg);
+        let picture = decode(&whole).unwrap();
+        let without = &whole[..whole.len() - 2];
+        assert!(decode(without).as_ref() == Ok(&picture));
+        let trailer = [without, b"\0\0SEFH", &[0; 200], b"SEFT"].concat();
+        assert!(decode(&trailer).as_ref() == Ok(&picture));
+        for missing in [20, 100, 1000] {
+            assert!(decode(&whole[..whole.len() - missing]).unwrap_err().contains("cut"), "{missing}");
+        }
     }
 
     #[test]

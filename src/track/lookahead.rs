@@ -1,45 +1,55 @@
-//! Following faces where frames may wait: what is learnt later is told to the frames before. A face shows from the first
-//! frame that it was seen in, a gap is filled between its two ends, and guesses that nothing confirmed are not shown.
+//! Follows faces where frames may wait: what is learnt later is told to the frames before. A face shows from the first
+//! frame that it was seen in, a gap is filled between its two ends, and predictions that nothing confirmed are not shown.
 
 use std::collections::VecDeque;
 
-use super::{Basis, LONGEST_GAP, Tracked, Tracker};
-use crate::geometry::{Face, Rect};
+use super::coverage::between;
+use super::{Basis, GAP_FRAMES, GAP_SECONDS, Tracked, Tracker};
+use crate::geometry::Face;
 
-/// Frames that are held back: the longest gap, and what it takes until a face shows.
-pub const AHEAD: usize = LONGEST_GAP as usize + 3;
+/// Frames until a face shows.
+const TO_SHOW: usize = 3;
+/// Frames that are held back: the longest gap, and what it takes until a face shows. More where the longest gap, by time, has
+/// more frames …
+pub const AHEAD: usize = GAP_FRAMES as usize + TO_SHOW;
+/// … but no more than these, so that memory stays within bounds: the longest gap at 360 frames a second.
+pub const MOST_AHEAD: usize = 64;
 /// Frames before the first sighting in which a face may already have been there: it turned, or came nearer.
 const BEFORE: usize = 2;
 
-/// A tracker that is [`AHEAD`] frames ahead of what it gives.
+/// A tracker that is [`AHEAD`] frames ahead of what it gives, or more at over 30 frames a second.
 #[derive(Debug, Default)]
 pub struct Lookahead {
     tracker: Tracker,
     held: VecDeque<Vec<Tracked>>,
+    times: VecDeque<f64>,
 }
 
 impl Lookahead {
-    /// Takes the faces of the next frame and gives what is followed in the frame [`AHEAD`] frames before it, if there
-    /// is one.
+    /// Takes the faces of the next frame, shown at `time` seconds, and gives what is followed in the oldest frame if nothing
+    /// that comes can change it any more.
     pub fn push(&mut self, faces: &[Face], time: f64) -> Option<Vec<Tracked>> {
         let now = self.tracker.update(faces, time);
         for tracked in &now {
             self.tell(tracked);
         }
         self.held.push_back(now);
-        if self.held.len() > AHEAD { self.flush() } else { None }
+        self.times.push_back(time);
+        let known = self.times.get(TO_SHOW).is_some_and(|then| time - then >= GAP_SECONDS - 1e-3 || time.is_nan());
+        if self.held.len() > AHEAD && (known || self.held.len() > MOST_AHEAD) { self.flush() } else { None }
     }
 
     /// After the last frame: what is followed in the frames held back, oldest first, one a call.
     pub fn flush(&mut self) -> Option<Vec<Tracked>> {
         let mut oldest = self.held.pop_front()?;
+        self.times.pop_front();
         for tracked in &mut oldest {
             tracked.shown &= tracked.basis != Basis::Guess;
         }
         Some(oldest)
     }
 
-    /// Tells the frames held back what is known of a face now.
+    /// Changes the frames held back by what the newest one says of a face.
     fn tell(&mut self, now: &Tracked) {
         let place = |frame: &Vec<Tracked>| frame.iter().position(|t| t.id == now.id);
         if let Basis::Seen(_) = now.basis {
@@ -73,14 +83,10 @@ impl Lookahead {
     }
 }
 
-fn between(a: &Rect, b: &Rect, share: f32) -> Rect {
-    let mix = |a: f32, b: f32| a + (b - a) * share;
-    Rect::new(mix(a.x, b.x), mix(a.y, b.y), mix(a.w, b.w), mix(a.h, b.h))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::Rect;
 
     fn follow(found: &[Option<f32>]) -> Vec<Vec<Tracked>> {
         let mut ahead = Lookahead::default();

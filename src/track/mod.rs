@@ -1,17 +1,22 @@
-//! Faces followed from frame to frame: stable ids, boxes that neither jitter nor lag (`motion`), gaps bridged; where
-//! frames may wait a little, as in a file, in both directions ([`lookahead`]).
+//! Follows faces from frame to frame: stable ids, boxes that neither jitter nor lag (`motion`), gaps bridged. Where frames
+//! may wait a little, as in a file, faces are followed in both directions ([`lookahead`]), and to cover them with a second
+//! look at frames in which they were not found ([`coverage`]).
 
 use crate::geometry::{Face, Rect};
 
+mod appearance;
+pub mod coverage;
 pub mod lookahead;
 mod motion;
 
 use motion::Motion;
 
-/// Frames that a face may be unseen for before it is given up.
-pub const LONGEST_GAP: u32 = 5;
-/// Seconds that a face may be unseen for, where there are few frames a second.
-const LONGEST_PAUSE: f64 = 0.8;
+/// Frames that a face may be unseen for before it is given up, at any rate …
+pub const GAP_FRAMES: u32 = 5;
+/// … and seconds: the longer of the two counts. Five frames at 30 a second.
+pub const GAP_SECONDS: f64 = 1.0 / 6.0;
+/// Seconds that a face may be unseen for where frames between were not searched.
+const UNSEARCHED_SECONDS: f64 = 0.8;
 /// A face and a prediction belong together from this IoU on …
 const LEAST_IOU: f32 = 0.2;
 /// … or where their centres are nearer than this, in sides of the box, and their sizes alike.
@@ -42,6 +47,60 @@ pub struct Tracked {
     pub shown: bool,
 }
 
+/// Least scores (0..1) by the longer side of a face's box, pixels: the smaller a face, the more other things look like it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScoreBySide(pub [f32; 4]);
+
+impl ScoreBySide {
+    /// Sides, pixels, from which the second, third and fourth score count.
+    pub const SIDES: [f32; 3] = [20.0, 40.0, 80.0];
+
+    /// The same score for all sides.
+    pub const fn all(score: f32) -> Self {
+        Self([score; 4])
+    }
+
+    /// Whether `face` has at least the score of its side, times `share`.
+    pub fn takes(&self, face: &Face, share: f32) -> bool {
+        let side = face.rect.w.max(face.rect.h);
+        let class = Self::SIDES.iter().filter(|least| side >= **least).count();
+        face.score >= self.0[class] * share
+    }
+
+    /// The lowest of all.
+    pub fn lowest(&self) -> f32 {
+        self.0.iter().copied().fold(1.0, f32::min)
+    }
+}
+
+/// How faces are followed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Following {
+    /// A face is given up when unseen for more than [`GAP_FRAMES`] frames and more than so many seconds.
+    pub gap_seconds: f64,
+    /// Faces with a lower score (0..1) begin no track; they only go on with one.
+    pub start: ScoreBySide,
+    /// Share of these scores that is enough to go on with a track.
+    pub go_on: f32,
+    /// Whether every track has the whole gap to be seen again, also one that was seen in a single frame, and frames that are
+    /// not searched end none: for covers, where a face that is lost is worse than one too many.
+    pub keep: bool,
+}
+
+impl Default for Following {
+    /// For boxes that are shown.
+    fn default() -> Self {
+        Self { gap_seconds: GAP_SECONDS, start: ScoreBySide::all(0.0), go_on: 0.0, keep: false }
+    }
+}
+
+impl Following {
+    /// For covers: a face stays covered for a second after it was last seen.
+    pub const fn to_cover(start: ScoreBySide, go_on: f32) -> Self {
+        Self { gap_seconds: 1.0, start, go_on, keep: true }
+    }
+}
+
 /// A face on its way.
 #[derive(Debug)]
 struct Track {
@@ -51,19 +110,33 @@ struct Track {
     /// Whether it was seen in the last frames; the last one is the lowest bit.
     history: u8,
     shown: bool,
+    /// Searched frames since the last sighting.
     unseen: u32,
+    /// Whether frames since the last sighting were not searched.
+    unsearched: bool,
     last_seen: f64,
 }
 
 /// Follows faces; each frame is told to it once, in order.
 #[derive(Debug, Default)]
 pub struct Tracker {
+    following: Following,
     tracks: Vec<Track>,
     ids: u64,
     time: f64,
 }
 
 impl Tracker {
+    /// A tracker that follows as `following` says.
+    pub fn new(following: Following) -> Self {
+        Self { following, ..Self::default() }
+    }
+
+    /// Gives up all faces: the picture has changed.
+    pub fn forget(&mut self) {
+        self.tracks.clear();
+    }
+
     /// Takes the faces of the next frame, `time` seconds from the start, and gives all that are followed, oldest first.
     pub fn update(&mut self, faces: &[Face], time: f64) -> Vec<Tracked> {
         self.advance(time);
@@ -73,21 +146,25 @@ impl Tracker {
             track.history <<= 1;
             track.unseen += 1;
             if let Some(face) = partner.iter().position(|p| *p == Some(i)).map(|f| &faces[f]) {
-                track.see(face, time);
+                track.see(face, time, &self.following);
                 basis[i] = Basis::Seen(face.rect);
             }
         }
-        for (face, _) in faces.iter().zip(&partner).filter(|(_, partner)| partner.is_none()) {
+        let start = self.following.start;
+        for (face, _) in
+            faces.iter().zip(&partner).filter(|(face, partner)| partner.is_none() && start.takes(face, 1.0))
+        {
             self.ids += 1;
             self.tracks.push(Track::new(self.ids, face, time));
             basis.push(Basis::Seen(face.rect));
         }
         let mut basis = basis.into_iter();
         let tracked = |t: &Track, basis| Tracked { id: t.id, face: t.face, basis, shown: t.shown };
+        let following = self.following;
         let mut all = Vec::with_capacity(self.tracks.len());
         self.tracks.retain(|track| {
             let basis = basis.next().unwrap_or(Basis::Guess);
-            let lost = track.is_lost(time);
+            let lost = track.is_lost(time, &following);
             if !lost {
                 all.push(tracked(track, basis));
             }
@@ -99,7 +176,9 @@ impl Tracker {
     /// A frame that was not searched: gives where the faces should be.
     pub fn skip(&mut self, time: f64) -> Vec<Tracked> {
         self.advance(time);
-        self.tracks.retain(|t| !t.is_lost(time));
+        self.tracks.iter_mut().for_each(|t| t.unsearched = true);
+        let following = self.following;
+        self.tracks.retain(|t| !t.is_lost(time, &following));
         self.tracks.iter().map(|t| Tracked { id: t.id, face: t.face, basis: Basis::Guess, shown: t.shown }).collect()
     }
 
@@ -116,7 +195,8 @@ impl Tracker {
     /// For each face the track that it belongs to: the best pairs by score × overlap first.
     fn assign(&self, faces: &[Face]) -> Vec<Option<usize>> {
         let mut pairs = Vec::new();
-        for (f, face) in faces.iter().enumerate() {
+        let Following { start, go_on, .. } = self.following;
+        for (f, face) in faces.iter().enumerate().filter(|(_, face)| start.takes(face, go_on)) {
             for (t, track) in self.tracks.iter().enumerate() {
                 if let Some(fit) = fit(&track.face.rect, &face.rect) {
                     pairs.push((fit * face.score.max(0.05), f, t));
@@ -137,22 +217,28 @@ impl Tracker {
 impl Track {
     fn new(id: u64, face: &Face, time: f64) -> Self {
         let motion = Motion::new(&face.rect);
-        Self { id, motion, face: *face, history: 1, shown: false, unseen: 0, last_seen: time }
+        Self { id, motion, face: *face, history: 1, shown: false, unseen: 0, unsearched: false, last_seen: time }
     }
 
-    fn see(&mut self, face: &Face, time: f64) {
+    /// Notes a sighting. The track shows once it was seen in two of three frames; if all are kept, once it was seen a second
+    /// time by a score that could start it.
+    fn see(&mut self, face: &Face, time: f64, following: &Following) {
         let rect = self.motion.correct(&face.rect);
         self.face = Face { rect, ..*face };
         self.history |= 1;
-        self.shown |= (self.history & 0b111).count_ones() >= 2;
+        let again = following.keep && following.start.takes(face, 1.0);
+        self.shown |= again || (self.history & 0b111).count_ones() >= 2;
         self.unseen = 0;
+        self.unsearched = false;
         self.last_seen = time;
     }
 
-    /// One that was never shown has two frames to be seen again.
-    fn is_lost(&self, time: f64) -> bool {
-        let frames = if self.shown { LONGEST_GAP } else { 1 };
-        self.unseen > frames || time - self.last_seen > LONGEST_PAUSE
+    /// Whether the face is given up. A track that was never shown has two frames to be seen again, unless all are kept.
+    fn is_lost(&self, time: f64, following: &Following) -> bool {
+        let seconds = time - self.last_seen;
+        let (frames, most) = if self.shown || following.keep { (GAP_FRAMES, following.gap_seconds) } else { (1, 0.0) };
+        let unsearched = self.unsearched && !following.keep && seconds > UNSEARCHED_SECONDS;
+        (self.unseen > frames && seconds > most) || unsearched
     }
 }
 
@@ -171,155 +257,4 @@ fn fit(expected: &Rect, found: &Rect) -> Option<f32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn face(x: f32, y: f32, side: f32) -> Face {
-        Face { rect: Rect::new(x, y, side, side), score: 0.9, smile: None }
-    }
-
-    /// Noise with a standard deviation of 1.
-    fn noise(seed: &mut u64) -> f32 {
-        let mut sum = 0.0;
-        for _ in 0..12 {
-            *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            sum += (*seed >> 40) as f32 / (1 << 24) as f32;
-        }
-        sum - 6.0
-    }
-
-    /// Root mean square of the steps from frame to frame.
-    fn jitter(values: &[f32]) -> f32 {
-        let squares: f32 = values.windows(2).map(|w| (w[1] - w[0]).powi(2)).sum();
-        (squares / (values.len() - 1) as f32).sqrt()
-    }
-
-    #[test]
-    fn a_still_face_jitters_less_than_half_as_much_as_it_is_found() {
-        for share in [0.01, 0.02, 0.03] {
-            let mut seed = 7;
-            let (mut tracker, mut raw, mut smooth) = (Tracker::default(), Vec::new(), Vec::new());
-            for i in 0..600 {
-                let found = face(100.0 + 80.0 * share * noise(&mut seed), 50.0, 80.0 + 80.0 * share * noise(&mut seed));
-                let tracked = tracker.update(&[found], f64::from(i) / 30.0);
-                assert_eq!((tracked.len(), tracked[0].id), (1, 1));
-                if i > 30 {
-                    raw.push([found.rect.x, found.rect.w]);
-                    smooth.push([tracked[0].face.rect.x, tracked[0].face.rect.w]);
-                }
-            }
-            for k in 0..2 {
-                let of = |list: &[[f32; 2]]| jitter(&list.iter().map(|v| v[k]).collect::<Vec<_>>());
-                assert!(of(&smooth) < 0.5 * of(&raw), "{share} {k}: {} of {}", of(&smooth), of(&raw));
-            }
-        }
-    }
-
-    #[test]
-    fn a_moving_face_is_less_than_a_frame_behind() {
-        // Sides a second.
-        for speed in [0.5, 2.0, 5.0] {
-            let mut seed = 3;
-            let (mut tracker, mut lag) = (Tracker::default(), 0.0);
-            for i in 0..120 {
-                let true_x = 80.0 * speed * (i as f32 / 30.0);
-                let found = face(true_x + 0.8 * noise(&mut seed), 50.0, 80.0);
-                let tracked = tracker.update(&[found], f64::from(i) / 30.0);
-                assert_eq!(tracked.len(), 1, "speed {speed}, frame {i}");
-                if i >= 30 {
-                    lag += (true_x - tracked[0].face.rect.x) / (80.0 * speed / 30.0) / 90.0;
-                }
-            }
-            assert!(lag.abs() < 0.5, "{speed} sides a second: {lag} frames");
-        }
-        // To and fro, once a second: the shift that fits best.
-        let (mut tracker, mut seed, mut at) = (Tracker::default(), 3, Vec::new());
-        let swing = |frame: f32| 100.0 + 40.0 * (std::f32::consts::TAU * frame / 30.0).sin();
-        for i in 0..300 {
-            let found = face(swing(i as f32) + 0.8 * noise(&mut seed), 50.0, 80.0);
-            at.push(tracker.update(&[found], f64::from(i) / 30.0)[0].face.rect.x);
-        }
-        let error = |shift: f32| -> f32 { (60..300).map(|i| (at[i] - swing(i as f32 - shift)).powi(2)).sum() };
-        let best = (-20..40).map(|s| s as f32 / 10.0).min_by(|a, b| error(*a).total_cmp(&error(*b))).unwrap();
-        assert!(best.abs() < 1.0, "{best} frames behind");
-    }
-
-    #[test]
-    fn a_face_shows_once_it_was_seen_in_two_of_three_frames() {
-        let mut tracker = Tracker::default();
-        let mut shown = |faces: &[Face], i: i32| {
-            let tracked = tracker.update(faces, f64::from(i) / 30.0);
-            tracked.iter().filter(|t| t.shown).count()
-        };
-        let a = [face(0.0, 0.0, 50.0)];
-        assert_eq!([shown(&a, 0), shown(&[], 1), shown(&a, 2)], [0, 0, 1]);
-        let other = [a[0], face(200.0, 0.0, 50.0)];
-        assert_eq!([shown(&other, 3), shown(&a, 4), shown(&a, 5), shown(&other, 6)], [1, 1, 1, 1], "a flash");
-    }
-
-    #[test]
-    fn a_gap_of_five_frames_is_bridged_and_a_longer_one_ends_the_face() {
-        for (gap, same) in [(1, true), (5, true), (6, false)] {
-            let mut tracker = Tracker::default();
-            for i in 0..10 {
-                tracker.update(&[face(4.0 * i as f32, 0.0, 50.0)], f64::from(i) / 30.0);
-            }
-            for i in 10..10 + gap {
-                let tracked = tracker.update(&[], f64::from(i) / 30.0);
-                assert_eq!(tracked.iter().any(|t| t.shown), i < 15, "gap {gap}, frame {i}");
-                if let Some(t) = tracked.first() {
-                    assert_eq!(t.basis, Basis::Guess);
-                    let x = 4.0 * i as f32;
-                    assert!((t.face.rect.x - x).abs() < 10.0, "{} {x}", t.face.rect.x);
-                }
-            }
-            let end = 10 + gap;
-            let tracked = tracker.update(&[face(4.0 * end as f32, 0.0, 50.0)], f64::from(end) / 30.0);
-            assert_eq!(tracked.last().unwrap().id == 1, same, "gap {gap}");
-        }
-    }
-
-    #[test]
-    fn ids_stay_through_a_crossing_even_where_one_face_hides_the_other() {
-        for hidden in [false, true] {
-            let mut tracker = Tracker::default();
-            let mut ids = Vec::new();
-            for i in 0..60 {
-                // Two faces pass each other, 10 pixels apart in height.
-                let (a, b) = (face(6.0 * i as f32, 100.0, 60.0), face(354.0 - 6.0 * i as f32, 110.0, 60.0));
-                let mut faces = vec![a, b];
-                if hidden && a.rect.iou(&b.rect) > 0.5 {
-                    faces.pop();
-                }
-                let tracked = tracker.update(&faces, f64::from(i) / 30.0);
-                ids =
-                    faces.iter().map(|f| tracked.iter().find(|t| t.basis == Basis::Seen(f.rect)).unwrap().id).collect();
-            }
-            assert_eq!(ids, [1, 2], "hidden: {hidden}");
-        }
-    }
-
-    #[test]
-    fn frames_that_are_not_searched_lose_nobody() {
-        let mut tracker = Tracker::default();
-        for i in 0..60 {
-            let time = f64::from(i) / 30.0;
-            let tracked = if i % 4 == 0 || i < 4 {
-                tracker.update(&[face(3.0 * i as f32, 0.0, 50.0)], time)
-            } else {
-                tracker.skip(time)
-            };
-            assert!(tracked.len() == 1 && tracked[0].id == 1);
-            assert!(i < 8 || (tracked[0].face.rect.x - 3.0 * i as f32).abs() < 6.0, "{i}: {:?}", tracked[0].face.rect);
-        }
-    }
-
-    #[test]
-    fn nothing_odd_about_boxes_or_times_panics() {
-        let mut tracker = Tracker::default();
-        for (i, x) in [0.0, f32::NAN, f32::INFINITY, 1e30, -1e30].into_iter().enumerate() {
-            tracker.update(&[face(x, x, 0.0), face(0.0, 0.0, x)], [0.0, f64::NAN, -5.0, 1e12, 0.0][i]);
-            tracker.skip(f64::NAN);
-        }
-    }
-}
+mod tests;

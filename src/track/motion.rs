@@ -1,22 +1,26 @@
-//! A box in motion: four Kalman filters of constant velocity, in units of the box's side. They know the speed, so a
-//! steady motion is followed without lag; a start or a turn shows as a surprise, and trust in the motion falls at once.
+//! Predicts and smooths a box in motion: four Kalman filters of constant velocity, in units of the box's side. The filters
+//! estimate the speed, so a steady motion is followed without lag. A start or a turn makes the normalised innovation large,
+//! which raises the process noise at once, so that the next sightings count more than the prediction.
 
 use crate::geometry::Rect;
 
 /// Standard deviation of a box as it is found, sides.
 const NOISE: f32 = 0.02;
-/// Spectral density of acceleration of a face that moves as expected, sides² / s³: so little that a still face stays still.
-const UNREST: f32 = 0.05;
+/// Process noise: spectral density of the acceleration of a face that moves as predicted, sides² / s³. So little that a still
+/// face stays still.
+const PROCESS_NOISE: f32 = 0.05;
 /// Variance of the speed of a new face, (sides / s)².
 const UNKNOWN_SPEED: f32 = 1.0;
-/// How fast the mean surprise follows.
+/// Weight of the past in the running mean of the normalised innovation.
 const MEMORY: f32 = 0.6;
-/// Surprise beyond this makes no more unrest.
-const MOST_SURPRISE: f32 = 30.0;
-/// What is left of its speed after a frame without a sighting.
+/// Upper limit of the normalised innovation's effect on the process noise.
+const MOST_INNOVATION: f32 = 30.0;
+/// Share of the speed that is left after a frame without a sighting, at up to 30 frames a second …
 const SLOWING: f32 = 0.85;
+/// … and the shortest time between frames that counts as a whole one of these, seconds.
+const FRAME: f32 = 1.0 / 31.0;
 
-/// One coordinate: what a Kalman filter of constant velocity knows of it.
+/// State of the Kalman filter of one coordinate.
 #[derive(Debug, Clone, Copy)]
 struct Coordinate {
     at: f32,
@@ -25,29 +29,30 @@ struct Coordinate {
     var_at: f32,
     covar: f32,
     var_speed: f32,
-    /// Mean of the squared error over its expected square: 1 if all is as expected.
-    surprise: f32,
+    /// Running mean of the squared normalised innovation: the prediction's squared error over its variance, 1 on average where
+    /// the model holds.
+    innovation: f32,
 }
 
 impl Coordinate {
     fn new(at: f32, unit: f32) -> Self {
         let square = unit * unit;
         let (var_at, var_speed) = (NOISE * NOISE * square, UNKNOWN_SPEED * square);
-        Self { at, speed: 0.0, var_at, covar: 0.0, var_speed, surprise: 1.0 }
+        Self { at, speed: 0.0, var_at, covar: 0.0, var_speed, innovation: 1.0 }
     }
 
     fn predict(&mut self, dt: f32, unit: f32) {
-        let unrest = UNREST * unit * unit * self.surprise.clamp(1.0, MOST_SURPRISE).powi(2);
+        let noise = PROCESS_NOISE * unit * unit * self.innovation.clamp(1.0, MOST_INNOVATION).powi(2);
         self.at += self.speed * dt;
-        self.var_at += dt * (2.0 * self.covar + dt * (self.var_speed + unrest * dt / 3.0));
-        self.covar += dt * (self.var_speed + unrest * dt / 2.0);
-        self.var_speed += unrest * dt;
+        self.var_at += dt * (2.0 * self.covar + dt * (self.var_speed + noise * dt / 3.0));
+        self.covar += dt * (self.var_speed + noise * dt / 2.0);
+        self.var_speed += noise * dt;
     }
 
     fn correct(&mut self, found: f32, unit: f32) {
         let error = found - self.at;
         let expected = self.var_at + (NOISE * unit).powi(2);
-        self.surprise = MEMORY * self.surprise + (1.0 - MEMORY) * error * error / expected;
+        self.innovation = MEMORY * self.innovation + (1.0 - MEMORY) * error * error / expected;
         let (gain, gain_speed) = (self.var_at / expected, self.covar / expected);
         self.at += gain * error;
         self.speed += gain_speed * error;
@@ -67,19 +72,20 @@ impl Motion {
         Self(split(rect).map(|v| Coordinate::new(v, unit)))
     }
 
-    /// Moves it on by `dt` seconds; a face that was `unseen` slows down.
+    /// Moves the box on by `dt` seconds; the box of a face that was `unseen` slows down, by time where frames come fast.
     pub(super) fn predict(&mut self, dt: f32, unseen: bool) -> Rect {
         let unit = self.unit();
+        let slowing = if dt >= FRAME { SLOWING } else { SLOWING.powf(dt * 30.0) };
         for c in &mut self.0 {
             if unseen {
-                c.speed *= SLOWING;
+                c.speed *= slowing;
             }
             c.predict(dt, unit);
         }
         self.rect()
     }
 
-    /// Takes in where it was found, and gives the smoothed box.
+    /// Corrects the prediction by the box `found`, and gives the smoothed box.
     pub(super) fn correct(&mut self, found: &Rect) -> Rect {
         let unit = side(found.w, found.h);
         for (c, v) in self.0.iter_mut().zip(split(found)) {

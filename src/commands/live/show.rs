@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use facecascade::output::figures::Figures;
 use facecascade::output::overlay::{self, Canvas};
 use facecascade::output::recorder::Recorder;
+use facecascade::output::redact::Redactor;
 use facecascade::pipeline::{FrameResult, Output};
 use facecascade::pyramid::Pyramid;
 use facecascade::track::Tracked;
+use facecascade::track::coverage::Scores;
 use facecascade::{Error, Result};
 use image::RgbImage;
 
@@ -79,6 +81,14 @@ pub(super) struct Live {
     length: Option<Duration>,
     /// When the last line of figures was due.
     printed: Instant,
+    cover: Option<Cover>,
+}
+
+/// Covers faces, if that was asked for.
+struct Cover {
+    redactor: Redactor,
+    scores: Scores,
+    boxes: bool,
 }
 
 impl Live {
@@ -102,7 +112,13 @@ impl Live {
             start: now,
             length: None,
             printed: now,
+            cover: None,
         }
+    }
+
+    /// Covers faces in all that is shown, recorded and saved, if there is a `redactor`; draws `boxes` too.
+    pub(super) fn cover(&mut self, redactor: Option<Redactor>, scores: Scores, boxes: bool) {
+        self.cover = redactor.map(|redactor| Cover { redactor, scores, boxes });
     }
 
     /// Ends the run after `length`, if there is one.
@@ -233,7 +249,20 @@ impl Live {
 impl Output for Live {
     fn frame(&mut self, result: &mut FrameResult) -> Result<ControlFlow<()>> {
         if !self.waited_through_a_pause(result) {
+            let mut undrawn = Vec::new();
+            // Before anything sees the frame.
+            if let Some(Cover { redactor, scores, boxes }) = &mut self.cover {
+                result.tracked.retain(|tracked| scores.covers(tracked));
+                redactor.cover(&mut result.frame.picture, &result.tracked);
+                if !*boxes {
+                    undrawn = std::mem::take(&mut result.tracked);
+                }
+            }
             self.draw(result)?;
+            // The figures count covered faces too.
+            if !undrawn.is_empty() {
+                result.tracked = undrawn;
+            }
             self.last = Instant::now();
         }
         Ok(ControlFlow::Continue(()))
@@ -244,6 +273,9 @@ impl Output for Live {
             return Ok(ControlFlow::Continue(()));
         }
         self.figures.presented(result);
+        if self.cover.as_ref().is_some_and(|cover| !cover.boxes) {
+            result.tracked.clear();
+        }
         let mut recorder = locked(&self.recorder);
         if let Some(recording) = recorder.as_mut() {
             let faces = &result.tracked;

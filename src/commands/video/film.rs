@@ -9,21 +9,37 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use facecascade::output::redact::Redactor;
+use facecascade::output::review::Review;
 use facecascade::output::times::Times;
 use facecascade::output::writer::{WriteTimes, Writer};
 use facecascade::output::{draw, overlay, records};
 use facecascade::pipeline::{FrameResult, Output, STAGES};
 use facecascade::track::Tracked;
+use facecascade::track::coverage::{Coverage, Known};
 use facecascade::track::lookahead::Lookahead;
-use facecascade::{Error, Face, Result};
+use facecascade::{Error, Face, Rect, Result};
 use image::RgbImage;
 use indicatif::ProgressBar;
 
-/// What is in a frame: faces found in it alone, or faces that are followed.
+use super::choice::Choice;
+
+/// What is in a frame: faces found in it alone, faces that are followed, or faces and regions that are covered.
 #[derive(Debug)]
 pub(super) enum Marks {
     Found(Vec<Face>),
     Followed(Vec<Tracked>),
+    Covered(Vec<Tracked>, Vec<Rect>),
+}
+
+/// How faces are followed.
+#[derive(Debug)]
+pub(super) enum Follow {
+    /// Not at all.
+    Not,
+    /// To draw boxes.
+    Ahead(Lookahead),
+    /// To cover them.
+    Cover(Box<Coverage>),
 }
 
 /// A frame that waits; without a video to write, only its time does.
@@ -58,11 +74,16 @@ pub(super) struct Tally {
     pub(super) search: Times,
     pub(super) track: Times,
     pub(super) write: WriteTimes,
+    /// The page of all faces, if one is wanted.
+    pub(super) review: Option<Review>,
 }
 
 /// The output of the pipeline for one video.
 pub(super) struct Film {
-    ahead: Option<Lookahead>,
+    follow: Follow,
+    choice: Choice,
+    review: Option<Review>,
+    /// Without a video to write or faces to cover, only the time of a frame is held.
     held: VecDeque<Held>,
     writer: Option<Writer<Marks>>,
     records: Option<Records>,
@@ -71,17 +92,44 @@ pub(super) struct Film {
 }
 
 impl Film {
-    pub(super) fn new(follow: bool, writer: Option<Writer<Marks>>, records: Option<Records>, bar: ProgressBar) -> Self {
-        let tally = Tally { ids: follow.then(HashSet::new), ..Tally::default() };
-        Self { ahead: follow.then(Lookahead::default), held: VecDeque::new(), writer, records, bar, tally }
+    pub(super) fn new(
+        follow: Follow,
+        writer: Option<Writer<Marks>>,
+        records: Option<Records>,
+        bar: ProgressBar,
+    ) -> Self {
+        let ids = (!matches!(follow, Follow::Not)).then(HashSet::new);
+        let tally = Tally { ids, ..Tally::default() };
+        let (choice, review, held) = (Choice::default(), None, VecDeque::new());
+        Self { follow, choice, review, held, writer, records, bar, tally }
+    }
+
+    /// Which faces are covered, and the page that shows them all, if one is wanted.
+    pub(super) fn choose(mut self, choice: Choice, review: Option<Review>) -> Self {
+        (self.choice, self.review) = (choice, review);
+        self
+    }
+
+    /// Hands on the frames that still wait.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let mut result = Ok(());
+        while let Follow::Ahead(ahead) = &mut self.follow
+            && let Some(tracked) = ahead.flush()
+        {
+            result = result.and(self.next(Marks::Followed(tracked)));
+        }
+        while let Follow::Cover(coverage) = &mut self.follow
+            && let Some(known) = coverage.flush()
+        {
+            result = result.and(self.cover(known));
+        }
+        result
     }
 
     /// Ends the files: `early` if the video would have gone on. Frames that wait still get into them.
     pub(super) fn finish(mut self, early: bool) -> (Tally, Result<()>) {
-        let mut result = Ok(());
-        while let Some(tracked) = self.ahead.as_mut().and_then(Lookahead::flush) {
-            result = result.and(self.next(Marks::Followed(tracked)));
-        }
+        let mut result = self.flush();
+        self.tally.review = self.review.take();
         if let Some(writer) = self.writer.take() {
             match writer.finish(early) {
                 Ok((_, times)) => self.tally.write = times,
@@ -94,20 +142,34 @@ impl Film {
         (self.tally, result)
     }
 
-    /// It is known what is in the oldest frame that waits.
+    /// Hands on the oldest frame that waits: it is known what is in it.
     fn next(&mut self, marks: Marks) -> Result<()> {
         let Some(Held { seconds, picture }) = self.held.pop_front() else { return Ok(()) };
+        self.give(picture, seconds, marks)
+    }
+
+    /// Hands on a frame of which it is known what may have to be covered.
+    pub(super) fn cover(&mut self, known: Known) -> Result<()> {
+        let Known { seconds, picture, mut faces } = known;
+        if let Some(review) = &mut self.review {
+            review.frame(&picture, seconds, &faces);
+        }
+        let regions = self.choice.apply(seconds, &mut faces);
+        self.give(picture, seconds, Marks::Covered(faces, regions))
+    }
+
+    fn give(&mut self, picture: RgbImage, seconds: f64, marks: Marks) -> Result<()> {
         let number = self.tally.frames;
         if let Some(records) = &mut self.records {
             records.line(&match &marks {
                 Marks::Found(faces) => records::frame(number, seconds, faces),
-                Marks::Followed(tracked) => records::tracked(number, seconds, tracked),
+                Marks::Followed(tracked) | Marks::Covered(tracked, _) => records::tracked(number, seconds, tracked),
             })?;
         }
         self.tally.frames += 1;
         match &marks {
             Marks::Found(faces) => self.tally.boxes += faces.len() as u64,
-            Marks::Followed(tracked) => {
+            Marks::Followed(tracked) | Marks::Covered(tracked, _) => {
                 let shown = tracked.iter().filter(|t| t.shown).map(|t| t.id);
                 self.tally.boxes += shown.clone().count() as u64;
                 self.tally.ids.get_or_insert_default().extend(shown);
@@ -132,15 +194,24 @@ impl Output for Film {
             Some(writer) => std::mem::replace(&mut result.frame.picture, writer.buffer()),
             None => RgbImage::default(),
         };
-        self.held.push_back(Held { seconds, picture });
-        match &mut self.ahead {
-            Some(ahead) => {
-                let begin = Instant::now();
+        let begin = Instant::now();
+        match &mut self.follow {
+            Follow::Cover(coverage) => {
+                coverage.push(picture, seconds, &result.faces);
+                self.tally.track.note(begin.elapsed());
+                while let Follow::Cover(coverage) = &mut self.follow
+                    && let Some(known) = coverage.ready()
+                {
+                    self.cover(known)?;
+                }
+            }
+            Follow::Ahead(ahead) => {
+                self.held.push_back(Held { seconds, picture });
                 let known = ahead.push(&result.faces, seconds);
                 self.tally.track.note(begin.elapsed());
                 known.map_or(Ok(()), |tracked| self.next(Marks::Followed(tracked)))?;
             }
-            None => self.next(Marks::Found(std::mem::take(&mut result.faces)))?,
+            Follow::Not => self.give(picture, seconds, Marks::Found(std::mem::take(&mut result.faces)))?,
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -150,9 +221,11 @@ impl Output for Film {
 pub(super) fn painter(mut redactor: Option<Redactor>, boxes: bool) -> impl FnMut(&mut RgbImage, Marks) + Send {
     move |picture, marks| match marks {
         Marks::Found(faces) => draw::faces(picture, &faces),
-        Marks::Followed(tracked) => {
+        Marks::Followed(tracked) => overlay::tracked(picture, &tracked),
+        Marks::Covered(tracked, regions) => {
             if let Some(redactor) = &mut redactor {
                 redactor.cover(picture, &tracked);
+                regions.iter().for_each(|region| redactor.cover_region(picture, region));
             }
             if boxes {
                 overlay::tracked(picture, &tracked);

@@ -10,7 +10,7 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::device::{Coding, Shot};
-use crate::source::picture::jpeg_is_whole;
+use crate::source::jpeg::jpeg_is_whole;
 
 /// JPEG segment that tells the decoder to use the fixed Huffman tables of MJPEG, which most cameras leave out.
 const MOTION: [u8; 10] = [0xFF, 0xE0, 0, 8, b'A', b'V', b'I', b'1', 0, 0];
