@@ -206,7 +206,7 @@ fn what_ffmpeg_reads_is_read_through_it() {
             continue;
         }
         let ran = ran.exits(0);
-        assert_eq!(ran.lines()[0]["faces"].as_array().unwrap().len(), 1, "{name}");
+        assert!(!ran.lines()[0]["faces"].as_array().unwrap().is_empty(), "{name}");
     }
     if dir.path().join("safe/a.png").is_file() {
         assert!(solid(&read(&dir.path().join("safe/a.png")), &FACE) > 0.98);

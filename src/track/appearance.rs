@@ -159,7 +159,8 @@ pub(super) mod tests {
             let (x, y) = (x as f32, y as f32);
             let inside = square.filter(|(sx, sy)| (0.0..60.0).contains(&(x - sx)) && (0.0..60.0).contains(&(y - sy)));
             let value = match inside {
-                Some((sx, sy)) => 130.0 + wave(x - sx + 300.0, y - sy, 1.9),
+                // As coarse as a face: a few waves across.
+                Some((sx, sy)) => 130.0 + wave(x - sx + 300.0, y - sy, 1.1),
                 None => 110.0 + wave(x + 977.0 * scene as f32, y + 613.0 * scene as f32, 0.35 + 0.2 * scene as f32),
             };
             Rgb([(value * light) as u8; 3])

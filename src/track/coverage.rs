@@ -24,6 +24,8 @@ const SURE_SECONDS: f64 = 1.0;
 const ALIKE: f32 = 0.5;
 /// The same beyond [`SURE_SECONDS`].
 const VERY_ALIKE: f32 = 0.75;
+/// Correlation under which a face has changed so much that a newer patch takes the old one's place.
+const PATCH_ALIKE: f32 = 0.85;
 /// Frames this far apart, seconds, show a face only once where it would be seen twice at common rates.
 const FAR_APART: f64 = 0.25;
 
@@ -117,10 +119,34 @@ impl Held {
 }
 
 /// What is known of a face over all its frames.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Life {
     last_seen: f64,
     sure: bool,
+    anchor: Anchor,
+}
+
+/// How a face looked when it was last seen to move, and where it was then. It serves while the face stays there: at high frame
+/// rates a face moves by less than a step of the search from frame to frame, which would add up unseen; and before a fade the
+/// face was brighter.
+#[derive(Debug, Clone, Default)]
+struct Anchor(Option<(Patch, Rect)>);
+
+impl Anchor {
+    /// Where the face that is at `rect` in one frame is in the `next`, the correlation there, and whether there is nothing to
+    /// compare.
+    fn locate(&mut self, frame: &RgbImage, next: &RgbImage, rect: &Rect) -> (Rect, f32, bool) {
+        let (patch, _) = match self.0.take() {
+            Some((patch, place)) if place == *rect => self.0.insert((patch, place)),
+            _ => self.0.insert((Patch::of(frame, rect), *rect)),
+        };
+        let (place, likeness) = patch.locate(next, rect);
+        let flat = patch.is_flat();
+        if likeness < PATCH_ALIKE {
+            self.0 = None;
+        }
+        (place, likeness, flat)
+    }
 }
 
 /// Takes frames with what was found in them, and gives them back once it is known what to cover.
@@ -162,14 +188,15 @@ impl Coverage {
             found.iter().filter(|face| self.scores.start.takes(face, self.scores.go_on)).copied().collect();
         let mut faces = self.tracker.update(&found, seconds);
         if let Some(before) = self.held.back().filter(|_| !cut) {
-            follow(before, &picture, seconds, &mut faces, &self.lives);
+            follow(before, &picture, seconds, &mut faces, &mut self.lives);
         }
         let apart = self.held.back().is_none_or(|before| seconds - before.seconds > FAR_APART);
         self.bytes += picture.as_raw().len();
         let seen: Vec<Tracked> = faces.iter().filter(|t| matches!(t.basis, Basis::Seen(_))).copied().collect();
         self.held.push_back(Held { seconds, picture, faces, found, cut });
         for now in seen {
-            let life = self.lives.entry(now.id).or_insert(Life { last_seen: seconds, sure: false });
+            let life =
+                self.lives.entry(now.id).or_insert(Life { last_seen: seconds, sure: false, anchor: Anchor::default() });
             life.last_seen = seconds;
             let sure = now.shown || apart || now.face.score >= self.scores.sure;
             let new = sure && !life.sure;
@@ -255,12 +282,12 @@ impl Coverage {
     fn walk_back(&mut self, from: usize, to: usize, id: u64) {
         let Some(start) = self.held[from].face(id).copied() else { return };
         let (mut rect, mut seen, mut face) = (start.face.rect, from, start.face);
+        let mut anchor = Anchor::default();
         for k in (to..from).rev() {
             if self.held[k + 1].cut {
                 break;
             }
-            let patch = Patch::of(&self.held[k + 1].picture, &rect);
-            let (place, likeness) = patch.locate(&self.held[k].picture, &rect);
+            let (place, likeness, flat) = anchor.locate(&self.held[k + 1].picture, &self.held[k].picture, &rect);
             let near =
                 seen - k <= GAP_FRAMES as usize || self.held[seen].seconds - self.held[k].seconds <= SURE_SECONDS;
             let here = &self.held[k];
@@ -269,7 +296,7 @@ impl Coverage {
                 (rect, seen, face) = (weak.rect, k, *weak);
             } else if likeness >= if near { ALIKE } else { VERY_ALIKE } {
                 rect = place;
-            } else if !near && !patch.is_flat() {
+            } else if !near && !flat {
                 break;
             }
             let (cx, cy) = rect.center();
@@ -292,23 +319,22 @@ impl Coverage {
 
 /// Moves the faces that were not found in this frame to where their appearance is, and goes on with those that the tracker
 /// gave up while they look as before.
-fn follow(before: &Held, picture: &RgbImage, seconds: f64, faces: &mut Vec<Tracked>, lives: &HashMap<u64, Life>) {
+fn follow(before: &Held, picture: &RgbImage, seconds: f64, faces: &mut Vec<Tracked>, lives: &mut HashMap<u64, Life>) {
     for old in &before.faces {
         let now = faces.iter_mut().find(|t| t.id == old.id);
         if now.as_ref().is_some_and(|t| t.basis != Basis::Guess) {
             continue;
         }
-        let patch = Patch::of(&before.picture, &old.face.rect);
-        let (place, likeness) = patch.locate(picture, &old.face.rect);
+        let Some(life) = lives.get_mut(&old.id) else { continue };
+        let (place, likeness, flat) = life.anchor.locate(&before.picture, picture, &old.face.rect);
         match now {
             Some(now) if likeness >= ALIKE => now.face.rect = place,
             Some(_) => {}
             None => {
-                let life = lives.get(&old.id).filter(|life| life.sure);
-                let recent = life.is_some_and(|life| seconds - life.last_seen <= WINDOW_SECONDS);
+                let recent = life.sure && seconds - life.last_seen <= WINDOW_SECONDS;
                 // It may have been found again under another id.
                 let found = faces.iter().any(|t| t.basis != Basis::Guess && t.face.rect.iou(&place) > 0.5);
-                if recent && !found && (likeness >= VERY_ALIKE || patch.is_flat()) {
+                if recent && !found && (likeness >= VERY_ALIKE || flat) {
                     faces.push(Tracked { face: Face { rect: place, ..old.face }, basis: Basis::Guess, ..*old });
                 }
             }

@@ -50,18 +50,23 @@ fn a_face_found_late_in_a_fade_is_covered_from_the_first_frame_on() {
     for rate in [12.0, 25.0, 60.0] {
         let length = (2.0 * rate) as usize;
         let x = |i: usize| 40.0 + 40.0 * i as f32 / length as f32;
+        let light = |i: usize| (i as f32 / length as f32).min(1.0);
+        // Darker frames hold two grey levels: nobody sees a face in them.
+        let dark = (0..length).take_while(|i| light(*i) < 0.05).count();
         let frames: Vec<_> = (0..length + 10)
             .map(|i| {
-                let light = (i as f32 / length as f32).min(1.0);
+                let light = light(i);
                 (frame(0, Some((x(i), 50.0)), light), (light > 0.8).then(|| found(x(i), 0.6)))
             })
             .collect();
         let all = covered(rate, &frames);
-        assert!(all.iter().enumerate().skip(1).all(|(i, faces)| covers(faces, x(i))), "{rate} frames/s");
+        for (i, faces) in all.iter().enumerate().skip(dark) {
+            assert!(covers(faces, x(i)), "fading in at {rate} frames/s, frame {i}: {faces:?}");
+        }
         // And the same backwards: found early, faded out.
         let mirrored: Vec<_> = frames.iter().rev().cloned().collect();
         let all = covered(rate, &mirrored);
-        for (i, faces) in all.iter().rev().enumerate().skip(1) {
+        for (i, faces) in all.iter().rev().enumerate().skip(dark) {
             assert!(covers(faces, x(i)), "fading out at {rate} frames/s, frame {i} from the end");
         }
     }
