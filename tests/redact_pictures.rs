@@ -1,6 +1,8 @@
 //! `detect --redact`: pictures written again, their faces covered, in their own format and without what else their files tell.
 //! And pictures in formats that only ffmpeg reads, or nobody.
 
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+
 mod common;
 
 use std::path::Path;
