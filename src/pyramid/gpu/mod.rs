@@ -7,7 +7,7 @@
 pub mod auto;
 mod device;
 mod filter;
-pub mod layout;
+pub(crate) mod layout;
 pub mod measure;
 mod slot;
 #[cfg(test)]
