@@ -34,7 +34,9 @@ pub mod files;
 #[doc(hidden)]
 pub mod geometry;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod parallel;
+#[doc(hidden)]
 pub mod text;
 
 // The modules of the program, in the order in which a frame meets them.

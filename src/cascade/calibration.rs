@@ -4,13 +4,13 @@
 use crate::geometry::Rect;
 
 /// Scales of the classes.
-pub const SCALES: [f32; 5] = [0.83, 0.91, 1.0, 1.10, 1.21];
+pub(crate) const SCALES: [f32; 5] = [0.83, 0.91, 1.0, 1.10, 1.21];
 /// Shifts of the classes, in sides of the face, along x and along y.
-pub const SHIFTS: [f32; 3] = [-0.17, 0.0, 0.17];
+pub(crate) const SHIFTS: [f32; 3] = [-0.17, 0.0, 0.17];
 
 /// (s, dx, dy) of the 45 classes: the window is s times as large as the face and lies dx, dy face sides off its centre.
 /// Scale is the slowest index, y the fastest.
-pub const CLASSES: [(f32, f32, f32); 45] = {
+pub(crate) const CLASSES: [(f32, f32, f32); 45] = {
     let mut classes = [(0.0, 0.0, 0.0); 45];
     let mut k = 0;
     while k < 45 {
@@ -22,7 +22,7 @@ pub const CLASSES: [(f32, f32, f32); 45] = {
 
 /// The class that says best how `window` is misplaced on `face`: nearest in ln-scale, in x and in y. Both boxes
 /// are squared first.
-pub fn label(window: &Rect, face: &Rect) -> usize {
+pub(crate) fn label(window: &Rect, face: &Rect) -> usize {
     let (window, face) = (window.to_square(), face.to_square());
     let ((wx, wy), (fx, fy)) = (window.center(), face.center());
     let scale = nearest(&SCALES.map(f32::ln), (window.w / face.w).ln());
@@ -38,7 +38,7 @@ fn nearest(values: &[f32], v: f32) -> usize {
 
 /// Takes back a misplacement by (s, dx, dy): the centre moves by −dx·w/s, −dy·h/s, the sides become w/s, h/s. (The paper
 /// prints the corner in place of the centre, which makes the shifts lopsided for s ≠ 1.)
-pub fn correct_by(window: &Rect, (s, dx, dy): (f32, f32, f32)) -> Rect {
+pub(crate) fn correct_by(window: &Rect, (s, dx, dy): (f32, f32, f32)) -> Rect {
     let (cx, cy) = window.center();
     let (w, h) = (window.w / s, window.h / s);
     Rect::new(cx - dx * w - w / 2.0, cy - dy * h - h / 2.0, w, h)
@@ -46,7 +46,7 @@ pub fn correct_by(window: &Rect, (s, dx, dy): (f32, f32, f32)) -> Rect {
 
 /// Corrects `window` by the 45 classes' `logits`: by the mean misplacement over classes of probability of at least 1/45,
 /// weighted by probability. Without such a class, the window stays as it is.
-pub fn correct(window: &Rect, logits: &[f32]) -> Rect {
+pub(crate) fn correct(window: &Rect, logits: &[f32]) -> Rect {
     let greatest = logits.iter().copied().fold(f32::MIN, f32::max);
     let total: f32 = logits.iter().map(|l| (l - greatest).exp()).sum();
     let (mut weight, mut sum) = (0.0, (0.0, 0.0, 0.0));
@@ -62,13 +62,13 @@ pub fn correct(window: &Rect, logits: &[f32]) -> Rect {
 
 /// The box of `face` relative to the square `window`: dx, dy of the centres in window sides, ln of width and of height in
 /// window sides.
-pub fn encode_box(window: &Rect, face: &Rect) -> [f32; 4] {
+pub(crate) fn encode_box(window: &Rect, face: &Rect) -> [f32; 4] {
     let ((wx, wy), (fx, fy)) = (window.center(), face.center());
     [(fx - wx) / window.w, (fy - wy) / window.w, (face.w / window.w).ln(), (face.h / window.w).ln()]
 }
 
 /// The inverse of [`encode_box`]. Sides are kept within e² of the window's, so that a net's nonsense stays finite.
-pub fn decode_box(window: &Rect, code: &[f32]) -> Rect {
+pub(crate) fn decode_box(window: &Rect, code: &[f32]) -> Rect {
     let (wx, wy) = window.center();
     let side = |ln: f32| window.w * ln.clamp(-2.0, 2.0).exp();
     let (cx, cy, w, h) = (wx + code[0] * window.w, wy + code[1] * window.w, side(code[2]), side(code[3]));

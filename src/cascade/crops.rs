@@ -8,14 +8,14 @@ use crate::nets::input::{MIDDLE, SPREAD, normalised};
 use crate::pyramid::{Level, Pyramid};
 
 /// Grey value of samples outside the picture.
-pub const OUTSIDE: f32 = 127.0;
+pub(crate) const OUTSIDE: f32 = 127.0;
 
 /// The shorter side of the smallest pyramid level that crops are taken from.
-pub const SHORTEST: usize = 8;
+pub(crate) const SHORTEST: usize = 8;
 
 /// Where a crop lies in the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Crop {
+pub(crate) struct Crop {
     /// Centre, picture pixels (continuous: pixel i covers [i, i + 1)).
     pub cx: f32,
     /// Centre, picture pixels.
@@ -30,12 +30,12 @@ pub struct Crop {
 
 impl Crop {
     /// An upright crop round (`cx`, `cy`).
-    pub const fn upright(cx: f32, cy: f32, side: f32) -> Self {
+    pub(crate) const fn upright(cx: f32, cy: f32, side: f32) -> Self {
         Self { cx, cy, side, angle: 0.0, mirror: false }
     }
 
     /// Where a point of the picture lies in a crop of `n` × `n` pixels (continuous coordinates, 0..n inside).
-    pub fn to_crop(&self, x: f32, y: f32, n: usize) -> (f32, f32) {
+    pub(crate) fn to_crop(&self, x: f32, y: f32, n: usize) -> (f32, f32) {
         let (sin, cos) = self.angle.sin_cos();
         let (dx, dy) = (x - self.cx, y - self.cy);
         let (along, down) = (dx * cos + dy * sin, dy * cos - dx * sin);
@@ -47,7 +47,7 @@ impl Crop {
 
 /// The level a crop of `n` × `n` pixels is sampled from: the coarsest where `side` still covers `n` pixels (level 0 if none
 /// does), and `coarser` levels further up.
-pub fn level_for(pyramid: &Pyramid, coarser: usize, side: f32, n: usize) -> Option<&Level> {
+pub(crate) fn level_for(pyramid: &Pyramid, coarser: usize, side: f32, n: usize) -> Option<&Level> {
     let enough = |l: &Level| side * l.scale_x.min(l.scale_y) >= n as f32;
     let index = pyramid.levels.iter().rposition(enough).unwrap_or(0);
     pyramid.levels.get((index + coarser).min(pyramid.levels.len().saturating_sub(1)))
@@ -59,7 +59,7 @@ pub fn level_for(pyramid: &Pyramid, coarser: usize, side: f32, n: usize) -> Opti
 ///
 /// # Panics
 /// If `out` is shorter than n · n · 3.
-pub fn sample(pyramid: &Pyramid, coarser: usize, at: &Crop, n: usize, out: &mut [f32]) {
+pub(crate) fn sample(pyramid: &Pyramid, coarser: usize, at: &Crop, n: usize, out: &mut [f32]) {
     let out = &mut out[..n * n * 3];
     let placed = [at.cx, at.cy, at.side, at.angle].iter().all(|v| v.is_finite());
     let Some(level) = level_for(pyramid, coarser, at.side, n).filter(|_| placed) else {

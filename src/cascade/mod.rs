@@ -1,21 +1,21 @@
 //! Windows in, calibrated boxes out: a proposer over the pyramid, then up to two refiners on windows, each finding,
 //! calibrating and filtering. No threads here; a picture can go from thread to thread between levels ([`work`]).
 
-pub mod calibration;
+pub(crate) mod calibration;
 mod calibrator;
 mod colour;
-pub mod crops;
+pub(crate) mod crops;
 mod faces;
 mod nms;
 pub mod placement;
 mod proposer;
 mod refiner;
-pub mod settings;
+pub(crate) mod settings;
 mod shipped;
 mod state;
 #[cfg(test)]
 mod tests;
-pub mod work;
+pub(crate) mod work;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -2,7 +2,7 @@
 
 /// A dense matrix of weights, row-major.
 #[derive(Debug, Clone, PartialEq)]
-pub struct WeightMatrix {
+pub(crate) struct WeightMatrix {
     rows: usize,
     columns: usize,
     data: Vec<f64>,
@@ -10,30 +10,30 @@ pub struct WeightMatrix {
 
 impl WeightMatrix {
     /// Makes the matrix whose weight at (row, column) is `weight(row, column)`.
-    pub fn from_fn(rows: usize, columns: usize, mut weight: impl FnMut(usize, usize) -> f64) -> Self {
+    pub(crate) fn from_fn(rows: usize, columns: usize, mut weight: impl FnMut(usize, usize) -> f64) -> Self {
         let data = (0..rows * columns).map(|i| weight(i / columns, i % columns)).collect();
         Self { rows, columns, data }
     }
 
     /// Returns the number of rows.
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
     /// Returns the number of columns.
-    pub fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.columns
     }
 
     /// Returns the weight at a row and column, both from 0.
-    pub fn at(&self, row: usize, column: usize) -> f64 {
+    pub(crate) fn at(&self, row: usize, column: usize) -> f64 {
         self.data[row * self.columns + column]
     }
 }
 
 /// Returns the pairs (row, column) of a one-to-one assignment that maximises the sum of weights (≥ 0), without pairs of weight
 /// 0. Shortest augmenting paths with potentials (Kuhn 1955, Munkres 1957; Jonker & Volgenant's form).
-pub fn maximum_weight(weights: &WeightMatrix) -> Vec<(usize, usize)> {
+pub(crate) fn maximum_weight(weights: &WeightMatrix) -> Vec<(usize, usize)> {
     // The method gives every row a column, so there must not be more rows than columns.
     let swapped = weights.rows > weights.columns;
     let (n, m) = if swapped { (weights.columns, weights.rows) } else { (weights.rows, weights.columns) };

@@ -50,7 +50,7 @@ impl Convention {
 
 /// Fits the constants to `pairs` of a face and its detection by coordinate search: maximises the share of overlaps above 0.5 plus
 /// the mean overlap. With fewer than 20 pairs, returns [`Convention::IDENTITY`].
-pub fn fit<T>(pairs: &[(T, Box64)], overlap: impl Fn(&T, &Box64) -> f64) -> Convention {
+pub(crate) fn fit<T>(pairs: &[(T, Box64)], overlap: impl Fn(&T, &Box64) -> f64) -> Convention {
     if pairs.len() < 20 {
         return Convention::IDENTITY;
     }
@@ -82,7 +82,7 @@ pub fn fit<T>(pairs: &[(T, Box64)], overlap: impl Fn(&T, &Box64) -> f64) -> Conv
 
 /// Returns the detection of highest score that plausibly shows the face in the box `face`: its centre lies in the ellipse inside
 /// the box, and its width is 0.4 to 2.5 times that of the box.
-pub fn plausible<'a>(face: &Box64, detections: &'a [Detection]) -> Option<&'a Detection> {
+pub(crate) fn plausible<'a>(face: &Box64, detections: &'a [Detection]) -> Option<&'a Detection> {
     let [x, y, w, h] = *face;
     let mut best: Option<&Detection> = None;
     for detection in detections {
@@ -97,7 +97,7 @@ pub fn plausible<'a>(face: &Box64, detections: &'a [Detection]) -> Option<&'a De
 }
 
 /// Returns the indices of the pictures that constants are fitted on: at most 200, evenly spread over the set.
-pub fn fitting_sample(pictures: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn fitting_sample(pictures: usize) -> impl Iterator<Item = usize> {
     (0..pictures).step_by((pictures / 200).max(1)).take(200)
 }
 

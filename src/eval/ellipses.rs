@@ -30,7 +30,7 @@ static QUADRATURE: LazyLock<[(f64, f64); ORDER]> = LazyLock::new(|| {
 });
 
 /// Returns the area of `ellipse` inside [x0, x1] × [y0, y1], square pixels, by integrating the chord over y.
-pub fn shared_area(ellipse: &Ellipse, x0: f64, y0: f64, x1: f64, y1: f64) -> f64 {
+pub(crate) fn shared_area(ellipse: &Ellipse, x0: f64, y0: f64, x1: f64, y1: f64) -> f64 {
     let Ellipse { major: a, minor: b, angle, cx, cy } = *ellipse;
     let (s, c) = angle.sin_cos();
     let (_, half_height) = ellipse.half_extent();
@@ -61,7 +61,7 @@ pub fn shared_area(ellipse: &Ellipse, x0: f64, y0: f64, x1: f64, y1: f64) -> f64
 
 /// An ellipse cut at the picture's edges, with its area, to be compared with many boxes.
 #[derive(Debug, Clone)]
-pub struct Region {
+pub(crate) struct Region {
     ellipse: Ellipse,
     /// Left, top, right, bottom of the whole ellipse, pixels.
     bounds: [f64; 4],
@@ -72,7 +72,7 @@ pub struct Region {
 
 impl Region {
     /// Cuts `ellipse` at the edges of a picture of `width` × `height` pixels.
-    pub fn new(ellipse: &Ellipse, width: u32, height: u32) -> Self {
+    pub(crate) fn new(ellipse: &Ellipse, width: u32, height: u32) -> Self {
         let (width, height) = (f64::from(width), f64::from(height));
         let (hx, hy) = ellipse.half_extent();
         let bounds = [ellipse.cx - hx, ellipse.cy - hy, ellipse.cx + hx, ellipse.cy + hy];
@@ -83,7 +83,7 @@ impl Region {
     }
 
     /// Returns intersection over union with a box, both cut at the picture's edges, 0..1.
-    pub fn iou(&self, rect: &Box64) -> f64 {
+    pub(crate) fn iou(&self, rect: &Box64) -> f64 {
         let (x0, y0) = (rect[0].clamp(0.0, self.width), rect[1].clamp(0.0, self.height));
         let (x1, y1) = ((rect[0] + rect[2]).clamp(0.0, self.width), (rect[1] + rect[3]).clamp(0.0, self.height));
         let area = (x1 - x0) * (y1 - y0);

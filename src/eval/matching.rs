@@ -7,7 +7,7 @@ use crate::dataset::Truth;
 
 /// What a detection is counted as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Label {
+pub(crate) enum Label {
     /// A hit: the detection found the face of this index.
     Hit(usize),
     /// A false alarm: on no face, or on one that a surer detection has found.
@@ -17,7 +17,7 @@ pub enum Label {
 }
 
 /// Returns whether a face counts: at least `least_height` pixels high and not marked invalid. Other faces are ignored.
-pub fn counts(face: &Truth, least_height: f64) -> bool {
+pub(crate) fn counts(face: &Truth, least_height: f64) -> bool {
     !face.invalid && f64::from(face.rect.h) >= least_height
 }
 
@@ -25,7 +25,7 @@ pub fn counts(face: &Truth, least_height: f64) -> bool {
 /// highest IoU that no detection has taken, if that IoU is ≥ 0.5. Otherwise it is ignored if its IoU with an ignored face is
 /// ≥ 0.5, if half of it lies in an invalid box, or if it is lower than `least_height` pixels (COCO's rule for sizes out of
 /// range). Otherwise it is a false alarm.
-pub fn wider(faces: &[Truth], detections: &[Detection], least_height: f64) -> Vec<Label> {
+pub(crate) fn wider(faces: &[Truth], detections: &[Detection], least_height: f64) -> Vec<Label> {
     debug_assert!(detections.is_sorted_by(|a, b| a.score >= b.score), "detections must come best first");
     let boxes: Vec<Box64> = faces.iter().map(|f| exact(&f.rect)).collect();
     let counted: Vec<bool> = faces.iter().map(|f| counts(f, least_height)).collect();
@@ -66,7 +66,7 @@ pub struct CountChange {
 }
 
 /// Returns the change of the counts that each detection makes, ignored ones left out.
-pub fn count_changes<'a>(detections: &'a [Detection], labels: &'a [Label]) -> impl Iterator<Item = CountChange> + 'a {
+pub(crate) fn count_changes<'a>(detections: &'a [Detection], labels: &'a [Label]) -> impl Iterator<Item = CountChange> + 'a {
     detections.iter().zip(labels).filter_map(|(detection, label)| match label {
         Label::Hit(_) => Some(CountChange { score: detection.score, hits: 1, false_alarms: 0 }),
         Label::FalseAlarm => Some(CountChange { score: detection.score, hits: 0, false_alarms: 1 }),
@@ -78,7 +78,7 @@ pub fn count_changes<'a>(detections: &'a [Detection], labels: &'a [Label]) -> im
 /// (best first) are assigned to the ellipses, one to one, so that the sum of overlaps is greatest. Pairs that overlap by more
 /// than 0.5 are hits, all other detections false alarms. A further detection may change the whole assignment, so it is computed
 /// anew each time.
-pub fn fddb(regions: &[Region], detections: &[Detection]) -> Vec<CountChange> {
+pub(crate) fn fddb(regions: &[Region], detections: &[Detection]) -> Vec<CountChange> {
     debug_assert!(detections.is_sorted_by(|a, b| a.score >= b.score), "detections must come best first");
     let overlaps = WeightMatrix::from_fn(regions.len(), detections.len(), |i, j| regions[i].iou(&detections[j].rect));
     let mut changes = Vec::new();

@@ -4,12 +4,12 @@
 //! [`report::wider`] and [`report::fddb`] take the pictures of a set ([`crate::dataset`]) and the detections on each
 //! ([`Detection`]) and return a [`Report`]. [`redaction`] counts the faces that covers leave open.
 
-pub mod assignment;
-pub mod convention;
+pub(crate) mod assignment;
+pub(crate) mod convention;
 pub mod curves;
 pub mod detections;
-pub mod ellipses;
-pub mod matching;
+pub(crate) mod ellipses;
+pub(crate) mod matching;
 pub mod plots;
 pub mod redaction;
 pub mod report;

@@ -5,7 +5,7 @@ use super::lower::Purpose;
 use super::spec::{Net, Output};
 
 /// Numbers of an octave head for each window: logit, dx, dy, ln s.
-pub const OCTAVE_NUMBERS: usize = 4;
+pub(crate) const OCTAVE_NUMBERS: usize = 4;
 
 /// Three windows' sides between 12 and 24 pixels, as the shipped weights were measured with them: within 3 · 10⁻⁶ pixels of what
 /// [`sizes`] computes.
@@ -13,7 +13,7 @@ const THREE: [f32; 3] = [13.469_545, 16.970_563, 21.381_567];
 
 /// The cells of a net over a picture, and the square windows that are centred on each of them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Grid {
+pub(crate) struct Grid {
     /// The head that says whether a window shows a face.
     pub head: Output,
     /// Pixels between neighbouring cells. The window's side for a net whose branches see several resolutions, which can't be
@@ -41,7 +41,7 @@ impl Grid {
     /// A net with an octave head finds faces from half its side to its side: n windows a cell, whose sides divide that octave
     /// evenly, round the centre of what the cell sees. A net with a face head finds faces of its side: one window a cell,
     /// which is the net's input.
-    pub fn of(net: &Net) -> Option<Self> {
+    pub(crate) fn of(net: &Net) -> Option<Self> {
         let head = net.head(Output::Octave).or_else(|| net.head(Output::Face))?;
         let lowered = net.lower(Purpose::Inference).ok()?;
         let numbers = lowered.head(head.output)?.output.c;
@@ -61,28 +61,28 @@ impl Grid {
 
     /// The centre of cell `i` along an axis, pixels.
     #[inline]
-    pub fn center(&self, i: usize) -> f32 {
+    pub(crate) fn center(&self, i: usize) -> f32 {
         i as f32 * self.stride as f32 + self.offset
     }
 
     /// Centre (x, y) and side, pixels, of window `i` over cells that come row by row, `columns` in each, with all sizes of a
     /// cell behind each other.
     #[inline]
-    pub fn window(&self, i: usize, columns: usize) -> (f32, f32, f32) {
+    pub(crate) fn window(&self, i: usize, columns: usize) -> (f32, f32, f32) {
         let (cell, size) = (i / self.sizes.len(), i % self.sizes.len());
         (self.center(cell % columns), self.center(cell / columns), self.sizes[size])
     }
 
     /// The face logit among a window's numbers.
     #[inline]
-    pub fn logit(&self, numbers: &[f32]) -> f32 {
+    pub(crate) fn logit(&self, numbers: &[f32]) -> f32 {
         face_logit(&numbers[..self.logits])
     }
 }
 
 /// The face logit that a head's `outputs` for one window stand for: a single number, or face minus background of two.
 #[inline]
-pub fn face_logit(outputs: &[f32]) -> f32 {
+pub(crate) fn face_logit(outputs: &[f32]) -> f32 {
     match outputs {
         [background, face] => face - background,
         [face, ..] => *face,

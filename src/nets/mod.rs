@@ -5,14 +5,14 @@
 
 pub mod cpu;
 #[cfg(feature = "gpu")]
-pub mod gpu;
-pub mod grid;
-pub mod input;
-pub mod kernels;
-pub mod lower;
+pub(crate) mod gpu;
+pub(crate) mod grid;
+pub(crate) mod input;
+pub(crate) mod kernels;
+pub(crate) mod lower;
 pub mod spec;
 pub mod weights;
-pub mod windows;
+pub(crate) mod windows;
 pub mod zoo;
 
 #[cfg(feature = "train")]

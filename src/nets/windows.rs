@@ -13,7 +13,7 @@ const DEVICE_BATCH: usize = 512;
 
 /// A net with its weights.
 #[derive(Debug)]
-pub struct WindowNet {
+pub(crate) struct WindowNet {
     cpu: cpu::Engine,
     /// For other engines.
     #[cfg(any(feature = "gpu", feature = "train"))]
@@ -24,7 +24,7 @@ pub struct WindowNet {
 
 /// Buffers, for one thread at a time.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub(crate) struct Scratch {
     /// Those of the CPU's engine, which has others to run as well.
     pub cpu: cpu::Scratch,
     #[cfg(feature = "train")]
@@ -39,7 +39,7 @@ impl WindowNet {
     ///
     /// # Errors
     /// As [`cpu::Engine::new`].
-    pub fn new(net: &Net, weights: Weights) -> Result<Self> {
+    pub(crate) fn new(net: &Net, weights: Weights) -> Result<Self> {
         Ok(Self {
             cpu: cpu::Engine::new(net, &weights)?,
             #[cfg(any(feature = "gpu", feature = "train"))]
@@ -50,23 +50,23 @@ impl WindowNet {
     }
 
     /// The net.
-    pub fn net(&self) -> &Net {
+    pub(crate) fn net(&self) -> &Net {
         self.cpu.net()
     }
 
     /// The CPU's engine, which can do more than windows.
-    pub fn cpu(&self) -> &cpu::Engine {
+    pub(crate) fn cpu(&self) -> &cpu::Engine {
         &self.cpu
     }
 
     /// Its weights.
     #[cfg(feature = "gpu")]
-    pub fn weights(&self) -> &Weights {
+    pub(crate) fn weights(&self) -> &Weights {
         &self.weights
     }
 
     /// Whether it runs on the device that it was put on, and has not come back.
-    pub fn is_on_device(&self) -> bool {
+    pub(crate) fn is_on_device(&self) -> bool {
         #[cfg(feature = "train")]
         return self.device.engine().is_some();
         #[cfg(not(feature = "train"))]
@@ -74,7 +74,7 @@ impl WindowNet {
     }
 
     /// How many windows to give it at once.
-    pub fn batch(&self) -> usize {
+    pub(crate) fn batch(&self) -> usize {
         if self.is_on_device() { DEVICE_BATCH } else { BATCH }
     }
 
@@ -83,7 +83,7 @@ impl WindowNet {
     ///
     /// # Panics
     /// If `input` is not `n · side · side · 3` long.
-    pub fn run(&self, input: &[f32], n: usize, scratch: &mut Scratch) {
+    pub(crate) fn run(&self, input: &[f32], n: usize, scratch: &mut Scratch) {
         #[cfg(feature = "train")]
         {
             scratch.on_device = self.device.run(input, n, &mut scratch.device);
@@ -97,7 +97,7 @@ impl WindowNet {
     }
 
     /// Grows buffers to what a full batch needs on the CPU, so that later none has to.
-    pub fn grow(&self, input: &mut Vec<f32>, scratch: &mut Scratch) {
+    pub(crate) fn grow(&self, input: &mut Vec<f32>, scratch: &mut Scratch) {
         if self.is_on_device() {
             return;
         }
@@ -114,7 +114,7 @@ impl WindowNet {
     ///
     /// # Panics
     /// If the net has no such head, if it was not this net that ran, or if a row is out of range.
-    pub fn head<'s>(&self, output: Output, rows: Option<&[usize]>, scratch: &'s mut Scratch) -> &'s [f32] {
+    pub(crate) fn head<'s>(&self, output: Output, rows: Option<&[usize]>, scratch: &'s mut Scratch) -> &'s [f32] {
         #[cfg(feature = "train")]
         if let Some(engine) = self.device.engine_of_last(scratch.on_device) {
             return engine.head(output, rows, &mut scratch.device);
@@ -127,7 +127,7 @@ impl WindowNet {
     /// # Errors
     /// If a device fails. The net is on the CPU then.
     #[cfg(feature = "train")]
-    pub fn put_on(&mut self, streams: &[candle_core::Device]) -> Result<()> {
+    pub(crate) fn put_on(&mut self, streams: &[candle_core::Device]) -> Result<()> {
         self.device.put_on(self.cpu.net(), &self.weights, streams)
     }
 }

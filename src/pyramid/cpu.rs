@@ -6,11 +6,11 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 
 /// Resizes RGB pictures; keeps its buffer from call to call.
 #[derive(Default)]
-pub struct Resizer(fast_image_resize::Resizer);
+pub(crate) struct Resizer(fast_image_resize::Resizer);
 
 impl Resizer {
     /// From (width, height, RGB) to (width, height, RGB), none of them empty.
-    pub fn resize(&mut self, from: (usize, usize, &[u8]), to: (usize, usize, &mut [u8])) {
+    pub(crate) fn resize(&mut self, from: (usize, usize, &[u8]), to: (usize, usize, &mut [u8])) {
         if (from.0, from.1) == (to.0, to.1) {
             to.2.copy_from_slice(&from.2[..to.0 * to.1 * 3]);
             return;
@@ -43,7 +43,7 @@ pub(super) fn filter(from: (usize, usize), to: (usize, usize)) -> FilterType {
 
 /// The mean of each 2×2 pixels, rounded half up; `from` has `from_width` columns, `to` has `width` = `from_width` / 2. An
 /// odd last row or column of `from` is left out.
-pub fn halve(from: &[u8], from_width: usize, to: &mut [u8], width: usize) {
+pub(crate) fn halve(from: &[u8], from_width: usize, to: &mut [u8], width: usize) {
     if width == 0 {
         return;
     }

@@ -2,7 +2,7 @@
 //! it. On the CPU in [`mod@cpu`], on a GPU in `gpu`, with the same pixels; a [`Builder`] chooses between them.
 
 mod builder;
-pub mod cpu;
+pub(crate) mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 

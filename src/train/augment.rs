@@ -7,7 +7,7 @@ use rand_distr::{Distribution, StandardNormal};
 /// Changes light and colour. Holds a table of normally distributed numbers, from which noise is copied at a random offset:
 /// drawing a number for every pixel would cost more than training on the pixel.
 #[derive(Debug)]
-pub struct Light {
+pub(crate) struct Light {
     noise: Vec<f32>,
 }
 
@@ -16,13 +16,13 @@ const NOISE: usize = 1 << 18;
 
 impl Light {
     /// Draws the table of noise from `rng`.
-    pub fn new(rng: &mut StdRng) -> Self {
+    pub(crate) fn new(rng: &mut StdRng) -> Self {
         Self { noise: (0..NOISE).map(|_| StandardNormal.sample(rng)).collect() }
     }
 
     /// Changes contrast (× .6–1.4), brightness (σ .18), channel gains (± 12 %), colour (12 % grey) and adds noise (30 %,
     /// σ up to .07). `crop` is normalised RGB, `[side, side, 3]`.
-    pub fn change(&self, rng: &mut StdRng, crop: &mut [f32]) {
+    pub(crate) fn change(&self, rng: &mut StdRng, crop: &mut [f32]) {
         let contrast: f32 = rng.random_range(0.6..1.4);
         let brightness: f32 = 0.18 * rng.sample::<f32, _>(StandardNormal);
         let gains: [f32; 3] = std::array::from_fn(|_| contrast * rng.random_range(0.88..1.12));
@@ -51,7 +51,7 @@ impl Light {
 }
 
 /// Draws an angle in radians from N(0, 8°), or with probability `wide` from N(0, 25°).
-pub fn angle(rng: &mut StdRng, wide: f64) -> f32 {
+pub(crate) fn angle(rng: &mut StdRng, wide: f64) -> f32 {
     let sigma: f32 = if rng.random_bool(wide) { 25.0 } else { 8.0 };
     (sigma * rng.sample::<f32, _>(StandardNormal)).to_radians()
 }

@@ -10,7 +10,7 @@ const WEIGHT: &str = "weight:";
 
 /// A stage's state.
 #[derive(Debug)]
-pub struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// Steps done.
     pub step: usize,
     /// The net's weights.
@@ -23,7 +23,7 @@ pub struct Checkpoint {
 ///
 /// # Errors
 /// If the file can't be written.
-pub fn save(path: &Path, stage: &str, step: usize, weights: Weights, optimizer: &AdamW) -> Result<()> {
+pub(crate) fn save(path: &Path, stage: &str, step: usize, weights: Weights, optimizer: &AdamW) -> Result<()> {
     let mut file = Weights::default();
     optimizer.save_into(&mut file);
     file.notes.insert("stage".into(), stage.into());
@@ -36,7 +36,7 @@ pub fn save(path: &Path, stage: &str, step: usize, weights: Weights, optimizer: 
 ///
 /// # Errors
 /// If the file is not a checkpoint.
-pub fn load(path: &Path, stage: &str) -> Result<Option<Checkpoint>> {
+pub(crate) fn load(path: &Path, stage: &str) -> Result<Option<Checkpoint>> {
     if !path.exists() {
         return Ok(None);
     }

@@ -2,7 +2,7 @@
 
 /// Returns the focal loss (Lin et al. 2017) of one logit and its gradient. Positives are weighted by `alpha`, negatives by
 /// 1 − `alpha`; `gamma` is the focusing exponent.
-pub fn focal(logit: f32, positive: bool, alpha: f32, gamma: f32) -> (f32, f32) {
+pub(crate) fn focal(logit: f32, positive: bool, alpha: f32, gamma: f32) -> (f32, f32) {
     // In terms of z = ± logit, the loss is −w (1 − p)^γ ln p with p = σ(z).
     let (z, weight, sign) = if positive { (logit, alpha, 1.0) } else { (-logit, 1.0 - alpha, -1.0) };
     let (p, ln_p) = (sigmoid(z), ln_sigmoid(z));
@@ -12,14 +12,14 @@ pub fn focal(logit: f32, positive: bool, alpha: f32, gamma: f32) -> (f32, f32) {
 }
 
 /// Returns the binary cross-entropy of one logit and its gradient.
-pub fn cross_entropy(logit: f32, positive: bool) -> (f32, f32) {
+pub(crate) fn cross_entropy(logit: f32, positive: bool) -> (f32, f32) {
     let z = if positive { logit } else { -logit };
     let gradient = sigmoid(logit) - f32::from(u8::from(positive));
     (-ln_sigmoid(z), gradient)
 }
 
 /// Returns the cross-entropy of a softmax over `logits` (not weighted) and adds `weight` × its gradient to `gradient`.
-pub fn softmax_cross_entropy(logits: &[f32], label: usize, weight: f32, gradient: &mut [f32]) -> f32 {
+pub(crate) fn softmax_cross_entropy(logits: &[f32], label: usize, weight: f32, gradient: &mut [f32]) -> f32 {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = logits.iter().map(|l| (l - top).exp()).sum();
     for (i, (l, g)) in logits.iter().zip(gradient).enumerate() {
@@ -29,7 +29,7 @@ pub fn softmax_cross_entropy(logits: &[f32], label: usize, weight: f32, gradient
 }
 
 /// Returns the smooth L1 loss (Girshick 2015) of a difference and its gradient; quadratic below `beta`.
-pub fn smooth_l1(difference: f32, beta: f32) -> (f32, f32) {
+pub(crate) fn smooth_l1(difference: f32, beta: f32) -> (f32, f32) {
     if difference.abs() < beta {
         (0.5 * difference * difference / beta, difference / beta)
     } else {
@@ -38,7 +38,7 @@ pub fn smooth_l1(difference: f32, beta: f32) -> (f32, f32) {
 }
 
 /// Returns 1 / (1 + e^−x).
-pub fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 

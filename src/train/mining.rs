@@ -15,7 +15,7 @@ use crate::parallel;
 
 /// A mined window.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MinedWindow {
+pub(crate) struct MinedWindow {
     /// Index of the window's picture: those with faces first, then those without ([`Sources::indexed`]).
     pub picture: usize,
     /// Index of the face that the window lies on; `None` off all faces.
@@ -26,7 +26,7 @@ pub struct MinedWindow {
 
 /// The windows mined for one net.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct MinedWindows {
+pub(crate) struct MinedWindows {
     /// Windows on faces.
     pub faces: Vec<MinedWindow>,
     /// Windows off all faces.
@@ -36,7 +36,7 @@ pub struct MinedWindows {
 }
 
 /// Pictures looked at, in all, and how far it is.
-pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+pub(crate) type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// Mines windows for a net on `threads` threads. Windows that `so_far`, the levels before the net, hands on become `faces` and
 /// `negatives`. Windows off all faces that `whole`, which ends with the net itself, hands on become `hard`. Ends early when `stop`
@@ -44,7 +44,7 @@ pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 ///
 /// # Errors
 /// If a detection thread fails.
-pub fn mine(
+pub(crate) fn mine(
     so_far: &Cascade,
     whole: Option<&Cascade>,
     sources: Sources<'_>,
@@ -123,7 +123,7 @@ impl MinedWindows {
     ///
     /// # Errors
     /// If the file can't be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
         let mut file = Weights::default();
         for (name, list) in [("faces", &self.faces), ("negatives", &self.negatives), ("hard", &self.hard)] {
             let mut data = Vec::with_capacity(list.len() * 5);
@@ -140,7 +140,7 @@ impl MinedWindows {
     ///
     /// # Errors
     /// If the file can't be read or was not written by [`Self::save`].
-    pub fn load(path: &Path) -> Result<Self> {
+    pub(crate) fn load(path: &Path) -> Result<Self> {
         let file = Weights::load(path)?;
         let list = |name: &str| {
             let rows = file.get(name)?.chunks_exact(5);

@@ -1,16 +1,16 @@
 //! Training: from annotated pictures to weights. A [`task::Task`] draws samples and computes the loss, the [`trainer`] runs the
 //! loop, and the [`plan`] trains the nets of a cascade one after the other.
 
-pub mod augment;
-pub mod checkpoint;
+pub(crate) mod augment;
+pub(crate) mod checkpoint;
 pub mod events;
-pub mod loss;
-pub mod mining;
-pub mod octave;
-pub mod optimizer;
-pub mod pictures;
+pub(crate) mod loss;
+pub(crate) mod mining;
+pub(crate) mod octave;
+pub(crate) mod optimizer;
+pub(crate) mod pictures;
 pub mod plan;
 pub mod recipe;
-pub mod task;
-pub mod trainer;
-pub mod windows;
+pub(crate) mod task;
+pub(crate) mod trainer;
+pub(crate) mod windows;

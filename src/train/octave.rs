@@ -12,7 +12,7 @@ use crate::geometry::Rect;
 use crate::nets::grid::{Grid, OCTAVE_NUMBERS};
 
 /// Side of a sample, pixels.
-pub const SIDE: usize = 160;
+pub(crate) const SIDE: usize = 160;
 /// Pictures are never enlarged by more.
 const MOST_ENLARGED: f32 = 1.25;
 /// Faces smaller than this in a crop (pixels) are neither face nor background.
@@ -20,7 +20,7 @@ const TINY: f32 = 9.0;
 
 /// What is right at one cell and size.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Label {
+pub(crate) enum Label {
     /// No face of about this size here.
     Background,
     /// Neither.
@@ -31,7 +31,7 @@ pub enum Label {
 
 /// The task of the octave net.
 #[derive(Debug)]
-pub struct Octave<'a> {
+pub(crate) struct Octave<'a> {
     grid: Grid,
     pictures: &'a [Picture],
     negatives: &'a [Picture],
@@ -46,7 +46,7 @@ pub struct Octave<'a> {
 
 impl<'a> Octave<'a> {
     /// Trains a net with that `grid`: draws crops round the faces of `pictures`, and a share of `background` from `negatives`.
-    pub fn new(
+    pub(crate) fn new(
         grid: Grid,
         pictures: &'a [Picture],
         negatives: &'a [Picture],
@@ -79,7 +79,7 @@ impl<'a> Octave<'a> {
     }
 
     /// Faces that crops are built round.
-    pub fn faces(&self) -> usize {
+    pub(crate) fn faces(&self) -> usize {
         self.faces.len()
     }
 
@@ -124,7 +124,7 @@ fn cells_of(grid: &Grid) -> usize {
 }
 
 /// Labels of all windows of a sample, `[cells, cells, sizes]`, for faces (their squares; `true` = ignored) in crop pixels.
-pub fn label(grid: &Grid, faces: &[(Rect, bool)]) -> Vec<Label> {
+pub(crate) fn label(grid: &Grid, faces: &[(Rect, bool)]) -> Vec<Label> {
     let (n, sizes, stride) = (cells_of(grid), grid.sizes.len(), grid.stride as f32);
     let mut labels = vec![Label::Background; n * n * sizes];
     let mut best = vec![0.0f32; labels.len()];

@@ -59,7 +59,7 @@ impl Schedule {
 
 /// What [`AdamW`] knows of its variables beside their values.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Name and role of each variable, in their order.
     pub slots: Vec<Slot>,
     /// Decay of weights (not of biases and norms).
@@ -69,7 +69,7 @@ pub struct Settings {
 /// AdamW over variables. Candle's own keeps its moments to itself, so that training could not go on from a checkpoint as
 /// if it had never stopped, and lets all variables decay.
 #[derive(Debug)]
-pub struct AdamW {
+pub(crate) struct AdamW {
     params: Vec<Param>,
     rate: f32,
     weight_decay: f32,
@@ -132,7 +132,7 @@ impl Optimizer for AdamW {
 
 impl AdamW {
     /// Adds the moments to a checkpoint.
-    pub fn save_into(&self, checkpoint: &mut Weights) {
+    pub(crate) fn save_into(&self, checkpoint: &mut Weights) {
         checkpoint.notes.insert("optimizer_steps".into(), self.steps.to_string());
         for p in &self.params {
             for (what, data) in [("first", &p.first), ("second", &p.second)] {
@@ -146,7 +146,7 @@ impl AdamW {
     ///
     /// # Errors
     /// If one is missing or has another size.
-    pub fn load_from(&mut self, checkpoint: &mut Weights) -> Result<()> {
+    pub(crate) fn load_from(&mut self, checkpoint: &mut Weights) -> Result<()> {
         let fault = |reason: String| Error::Weights { origin: "checkpoint".into(), reason };
         let steps = checkpoint.notes.get("optimizer_steps").and_then(|s| s.parse().ok());
         self.steps = steps.ok_or_else(|| fault("optimizer_steps is missing".into()))?;

@@ -9,7 +9,7 @@ use crate::pyramid::Pyramid;
 
 /// A decoded picture with its faces.
 #[derive(Debug)]
-pub struct Picture {
+pub(crate) struct Picture {
     /// The picture's name in the annotations.
     pub name: String,
     /// The picture and its copies at half the size, a quarter and so on.
@@ -20,7 +20,7 @@ pub struct Picture {
 
 impl Picture {
     /// Returns width and height, pixels.
-    pub fn size(&self) -> (f32, f32) {
+    pub(crate) fn size(&self) -> (f32, f32) {
         self.pyramid.levels.first().map_or((0.0, 0.0), |l| (l.width as f32, l.height as f32))
     }
 }
@@ -30,7 +30,7 @@ impl Picture {
 ///
 /// # Errors
 /// If a picture can't be read.
-pub fn load(
+pub(crate) fn load(
     list: &[Annotated],
     shortest: usize,
     threads: usize,
@@ -52,7 +52,7 @@ pub fn load(
 
 /// Maps the box of a face to a crop of `n` × `n` pixels. In a turned crop, the result is the bounding box of the turned ellipse
 /// inside the face's box.
-pub fn box_in_crop(face: &Rect, at: &Crop, n: usize) -> Rect {
+pub(crate) fn box_in_crop(face: &Rect, at: &Crop, n: usize) -> Rect {
     let (cx, cy) = face.center();
     let (x, y) = at.to_crop(cx, cy, n);
     let scale = n as f32 / at.side;
@@ -67,7 +67,7 @@ fn turned_extent(w: f32, h: f32, angle: f32) -> (f32, f32) {
 }
 
 /// Returns whether a face is clear enough to learn from as a face: valid, and not both heavily occluded and below 32 pixels.
-pub fn is_clear(face: &Truth) -> bool {
+pub(crate) fn is_clear(face: &Truth) -> bool {
     !(face.invalid || face.occlusion == 2 && face.rect.h < 32.0)
 }
 

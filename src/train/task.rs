@@ -6,7 +6,7 @@ use crate::nets::spec::Output;
 
 /// Samples for one forward pass.
 #[derive(Debug)]
-pub struct Samples<T> {
+pub(crate) struct Samples<T> {
     /// `[n, side, side, 3]`, normalised.
     pub input: Vec<f32>,
     /// Number of samples.
@@ -19,7 +19,7 @@ pub struct Samples<T> {
 
 /// The predictions of a head, `[n, …, outputs]` row-major, and their gradient.
 #[derive(Debug)]
-pub struct Prediction {
+pub(crate) struct Prediction {
     /// What the head predicts.
     pub output: Output,
     /// Head outputs.
@@ -30,7 +30,7 @@ pub struct Prediction {
 
 /// Loss and accuracy of one forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// Mean loss.
     pub loss: f64,
     /// Number of decisions (face or not, or the calibration class) that were right.
@@ -41,13 +41,13 @@ pub struct Figures {
 
 impl Figures {
     /// Returns the share of decisions that were right, 0..1; 0 without decisions.
-    pub fn accuracy(&self) -> f64 {
+    pub(crate) fn accuracy(&self) -> f64 {
         self.right / self.decisions.max(1.0)
     }
 }
 
 /// Draws samples and computes the loss of predictions for them.
-pub trait Task: Sync {
+pub(crate) trait Task: Sync {
     /// What the net should predict for a batch of samples.
     type Targets: Send + Sync;
 

@@ -30,7 +30,7 @@ const NORM_MOMENTUM: f32 = 0.02;
 
 /// One stage of training.
 #[derive(Debug)]
-pub struct Stage<'a> {
+pub(crate) struct Stage<'a> {
     /// Its name in the record, e.g. `octave` or `refine24-2`.
     pub name: &'a str,
     /// The net.
@@ -55,7 +55,7 @@ pub struct Stage<'a> {
 
 /// How a stage ended.
 #[derive(Debug)]
-pub enum End {
+pub(crate) enum End {
     /// All steps were made; the weights.
     Done(Weights),
     /// `stop` was set; the checkpoint holds the state.
@@ -63,7 +63,7 @@ pub enum End {
 }
 
 /// A number generator for one purpose of one step.
-pub fn rng(seed: u64, stage: &str, step: usize, part: u64) -> StdRng {
+pub(crate) fn rng(seed: u64, stage: &str, step: usize, part: u64) -> StdRng {
     let mut key = [0; 32];
     let name = stage.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     for (chunk, word) in key.chunks_exact_mut(8).zip([seed, name, step as u64, part]) {
@@ -76,7 +76,7 @@ pub fn rng(seed: u64, stage: &str, step: usize, part: u64) -> StdRng {
 ///
 /// # Errors
 /// If the loss is no longer a number, or a file can't be written.
-pub fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, events: &mut Events<'_>) -> Result<End> {
+pub(crate) fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, events: &mut Events<'_>) -> Result<End> {
     let resumed = checkpoint::load(&stage.checkpoint, stage.name)?;
     let (first, weights, moments) = match resumed {
         Some(c) => (c.step, c.weights, Some(c.optimizer)),

@@ -24,7 +24,7 @@ const BOX_BETA: f32 = 0.05;
 
 /// What the net should predict for one window.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Target {
+pub(crate) struct Target {
     /// Whether the window shows a face; `None`: between face and background, not learned from.
     pub face: Option<bool>,
     /// Calibration class and box regression that move the window onto its face; `None` where the overlap is too small.
@@ -33,7 +33,7 @@ pub struct Target {
 
 /// The pictures that windows are drawn from.
 #[derive(Debug, Clone, Copy)]
-pub struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     /// Whole pictures with faces.
     pub pictures: &'a [Picture],
     /// Pictures without faces.
@@ -46,14 +46,14 @@ pub struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     /// Returns the picture that a mined window's index means: those with faces first, then those without.
-    pub fn indexed(&self, index: usize) -> Option<&'a Picture> {
+    pub(crate) fn indexed(&self, index: usize) -> Option<&'a Picture> {
         self.pictures.get(index).or_else(|| self.negatives.get(index - self.pictures.len()))
     }
 }
 
 /// The training task of a net that rates windows.
 #[derive(Debug)]
-pub struct Windows<'a> {
+pub(crate) struct Windows<'a> {
     side: usize,
     settings: WindowSettings,
     sources: Sources<'a>,
@@ -66,7 +66,7 @@ pub struct Windows<'a> {
 
 impl<'a> Windows<'a> {
     /// Makes the task for windows of `side` × `side` pixels.
-    pub fn new(
+    pub(crate) fn new(
         side: usize,
         settings: &WindowSettings,
         sources: Sources<'a>,

@@ -25,7 +25,7 @@ const WINDOW: usize = 1 + OCTAVE_NUMBERS;
 
 /// A net with an octave head, on one GPU.
 #[derive(Debug)]
-pub struct OctaveNet {
+pub(crate) struct OctaveNet {
     steps: Vec<(Op<()>, ComputePipeline, wgpu::Buffer)>,
     layers: wgpu::BindGroupLayout,
     normalise: ComputePipeline,
@@ -41,7 +41,7 @@ pub struct OctaveNet {
 
 /// A window over the threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Found {
+pub(crate) struct Found {
     /// Its number: cell by cell, row by row, level by level, the sizes of a cell behind each other.
     pub window: usize,
     /// Logit, dx, dy, ln s.
@@ -50,13 +50,13 @@ pub struct Found {
 
 impl OctaveNet {
     /// Windows that are read back with each picture as a rule.
-    pub const AT_ONCE: usize = 4096;
+    pub(crate) const AT_ONCE: usize = 4096;
 
     /// Windows with a logit over `threshold` are found.
     ///
     /// # Errors
     /// If the net has layers that have no shader, if the weights do not fit, or if the GPU refuses.
-    pub fn new(device: &GpuDevice, net: &Net, weights: &Weights, threshold: f32, at_once: usize) -> Result<Self> {
+    pub(crate) fn new(device: &GpuDevice, net: &Net, weights: &Weights, threshold: f32, at_once: usize) -> Result<Self> {
         let (read, write) = (Storage { read_only: true }, Storage { read_only: false });
         let layers = device.bindings(&[read, write, read, read]);
         let ends = device.bindings(&[read, write, read]);
@@ -94,7 +94,7 @@ fn windows(sizes: usize) -> String {
 }
 
 /// The windows of a list as it was read back, in the order of their cells, which is that of the CPU.
-pub fn read(words: &[u32], found: &mut Vec<Found>) {
+pub(crate) fn read(words: &[u32], found: &mut Vec<Found>) {
     found.clear();
     let Some((count, list)) = words.split_first() else { return };
     found.extend(

@@ -7,13 +7,13 @@
 pub(in crate::nets) mod aligned;
 mod depthwise;
 #[cfg(feature = "train")]
-pub mod gradients;
+pub(crate) mod gradients;
 pub(in crate::nets) mod lanes;
 mod linear;
 mod pool;
 pub(in crate::nets) mod row;
 
-pub use lanes::Isa;
+pub(crate) use lanes::Isa;
 
 use self::depthwise::Taps;
 use self::linear::Packed;

@@ -18,18 +18,18 @@ pub struct Auto {
     which: Adapters,
     patience: Duration,
     begin: OnceLock<Instant>,
-    outcome: Arc<OnceLock<Outcome>>,
+    outcome: Arc<OnceLock<Choice>>,
     search: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What was chosen, and why.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Choice {
     gpu: Option<Gpu>,
     reason: String,
 }
 
-impl Outcome {
+impl Choice {
     /// What was chosen, and why.
     pub fn describe(&self) -> &str {
         &self.reason
@@ -56,7 +56,7 @@ impl Auto {
     /// What was chosen, and why.
     pub fn describe(&self) -> String {
         match self.outcome.get() {
-            Some(Outcome { gpu: Some(gpu), .. }) if gpu.fault().is_some() => {
+            Some(Choice { gpu: Some(gpu), .. }) if gpu.fault().is_some() => {
                 format!("on the CPU: {} failed ({})", gpu.name(), gpu.fault().unwrap_or_default())
             }
             Some(outcome) => outcome.reason.clone(),
@@ -88,7 +88,7 @@ impl Auto {
             Ok(thread) => *search = Some(thread),
             Err(e) => {
                 let _ =
-                    self.outcome.set(Outcome { gpu: None, reason: format!("on the CPU: no thread to probe ({e})") });
+                    self.outcome.set(Choice { gpu: None, reason: format!("on the CPU: no thread to probe ({e})") });
             }
         }
     }
@@ -104,8 +104,8 @@ impl Drop for Auto {
 }
 
 /// Opens the best GPU of those and measures both ways, for pictures of `size`.
-pub fn choose(which: Adapters, size: (u32, u32), plan: &Plan) -> Outcome {
-    let on_cpu = |reason: String| Outcome { gpu: None, reason: format!("on the CPU: {reason}") };
+pub fn choose(which: Adapters, size: (u32, u32), plan: &Plan) -> Choice {
+    let on_cpu = |reason: String| Choice { gpu: None, reason: format!("on the CPU: {reason}") };
     if which == Adapters::Real && !likely() {
         return on_cpu("this machine has no GPU".into());
     }
@@ -119,7 +119,7 @@ pub fn choose(which: Adapters, size: (u32, u32), plan: &Plan) -> Outcome {
     let name = gpu.name();
     if on_gpu < cpu {
         let reason = format!("on {name}: {:.2} ms a picture, the CPU takes {:.2}", ms(on_gpu), ms(cpu));
-        Outcome { gpu: Some(gpu), reason }
+        Choice { gpu: Some(gpu), reason }
     } else {
         on_cpu(format!("{:.2} ms a picture, {name} takes {:.2}", ms(cpu), ms(on_gpu)))
     }

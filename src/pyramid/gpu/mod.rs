@@ -2,17 +2,18 @@
 //! read-back a picture. Pixels are those of the CPU path to the last bit: the filters have the same fixed-point weights.
 //!
 //! [`Gpu::submit`] returns at once and [`Gpu::take`] waits, so that a picture can be built while the one before is
-//! searched. Each shader has a plain function of the same name in [`twins`], and tests hold them equal.
+//! searched. Each shader has a plain function of the same name in `twins`, and tests hold them equal.
 
 pub mod auto;
 mod device;
 mod filter;
-pub mod layout;
+pub(crate) mod layout;
 pub mod measure;
 mod slot;
 #[cfg(test)]
 pub(crate) mod tests;
-pub mod twins;
+#[cfg(test)]
+mod twins;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

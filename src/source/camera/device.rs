@@ -87,12 +87,12 @@ pub trait CameraDevice {
 }
 
 /// Opens a camera; called again each time the camera was lost. Returns the reason if the camera can't be opened.
-pub type Open = Box<dyn FnMut() -> Result<Box<dyn CameraDevice>, String> + Send>;
+pub(crate) type Open = Box<dyn FnMut() -> Result<Box<dyn CameraDevice>, String> + Send>;
 
 /// Sorts formats, the best first. Criteria, in order: at least 25 pictures a second; a size near 640×480, or else near
 /// 1280×720; a coding that suits the size (raw up to 640×480, which needs no decoding; MJPEG above, because raw pictures
 /// would be too much for USB); a rate near 30 pictures a second. Formats without a size are left out.
-pub fn ranked(formats: &[Format]) -> Vec<Format> {
+pub(crate) fn ranked(formats: &[Format]) -> Vec<Format> {
     let far = |f: &Format, width: f64, height: f64| {
         (f64::from(f.width) / width).ln().abs() + (f64::from(f.height) / height).ln().abs()
     };

@@ -5,7 +5,7 @@
 //! [`device`] defines what a camera is, [`native`] opens the system's cameras, `decode` converts pictures to RGB.
 
 mod decode;
-pub mod device;
+pub(crate) mod device;
 pub mod native;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ mod pool;
 
 pub(in crate::nets) use depthwise::{add_depthwise_grad_weight, flipped_taps};
 pub(in crate::nets) use linear::{add_conv_grad_weight, add_outer, flipped};
-pub use norm::NormStats;
+pub(crate) use norm::NormStats;
 pub(in crate::nets) use norm::{Activation, Backward, GradientSums, Moments};
 pub(in crate::nets) use pool::{average_pool_backward, max_pool_backward};
 
