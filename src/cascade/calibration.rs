@@ -22,6 +22,7 @@ pub(crate) const CLASSES: [(f32, f32, f32); 45] = {
 
 /// The class that says best how `window` is misplaced on `face`: nearest in ln-scale, in x and in y. Both boxes
 /// are squared first.
+#[cfg(feature = "train")]
 pub(crate) fn label(window: &Rect, face: &Rect) -> usize {
     let (window, face) = (window.to_square(), face.to_square());
     let ((wx, wy), (fx, fy)) = (window.center(), face.center());
@@ -31,6 +32,7 @@ pub(crate) fn label(window: &Rect, face: &Rect) -> usize {
     (scale * 3 + x) * 3 + y
 }
 
+#[cfg(feature = "train")]
 fn nearest(values: &[f32], v: f32) -> usize {
     let distance = |i: &usize| (values[*i] - v).abs();
     (0..values.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0)
@@ -62,6 +64,7 @@ pub(crate) fn correct(window: &Rect, logits: &[f32]) -> Rect {
 
 /// The box of `face` relative to the square `window`: dx, dy of the centres in window sides, ln of width and of height in
 /// window sides.
+#[cfg(feature = "train")]
 pub(crate) fn encode_box(window: &Rect, face: &Rect) -> [f32; 4] {
     let ((wx, wy), (fx, fy)) = (window.center(), face.center());
     [(fx - wx) / window.w, (fy - wy) / window.w, (face.w / window.w).ln(), (face.h / window.w).ln()]

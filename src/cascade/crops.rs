@@ -35,7 +35,8 @@ impl Crop {
     }
 
     /// Where a point of the picture lies in a crop of `n` × `n` pixels (continuous coordinates, 0..n inside).
-    pub(crate) fn to_crop(&self, x: f32, y: f32, n: usize) -> (f32, f32) {
+    #[cfg(feature = "train")]
+    pub(crate) fn to_crop(self, x: f32, y: f32, n: usize) -> (f32, f32) {
         let (sin, cos) = self.angle.sin_cos();
         let (dx, dy) = (x - self.cx, y - self.cy);
         let (along, down) = (dx * cos + dy * sin, dy * cos - dx * sin);

@@ -15,16 +15,6 @@ impl WeightMatrix {
         Self { rows, columns, data }
     }
 
-    /// Returns the number of rows.
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Returns the number of columns.
-    pub(crate) fn columns(&self) -> usize {
-        self.columns
-    }
-
     /// Returns the weight at a row and column, both from 0.
     pub(crate) fn at(&self, row: usize, column: usize) -> f64 {
         self.data[row * self.columns + column]
@@ -86,11 +76,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn brute_force(weights: &WeightMatrix, row: usize, taken: &mut Vec<usize>) -> f64 {
-        if row == weights.rows() {
+        if row == weights.rows {
             return 0.0;
         }
         let mut best = brute_force(weights, row + 1, taken);
-        for column in 0..weights.columns() {
+        for column in 0..weights.columns {
             if !taken.contains(&column) {
                 taken.push(column);
                 best = best.max(weights.at(row, column) + brute_force(weights, row + 1, taken));

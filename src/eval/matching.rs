@@ -66,7 +66,10 @@ pub struct CountChange {
 }
 
 /// Returns the change of the counts that each detection makes, ignored ones left out.
-pub(crate) fn count_changes<'a>(detections: &'a [Detection], labels: &'a [Label]) -> impl Iterator<Item = CountChange> + 'a {
+pub(crate) fn count_changes<'a>(
+    detections: &'a [Detection],
+    labels: &'a [Label],
+) -> impl Iterator<Item = CountChange> + 'a {
     detections.iter().zip(labels).filter_map(|(detection, label)| match label {
         Label::Hit(_) => Some(CountChange { score: detection.score, hits: 1, false_alarms: 0 }),
         Label::FalseAlarm => Some(CountChange { score: detection.score, hits: 0, false_alarms: 1 }),

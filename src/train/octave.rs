@@ -78,11 +78,6 @@ impl<'a> Octave<'a> {
         Self { grid, pictures, negatives, light: Light::new(rng), faces, weights, background }
     }
 
-    /// Faces that crops are built round.
-    pub(crate) fn faces(&self) -> usize {
-        self.faces.len()
-    }
-
     fn place(&self, rng: &mut StdRng) -> (&Picture, Crop) {
         let n = SIDE as f32;
         if rng.random_bool(self.background) {

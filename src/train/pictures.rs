@@ -10,8 +10,6 @@ use crate::pyramid::Pyramid;
 /// A decoded picture with its faces.
 #[derive(Debug)]
 pub(crate) struct Picture {
-    /// The picture's name in the annotations.
-    pub name: String,
     /// The picture and its copies at half the size, a quarter and so on.
     pub pyramid: Pyramid,
     /// Marked faces, in pixels of the picture.
@@ -39,7 +37,7 @@ pub(crate) fn load(
     let read = |item: &Annotated| -> Result<Picture> {
         let picture = crate::source::picture::read(&item.image)?;
         let pyramid = Pyramid::of(&picture, shortest);
-        Ok(Picture { name: item.name.clone(), pyramid, faces: item.faces.clone() })
+        Ok(Picture { pyramid, faces: item.faces.clone() })
     };
     let mut all = Vec::with_capacity(list.len());
     parallel::in_order(list, threads, read, |picture: Result<Picture>| {

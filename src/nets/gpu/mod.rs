@@ -56,7 +56,13 @@ impl OctaveNet {
     ///
     /// # Errors
     /// If the net has layers that have no shader, if the weights do not fit, or if the GPU refuses.
-    pub(crate) fn new(device: &GpuDevice, net: &Net, weights: &Weights, threshold: f32, at_once: usize) -> Result<Self> {
+    pub(crate) fn new(
+        device: &GpuDevice,
+        net: &Net,
+        weights: &Weights,
+        threshold: f32,
+        at_once: usize,
+    ) -> Result<Self> {
         let (read, write) = (Storage { read_only: true }, Storage { read_only: false });
         let layers = device.bindings(&[read, write, read, read]);
         let ends = device.bindings(&[read, write, read]);

@@ -87,8 +87,7 @@ impl Auto {
         match thread {
             Ok(thread) => *search = Some(thread),
             Err(e) => {
-                let _ =
-                    self.outcome.set(Choice { gpu: None, reason: format!("on the CPU: no thread to probe ({e})") });
+                let _ = self.outcome.set(Choice { gpu: None, reason: format!("on the CPU: no thread to probe ({e})") });
             }
         }
     }

@@ -18,7 +18,6 @@ pub enum Kind {
 
 /// One dispatch: `struct Pass` of `pass.wgsl`, where the fields are described.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "described in pass.wgsl")]
 pub struct Pass {
     pub from_byte: usize,
     pub from_width: usize,

@@ -3,7 +3,7 @@
 use super::layout::{Kind, Layout, Pass};
 
 /// All passes of `layout` over `pixels`, which begin with the picture.
-pub fn run(layout: &Layout, pixels: &mut [u8]) {
+pub(super) fn run(layout: &Layout, pixels: &mut [u8]) {
     for (kind, pass) in layout.passes() {
         match kind {
             Kind::Halve => halve(pass, pixels),
@@ -14,7 +14,7 @@ pub fn run(layout: &Layout, pixels: &mut [u8]) {
 }
 
 /// The mean of 2×2 pixels, rounded half up: `shaders/halve.wgsl`.
-pub fn halve(pass: &Pass, pixels: &mut [u8]) {
+pub(super) fn halve(pass: &Pass, pixels: &mut [u8]) {
     let row = pass.from_width * 3;
     for byte in 0..pass.length {
         let (x, y) = (byte / 3 % pass.width, byte / 3 / pass.width);
@@ -25,7 +25,7 @@ pub fn halve(pass: &Pass, pixels: &mut [u8]) {
 }
 
 /// Other heights: `shaders/resize_columns.wgsl`.
-pub fn resize_columns(pass: &Pass, weights: &[i32], pixels: &mut [u8]) {
+pub(super) fn resize_columns(pass: &Pass, weights: &[i32], pixels: &mut [u8]) {
     let row = pass.width * 3;
     for byte in 0..pass.length {
         pixels[pass.to_byte + byte] = weighted(pass, weights, pixels, byte / row, pass.from_byte + byte % row, row);
@@ -33,7 +33,7 @@ pub fn resize_columns(pass: &Pass, weights: &[i32], pixels: &mut [u8]) {
 }
 
 /// Other widths: `shaders/resize_rows.wgsl`.
-pub fn resize_rows(pass: &Pass, weights: &[i32], pixels: &mut [u8]) {
+pub(super) fn resize_rows(pass: &Pass, weights: &[i32], pixels: &mut [u8]) {
     for byte in 0..pass.length {
         let (x, y) = (byte / 3 % pass.width, byte / 3 / pass.width);
         let at = pass.from_byte + y * pass.from_width * 3 + byte % 3;
