@@ -46,7 +46,7 @@ fn gpu() -> Option<[Candle; 2]> {
 }
 
 fn shipped(min_face: f32, device: Device) -> Cascade {
-    Cascade::shipped(Options { min_face, threshold: 0.1 }).unwrap().on(device).unwrap()
+    Cascade::shipped(Options { min_face, threshold: 0.1, ..Options::default() }).unwrap().on(device).unwrap()
 }
 
 #[track_caller]

@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn faces_on_candle_are_those_of_the_cpu() {
         for min_face in [20.0, 60.0] {
-            let shipped = || Cascade::shipped(Options { min_face, threshold: 0.1 }).unwrap();
+            let shipped = || Cascade::shipped(Options { min_face, threshold: 0.1, ..Options::default() }).unwrap();
             let (cpu, candle) = (shipped(), moved(shipped()));
             for name in ["astronaut.jpg", "grace_hopper.jpg"] {
                 let picture = asset(name);

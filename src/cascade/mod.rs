@@ -12,6 +12,7 @@ pub mod proposer;
 mod refiner;
 pub mod settings;
 mod shipped;
+pub mod smile;
 mod suppress;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use proposer::Proposer;
 use refiner::Refiner;
 pub use settings::CascadeSettings;
 pub use shipped::weights as shipped_weights;
+use smile::SmileNet;
 pub use work::Work;
 
 /// Refiners that a cascade may have.
@@ -49,11 +51,13 @@ pub struct Options {
     pub min_face: f32,
     /// Faces with a lower score (0..1) are left out.
     pub threshold: f32,
+    /// Whether to tell smiles, if the settings name a net for it.
+    pub smile: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { min_face: 20.0, threshold: 0.5 }
+        Self { min_face: 20.0, threshold: 0.5, smile: true }
     }
 }
 
@@ -118,6 +122,7 @@ impl Until {
 pub struct Cascade {
     proposer: Proposer,
     refiners: Vec<Refiner>,
+    smiles: Option<SmileNet>,
     settings: CascadeSettings,
     options: Options,
     pyramids: Builder,
@@ -172,9 +177,11 @@ impl Cascade {
         };
         let proposer = Proposer::new(&settings.proposer, options.min_face, load)?;
         let refiners = settings.refiners.iter().enumerate().map(|(i, r)| Refiner::new(r, i + 1, load));
+        let smiles = settings.smile.as_ref().filter(|_| options.smile).map(|s| SmileNet::new(s, load)).transpose()?;
         Ok(Self {
             proposer,
             refiners: refiners.collect::<Result<_>>()?,
+            smiles,
             settings,
             options,
             pyramids: Builder::default(),
@@ -217,6 +224,9 @@ impl Cascade {
     pub fn work(&self) -> Work {
         let mut work = Work::default();
         self.refiners.iter().for_each(|refiner| refiner.grow(&mut work));
+        if let Some(smiles) = &self.smiles {
+            smiles.grow(&mut work.input, &mut work.scratch);
+        }
         work
     }
 
@@ -293,6 +303,11 @@ impl Cascade {
         1 + self.refiners.len()
     }
 
+    /// Whether faces come with a smile: asked for, and the settings name a net for it.
+    pub fn tells_smiles(&self) -> bool {
+        self.smiles.is_some()
+    }
+
     /// What it was asked for.
     pub fn options(&self) -> &Options {
         &self.options
@@ -351,6 +366,7 @@ impl Cascade {
             // Suppression, the last step of every level's filter, left what it chose from there.
             faces::merge(&mut work.candidates, &work.filtered, &self.settings.faces);
             work.candidates.retain(|c| self.settings.faces.score(c.score) >= self.options.threshold);
+            self.tell_smiles(work);
         }
         work.passed();
     }
@@ -358,7 +374,18 @@ impl Cascade {
     /// The faces, best first, after the last level.
     pub fn faces(&self, work: &Work) -> Vec<Face> {
         let score = |s| self.settings.faces.score(s);
-        work.candidates.iter().map(|c| Face { rect: c.rect, score: score(c.score), smile: None }).collect()
+        let told = self.smiles.as_ref().map(|smiles| (smiles.settings(), &work.smiles));
+        let smile = |i: usize| told.and_then(|(settings, logits)| Some(settings.probability(*logits.get(i)?)));
+        let faces = work.candidates.iter().enumerate();
+        faces.map(|(i, c)| Face { rect: c.rect, score: score(c.score), smile: smile(i) }).collect()
+    }
+
+    /// Looks at the faces that are left once more, if smiles are wanted.
+    fn tell_smiles(&self, work: &mut Work) {
+        let Some(smiles) = &self.smiles else { return };
+        let Work { picture, candidates, input, scratch, smiles: logits, .. } = work;
+        logits.clear();
+        smiles.look(picture, candidates.iter().map(|c| c.rect), input, scratch, logits);
     }
 
     /// Lends buffers from the pool; a thread that finds none free makes its own.
@@ -376,7 +403,7 @@ fn windows(work: &Work) -> Vec<Window> {
 }
 
 fn check(options: &Options) -> Result<()> {
-    let Options { min_face, threshold } = options;
+    let Options { min_face, threshold, smile: _ } = options;
     if !(min_face.is_finite() && *min_face >= 8.0) {
         return Err(Error::Setting(format!("the smallest face is {min_face} pixels; it must be at least 8")));
     }

@@ -54,7 +54,7 @@ mod tests {
     use crate::pyramid::gpu::tests::gpu;
 
     fn cascade(min_face: f32) -> Cascade {
-        Cascade::shipped(Options { min_face, threshold: 0.02 }).unwrap()
+        Cascade::shipped(Options { min_face, threshold: 0.02, ..Options::default() }).unwrap()
     }
 
     fn pictures() -> Vec<RgbImage> {

@@ -34,6 +34,8 @@ pub struct Work {
     /// Where each pyramid level's candidates end.
     pub(super) ends: Vec<usize>,
     pub(super) filtered: Vec<Candidate>,
+    /// The smile net's logit of each face that is left behind the last level.
+    pub(super) smiles: Vec<f32>,
     pub(super) rows: Vec<usize>,
     windows: Vec<Row>,
     /// How many candidates the level that runs has kept so far.

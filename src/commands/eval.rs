@@ -1,6 +1,7 @@
 //! `facecascade eval`: how good the detector is on a set of marked pictures.
 
 mod print;
+mod smile;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ const MIN_FACE: f32 = 20.0;
       also pictures of precision-recall and ROC: out/pr-wider-val.png, out/roc-wider-val.png
   facecascade eval --data ../shared/data --cascade runs/article/cascade.toml --every 4 --json
       another cascade on every fourth picture, as one JSON object
+  facecascade eval --data ../shared/data --set smile --plot --out out
+      how well smiles are told; also out/roc-smile.png, out/reliability-smile.png
   facecascade eval --data data --set fddb --detections found.jsonl --adjust
       boxes that `detect --json` wrote, also mapped to FDDB's box convention
 
@@ -77,6 +80,7 @@ enum Set {
     WiderVal,
     WiderTrain,
     Fddb,
+    Smile,
 }
 
 impl Set {
@@ -85,6 +89,7 @@ impl Set {
             Self::WiderVal => "wider-val",
             Self::WiderTrain => "wider-train",
             Self::Fddb => "fddb",
+            Self::Smile => "smile",
         }
     }
 
@@ -93,6 +98,7 @@ impl Set {
             Self::WiderVal => dataset::wider(data, Split::Val),
             Self::WiderTrain => dataset::wider(data, Split::Train),
             Self::Fddb => dataset::fddb(data),
+            Self::Smile => dataset::mtfl(data, Split::Test),
         }
     }
 }
@@ -132,6 +138,9 @@ struct Summary {
 }
 
 pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
+    if args.set == Set::Smile {
+        return smile::run(&args, common);
+    }
     let all = args.set.read(&args.data)?;
     let (mut pictures, mut others) = (Vec::new(), Vec::new());
     for (i, picture) in all.into_iter().enumerate() {
@@ -140,7 +149,7 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     let (measured, detector) = match &args.detections {
         Some(file) => (read_detections(file, &pictures, &others)?, file.display().to_string()),
         None => {
-            let options = Options { min_face: args.min_face.unwrap_or(MIN_FACE), threshold: WHOLE_CURVE };
+            let options = Options { min_face: args.min_face.unwrap_or(MIN_FACE), threshold: WHOLE_CURVE, smile: false };
             tracing::info!("smallest face {} pixels, score at least {WHOLE_CURVE}", options.min_face);
             let (cascade, name) = match &args.cascade {
                 Some(file) => (Cascade::load(file, options.clone())?, file.display().to_string()),
@@ -157,9 +166,15 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     let outcome = if measured.failures.is_empty() { Outcome::Done } else { Outcome::PartlyFailed };
     let summary = Summary { set: args.set.name(), detector, measured, raw, adjusted, plots };
     let text = if args.json { print::json(&summary) } else { print::table(&summary) };
+    print(&text)?;
+    Ok(outcome)
+}
+
+/// Text to stdout; a closed pipe is no error.
+fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("writing to stdout"),
-        _ => Ok(outcome),
+        _ => Ok(()),
     }
 }
 
@@ -290,7 +305,6 @@ fn complain(failures: &[(String, String)], common: &Common) {
 }
 
 fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: making the folder", args.out.display()))?;
     let both = raw
         .curves
         .iter()
@@ -310,9 +324,15 @@ fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Res
         (format!("pr-{set}.png"), plots::precision_recall(&format!("Precision and recall: {title}"), &precision)?),
         (format!("roc-{set}.png"), plots::roc(&format!("Recall and false alarms: {title}"), &roc)?),
     ];
+    write_plots(&args.out, drawings)
+}
+
+/// Writes pictures as PNG into a folder, which is made if missing; gives their paths.
+fn write_plots(folder: &Path, drawings: [(String, image::RgbImage); 2]) -> anyhow::Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: making the folder", folder.display()))?;
     let mut paths = Vec::new();
     for (name, picture) in drawings {
-        let path = args.out.join(name);
+        let path = folder.join(name);
         let mut png = std::io::Cursor::new(Vec::new());
         picture.write_to(&mut png, image::ImageFormat::Png).context("encoding a PNG")?;
         write_whole(&path, png.get_ref())?;

@@ -1,6 +1,7 @@
 //! `facecascade live`: a camera with boxes, in a window.
 
 mod show;
+mod snap;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use facecascade::pipeline::{self, PipelineOptions, Policy, SearchBudget};
 use facecascade::source::Source;
 
 use self::show::{Live, Recording, finish};
+use self::snap::{Snapper, WhoArg};
 use super::DetectorArgs;
 use super::screen::{Screen, on_display_lost};
 use crate::cli::{Common, Outcome};
@@ -23,6 +25,7 @@ use crate::cli::{Common, Outcome};
 Examples:
   facecascade live
   facecascade live --camera 2 --record party.mp4
+  facecascade live --snap-on-smile all --snap party
   facecascade live --source synthetic            (without a camera)
   facecascade live --source clip.mp4 --headless  (figures once a second, no window)
 
@@ -36,6 +39,7 @@ pub(crate) struct LiveArgs {
     #[arg(long, value_name = "N", conflicts_with = "source")]
     camera: Option<u32>,
     /// Instead of a camera: a video or a picture, or `synthetic`, two portraits' faces that move
+    /// (`synthetic,smile=S`: all of them smile from S seconds on, and not before; `faces=N`: how many, 0 to 3)
     #[arg(long, value_name = "FILE|synthetic")]
     source: Option<PathBuf>,
     /// No window: print the figures once a second
@@ -44,9 +48,12 @@ pub(crate) struct LiveArgs {
     /// Record the frames with their boxes
     #[arg(long, value_name = "OUT.mp4")]
     record: Option<PathBuf>,
-    /// Where the key s saves pictures
+    /// Where the key s, and --snap-on-smile, save pictures
     #[arg(long, value_name = "DIR", default_value = ".")]
     snap: PathBuf,
+    /// Save a picture when all faces, or any, have smiled for half a second: once a smile, the sharpest frame, without boxes
+    #[arg(long, value_name = "WHO", value_enum, conflicts_with = "no_smile")]
+    snap_on_smile: Option<WhoArg>,
     /// Side of the smallest face looked for, pixels
     #[arg(long, value_name = "PX", default_value_t = 40.0, value_parser = super::face_side)]
     min_face: f32,
@@ -73,6 +80,10 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         anyhow::ensure!(!same_file(target, source), "{}: would overwrite what is shown", target.display());
     }
     let cascade = args.detector.build(args.min_face)?;
+    anyhow::ensure!(
+        args.snap_on_smile.is_none() || cascade.tells_smiles(),
+        "--snap-on-smile: this cascade has no [smile] in its settings, and so tells no smile"
+    );
     let source = open(&args, common)?;
     let about = source.describe();
     let size = source.size().unwrap_or((640, 480));
@@ -104,6 +115,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         }
     });
     let mut live = Live::new(screen, Arc::clone(&recording), args.snap, Arc::clone(&options.stop));
+    live.snap_on_smile(args.snap_on_smile.map(Snapper::new));
     live.stop_after(args.seconds.map(Duration::from_secs_f64));
     let ended = pipeline::run(source, &cascade, &options, &mut live);
     // Whatever happened: what was recorded is kept.

@@ -52,6 +52,9 @@ pub(crate) struct DetectorArgs {
     /// Leave out faces with a lower score (0..1); 0.02 gives nearly all that is found
     #[arg(long, value_name = "T", value_parser = share, default_value_t = Options::default().threshold)]
     pub(crate) threshold: f32,
+    /// Do not tell smiles
+    #[arg(long)]
+    pub(crate) no_smile: bool,
     /// Another cascade than the built-in one; its nets lie beside the file as NAME.safetensors
     #[arg(long, value_name = "SETTINGS.toml")]
     pub(crate) cascade: Option<PathBuf>,
@@ -96,7 +99,7 @@ impl DetectorArgs {
 
     /// The same on the CPU.
     pub(crate) fn load(&self, min_face: f32) -> facecascade::Result<Cascade> {
-        let options = Options { min_face, threshold: self.threshold };
+        let options = Options { min_face, threshold: self.threshold, smile: !self.no_smile };
         match &self.cascade {
             Some(file) => {
                 tracing::info!(
@@ -132,10 +135,30 @@ fn seconds(text: &str) -> Result<f64, String> {
     if value > 0.0 && value < 1e9 { Ok(value) } else { Err("must be over 0".into()) }
 }
 
+/// The synthetic camera by its name: `synthetic`, with `,smile=S` and `,faces=N` behind it; `None`: another source.
+fn synthetic(name: &str) -> Option<anyhow::Result<SceneSettings>> {
+    let options = name.strip_prefix("synthetic")?;
+    if !(options.is_empty() || options.starts_with(',')) {
+        return None;
+    }
+    let mut settings = SceneSettings::default();
+    for option in options.split(',').skip(1) {
+        let known = match option.split_once('=') {
+            Some(("smile", seconds)) => seconds.parse().map(|s| settings.smile = Some(s)).is_ok(),
+            Some(("faces", faces)) => faces.parse().map(|n| settings.faces = n).is_ok(),
+            _ => false,
+        };
+        if !known {
+            return Some(Err(usage(&format!("--source {name}: behind `synthetic` stand ,smile=SECONDS and ,faces=NUMBER"))));
+        }
+    }
+    Some(Ok(settings))
+}
+
 /// `--source NAME`: `synthetic`, or a video or picture that is played, decoded with `threads` threads.
 fn played(name: &Path, threads: usize) -> anyhow::Result<Box<dyn Source>> {
-    if name == Path::new("synthetic") {
-        return Ok(Box::new(Synthetic::new(Scene::new(&SceneSettings::default())?, None)));
+    if let Some(settings) = name.to_str().and_then(synthetic) {
+        return Ok(Box::new(Synthetic::new(Scene::new(&settings?)?, None)));
     }
     Ok(Box::new(Playback::open(name, threads)?))
 }

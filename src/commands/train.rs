@@ -16,12 +16,13 @@ use crate::cli::{Common, Outcome};
 #[command(after_help = "Examples:
   facecascade train all --data ../shared/data --run runs/all
   facecascade train all --data ../shared/data --run runs/all --resume
+  facecascade train smile --data ../shared/data --run runs/smile
   facecascade train models/octave.toml --data ../shared/data --run runs/octave")]
 pub(crate) struct TrainArgs {
-    /// A recipe (TOML), `all` for the cascade that ships, or `article` for the article's own
-    #[arg(value_name = "RECIPE.toml|all|article")]
+    /// A recipe (TOML), `all` for the cascade that ships, `smile` for its smile net alone, or `article` for the article's own
+    #[arg(value_name = "RECIPE.toml|all|smile|article")]
     what: String,
-    /// Folder that holds wider/, wider_faces/, mtfl/ and negatives/
+    /// Folder that holds wider/, wider_faces/, mtfl/, fer/ and negatives/
     #[arg(long, default_value = "../shared/data", value_name = "DIR")]
     data: PathBuf,
     /// Folder for the record (events.jsonl), checkpoints and weights
@@ -63,6 +64,7 @@ fn recipes(what: &str) -> anyhow::Result<Vec<(Recipe, String)>> {
     let built_in: Option<&[(&str, &str)]> = match what {
         "all" => Some(&recipe::SHIPPED),
         "article" => Some(&recipe::ARTICLE),
+        "smile" => Some(&[recipe::SMILE]),
         _ => None,
     };
     if let Some(built_in) = built_in {
@@ -107,6 +109,10 @@ impl Display {
             }
             Event::Start { stage, step, .. } if *step > 0 => {
                 return self.line(&format!("{stage}: resumed at step {step}"));
+            }
+            Event::Held { stage, set, balanced_accuracy, auc } => {
+                let text = format!("{stage}: on faces held back of {set}: balanced accuracy {balanced_accuracy:.3}, AUC {auc:.3}");
+                return self.line(&text);
             }
             Event::Start { .. } | Event::Checkpoint { .. } => return,
         };

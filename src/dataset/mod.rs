@@ -1,9 +1,11 @@
-//! Readers of the annotation formats: WIDER FACE, face crops, MTFL, pictures without faces, FDDB. All give one type.
+//! Readers of the annotation formats: WIDER FACE, face crops, MTFL, pictures without faces, FDDB. All give one type, but FER2013,
+//! whose pictures are tiles of sheets.
 //!
 //! Every reader takes the data folder (`--data`) and looks for its set below it, or takes the set's own folder. Only the
 //! annotations are read; pictures stay on the disk until somebody decodes them.
 
 mod fddb;
+pub mod fer;
 mod mtfl;
 mod negatives;
 mod table;
@@ -16,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Rect;
 
 pub use fddb::read as fddb;
+pub use fer::{Tile, read as fer_tiles};
 pub use mtfl::{box_from_landmarks, read as mtfl};
 pub use negatives::read as negatives;
 pub use wider::read as wider;

@@ -12,6 +12,7 @@ pub mod ellipses;
 pub mod matching;
 pub mod plots;
 pub mod report;
+pub mod smile;
 
 #[cfg(test)]
 mod agreement;

@@ -66,6 +66,8 @@ pub enum Output {
     Box,
     /// For each of the octave net's three sizes: logit, dx, dy, ln s.
     Octave,
+    /// One logit: smiling or not.
+    Smile,
 }
 
 /// A head: layers on the trunk's features, with a name for its weights.
@@ -223,6 +225,7 @@ impl Net {
                 Output::Calibration => &[45],
                 Output::Box => &[4],
                 Output::Octave => &[12],
+                Output::Smile => &[1],
             };
             if !expected.contains(&d.c) {
                 return fail(format!("the {:?} head gives {} numbers, not {expected:?}", head.output, d.c));

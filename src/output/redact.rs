@@ -246,7 +246,7 @@ mod tests {
     const STYLES: [Style; 3] = [Style::Blur, Style::Mosaic, Style::Solid];
 
     fn face(rect: Rect, basis: Basis) -> Tracked {
-        Tracked { id: 1, face: Face { rect, score: 0.1, smile: None }, basis, shown: false }
+        Tracked { id: 1, face: Face { rect, score: 0.1, smile: None }, smiling: None, basis, shown: false }
     }
 
     fn noise(width: u32, height: u32, seed: u32) -> RgbImage {

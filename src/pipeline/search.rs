@@ -155,7 +155,7 @@ mod tests {
 
     fn tracked(x: f32) -> Tracked {
         let rect = Rect::new(x, 200.0, 50.0, 50.0);
-        Tracked { id: 1, face: Face { rect, score: 0.9, smile: None }, basis: Basis::Seen(rect), shown: true }
+        Tracked { id: 1, face: Face { rect, score: 0.9, smile: None }, smiling: None, basis: Basis::Seen(rect), shown: true }
     }
 
     /// Plans of `seconds` at 30 frames a second, each search costing `cost` milliseconds.

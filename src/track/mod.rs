@@ -2,6 +2,7 @@
 //! frames may wait a little, as in a file, in both directions ([`lookahead`]).
 
 use crate::geometry::{Face, Rect};
+use crate::smile::SmileTrack;
 
 pub mod lookahead;
 mod motion;
@@ -34,8 +35,10 @@ pub enum Basis {
 pub struct Tracked {
     /// Its number, from 1; never given twice.
     pub id: u64,
-    /// Where it is, smoothed; the score is that of the last frame that it was seen in.
+    /// Where it is, smoothed, and its smile, smoothed as well; the score is that of the last frame that it was seen in.
     pub face: Face,
+    /// Whether it smiles, without flicker; `None` where smiles are not told.
+    pub smiling: Option<bool>,
     /// What the box is based on.
     pub basis: Basis,
     /// Whether to show it: it was seen in two of three frames.
@@ -48,6 +51,7 @@ struct Track {
     id: u64,
     motion: Motion,
     face: Face,
+    smile: Option<SmileTrack>,
     /// Whether it was seen in the last frames; the last one is the lowest bit.
     history: u8,
     shown: bool,
@@ -83,13 +87,12 @@ impl Tracker {
             basis.push(Basis::Seen(face.rect));
         }
         let mut basis = basis.into_iter();
-        let tracked = |t: &Track, basis| Tracked { id: t.id, face: t.face, basis, shown: t.shown };
         let mut all = Vec::with_capacity(self.tracks.len());
         self.tracks.retain(|track| {
             let basis = basis.next().unwrap_or(Basis::Guess);
             let lost = track.is_lost(time);
             if !lost {
-                all.push(tracked(track, basis));
+                all.push(track.told(basis));
             }
             !lost
         });
@@ -100,7 +103,7 @@ impl Tracker {
     pub fn skip(&mut self, time: f64) -> Vec<Tracked> {
         self.advance(time);
         self.tracks.retain(|t| !t.is_lost(time));
-        self.tracks.iter().map(|t| Tracked { id: t.id, face: t.face, basis: Basis::Guess, shown: t.shown }).collect()
+        self.tracks.iter().map(|t| t.told(Basis::Guess)).collect()
     }
 
     /// Moves all faces to `time`.
@@ -137,16 +140,30 @@ impl Tracker {
 impl Track {
     fn new(id: u64, face: &Face, time: f64) -> Self {
         let motion = Motion::new(&face.rect);
-        Self { id, motion, face: *face, history: 1, shown: false, unseen: 0, last_seen: time }
+        let smile = face.smile.map(|smile| SmileTrack::new(smile, time));
+        Self { id, motion, face: *face, smile, history: 1, shown: false, unseen: 0, last_seen: time }
     }
 
     fn see(&mut self, face: &Face, time: f64) {
         let rect = self.motion.correct(&face.rect);
-        self.face = Face { rect, ..*face };
+        if let Some(smile) = face.smile {
+            match &mut self.smile {
+                Some(track) => track.see(smile, time),
+                None => self.smile = Some(SmileTrack::new(smile, time)),
+            }
+        }
+        let smile = self.smile.map(|smile| smile.probability());
+        self.face = Face { rect, smile, ..*face };
         self.history |= 1;
         self.shown |= (self.history & 0b111).count_ones() >= 2;
         self.unseen = 0;
         self.last_seen = time;
+    }
+
+    /// What is told of it.
+    fn told(&self, basis: Basis) -> Tracked {
+        let smiling = self.smile.map(|smile| smile.is_smiling());
+        Tracked { id: self.id, face: self.face, smiling, basis, shown: self.shown }
     }
 
     /// One that was never shown has two frames to be seen again.

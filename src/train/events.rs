@@ -60,6 +60,17 @@ pub enum Event {
         /// Samples it was trained on, or windows mined.
         samples: u64,
     },
+    /// How the smile net does on faces that it did not learn from.
+    Held {
+        /// What was trained.
+        stage: String,
+        /// The faces' set.
+        set: String,
+        /// Mean of the shares of smiles and of other faces told right, 0..1.
+        balanced_accuracy: f64,
+        /// Area under the ROC curve, 0..1.
+        auc: f64,
+    },
     /// Long work before training: reading pictures, mining.
     Progress {
         /// What is being done.

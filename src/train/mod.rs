@@ -11,6 +11,7 @@ pub mod optimizer;
 pub mod pictures;
 pub mod plan;
 pub mod recipe;
+pub mod smile;
 pub mod task;
 pub mod trainer;
 pub mod windows;

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::Schedule;
+use super::smile::SmileSamples;
 use crate::cascade;
 use crate::error::{Error, Result};
 use crate::nets::spec::Net;
@@ -22,6 +23,10 @@ pub struct Recipe {
     /// Parts of a batch that run side by side, each with batch norm statistics of its own.
     #[serde(default = "default_shards")]
     pub shards: usize,
+    /// A net that has learned before: arrays of the same name and shape are taken over as a start. This run's, else the one that
+    /// ships.
+    #[serde(default)]
+    pub start: Option<String>,
     /// The cascade it is a level of: the one whose earlier levels mine its windows.
     #[serde(default)]
     pub cascade: Member,
@@ -73,8 +78,10 @@ pub enum SampleSettings {
         /// Share of crops from pictures without faces.
         background: f64,
     },
-    /// Single windows: for all other nets.
+    /// Single windows: for all other nets of a cascade.
     Windows(WindowSettings),
+    /// Faces, smiling or not: for the smile net.
+    Smiles(SmileSamples),
 }
 
 /// How windows are drawn and labelled.
@@ -184,6 +191,11 @@ impl Recipe {
                 return fail("samples: shares, mined + negatives and faces + portraits must lie in 0..1");
             }
         }
+        if let SampleSettings::Smiles(s) = &recipe.samples
+            && let Some(fault) = s.fault()
+        {
+            return fail(fault);
+        }
         recipe.zoo_net().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
         Ok(recipe)
     }
@@ -208,11 +220,15 @@ impl Recipe {
     }
 }
 
+/// The recipe of the smile net.
+pub const SMILE: (&str, &str) = ("models/smile.toml", include_str!("../../models/smile.toml"));
+
 /// The recipes of the cascade that ships, in the order of training: file name and text.
-pub const SHIPPED: [(&str, &str); 3] = [
+pub const SHIPPED: [(&str, &str); 4] = [
     ("models/octave.toml", include_str!("../../models/octave.toml")),
     ("models/refine24.toml", include_str!("../../models/refine24.toml")),
     ("models/refine48.toml", include_str!("../../models/refine48.toml")),
+    SMILE,
 ];
 
 /// The recipes of the article's cascade, in the order of training.

@@ -17,6 +17,7 @@ use facecascade::{Error, Result};
 use image::RgbImage;
 
 use super::super::screen::{Key, Screen};
+use super::snap::Snapper;
 
 /// How long a notice stays.
 const NOTICE: Duration = Duration::from_secs(2);
@@ -56,6 +57,7 @@ pub(super) struct Live {
     figures: Figures,
     recorder: Recording,
     snap: PathBuf,
+    snapper: Option<Snapper>,
     view: View,
     details: bool,
     paused: bool,
@@ -81,6 +83,7 @@ impl Live {
             figures: Figures::default(),
             recorder,
             snap,
+            snapper: None,
             view: View::Picture,
             details: true,
             paused: false,
@@ -98,6 +101,10 @@ impl Live {
 
     pub(super) fn stop_after(&mut self, seconds: Option<Duration>) {
         self.seconds = seconds;
+    }
+
+    pub(super) fn snap_on_smile(&mut self, snapper: Option<Snapper>) {
+        self.snapper = snapper;
     }
 
     /// What the whole run was like; empty without a frame.
@@ -182,6 +189,18 @@ impl Live {
         Ok(format!("saved {}", path.display()))
     }
 
+    /// Saves a picture if a smile has lasted. One that can't be saved is no reason to stop.
+    fn snap_smile(&mut self, result: &FrameResult) {
+        let Some(snapper) = &mut self.snapper else { return };
+        let words = match snapper.frame(&result.frame.picture, &result.tracked, result.frame.time, &self.snap) {
+            Ok(None) => return,
+            Ok(Some(path)) => format!("saved {}, {:.2} s after the start", path.display(), result.frame.time),
+            Err(error) => error.to_string(),
+        };
+        tracing::info!("{words}");
+        self.notice = Some((words, Instant::now()));
+    }
+
     /// Stays until the pause is over, without giving the frame back: so nothing is searched meanwhile.
     fn pause(&mut self) -> Result<ControlFlow<()>> {
         self.notice = None;
@@ -242,6 +261,7 @@ impl Output for Live {
             taken?;
         }
         drop(recorder);
+        self.snap_smile(result);
         if self.screen.size().is_some() {
             // Buffers change places: nothing is copied.
             std::mem::swap(&mut self.shown, &mut result.frame.picture);

@@ -13,6 +13,7 @@ use facecascade::output::times::Times;
 use facecascade::output::writer::{WriteTimes, Writer};
 use facecascade::output::{draw, overlay, records};
 use facecascade::pipeline::{FrameResult, Output, STAGES};
+use facecascade::smile::{SmileLog, Smiled};
 use facecascade::track::Tracked;
 use facecascade::track::lookahead::Lookahead;
 use facecascade::{Error, Face, Result};
@@ -53,6 +54,8 @@ pub(super) struct Tally {
     pub(super) boxes: u64,
     /// Faces that were followed; `None` if none are.
     pub(super) ids: Option<HashSet<u64>>,
+    /// How long the faces that were followed smiled; empty if smiles are not told.
+    pub(super) smiles: Vec<(u64, Smiled)>,
     pub(super) stages: [Times; STAGES],
     /// All that searching a frame takes.
     pub(super) search: Times,
@@ -68,12 +71,13 @@ pub(super) struct Film {
     records: Option<Records>,
     bar: ProgressBar,
     tally: Tally,
+    smiles: SmileLog,
 }
 
 impl Film {
     pub(super) fn new(follow: bool, writer: Option<Writer<Marks>>, records: Option<Records>, bar: ProgressBar) -> Self {
         let tally = Tally { ids: follow.then(HashSet::new), ..Tally::default() };
-        Self { ahead: follow.then(Lookahead::default), held: VecDeque::new(), writer, records, bar, tally }
+        Self { ahead: follow.then(Lookahead::default), held: VecDeque::new(), writer, records, bar, tally, smiles: SmileLog::default() }
     }
 
     /// Ends the files: `early` if the video would have gone on. Frames that wait still get into them.
@@ -91,6 +95,7 @@ impl Film {
         if let Some(Records { path, mut file }) = self.records.take() {
             result = result.and(file.flush().map_err(Error::io(path)));
         }
+        self.tally.smiles = self.smiles.finish();
         (self.tally, result)
     }
 
@@ -111,6 +116,8 @@ impl Film {
                 let shown = tracked.iter().filter(|t| t.shown).map(|t| t.id);
                 self.tally.boxes += shown.clone().count() as u64;
                 self.tally.ids.get_or_insert_default().extend(shown);
+                let shown = tracked.iter().filter(|t| t.shown);
+                self.smiles.push(shown.filter_map(|t| Some((t.id, t.smiling?))), seconds);
             }
         }
         self.bar.inc(1);
