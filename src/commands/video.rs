@@ -4,15 +4,18 @@ mod film;
 mod summary;
 mod targets;
 
-use std::fs::File;
 use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use facecascade::files::TempTarget;
 use facecascade::output::records;
 use facecascade::output::redact::{MARGIN, Redactor, Style};
-use facecascade::output::video::VideoWriter;
+use facecascade::output::container::Container;
+use facecascade::output::encoder::{self, Encoder};
+use facecascade::output::tracks::Tracks;
+use facecascade::output::video::{Metadata, VideoOptions, VideoWriter};
 use facecascade::output::writer::Writer;
 use facecascade::pipeline::{self, PipelineOptions};
 use facecascade::source::video::{Frames, VideoInfo, probe};
@@ -36,8 +39,10 @@ Examples:
   facecascade video clip.mp4 --redact mosaic -o safe.mp4
   facecascade video holiday/*.mp4 -o done/ --json done/  (many; the folder exists)
 
-Every frame is kept, in order and at its time; sound and subtitles are kept. Reads all that ffmpeg reads; writes H.264 \
-in .mp4, .mov or .mkv. Ctrl-C ends the files after the frames under way, so that they play.
+Every frame is kept, in order and at its time; sound and subtitles are kept, and what the file has no place for is \
+named. Reads all that ffmpeg reads; writes H.264 in .mp4, .mov or .mkv. Ctrl-C ends the files after the frames under \
+way, so that they play. With --redact, place, device, date, title, comments, chapters and embedded pictures of the \
+input are left out.
 
 Faces are followed, in both directions: a box shows from the first frame on in which a face was seen, gaps of up to 5 \
 frames are bridged, and what flashes for a single frame is not shown. --redact covers that too, and two frames \
@@ -71,6 +76,19 @@ pub(crate) struct VideoArgs {
     /// Boxes frame by frame, as they are found, without ids
     #[arg(long)]
     no_track: bool,
+    /// Quality of the picture, from 0 (nothing is lost, large) to 51 (coarse, small) [default: 20]
+    #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u8).range(0..=i64::from(encoder::WORST)))]
+    quality: Option<u8>,
+    /// What encodes the picture, by ffmpeg's name: libx265, libsvtav1, h264_nvenc, h264_qsv, h264_vaapi, h264_videotoolbox …;
+    /// tried before the run
+    #[arg(long, value_name = "NAME", default_value = "libx264")]
+    encoder: String,
+    /// Leave the sound out
+    #[arg(long)]
+    no_audio: bool,
+    /// Keep what the input says of itself: place, device, date, title, comments, chapters. Without --redact it is always kept
+    #[arg(long, requires = "redact")]
+    keep_metadata: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -108,6 +126,7 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
             suffix: if args.redact.is_some() { "-redacted" } else { "-faces" },
         },
     )?;
+    let encoder = checked_encoder(&args, &jobs)?;
     let cascade = args.detector.build(args.min_face)?;
     let options = PipelineOptions {
         threads: common.threads(),
@@ -125,7 +144,7 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
         } else {
             String::new()
         };
-        let done = one(job, &args, &cascade, &options, common, name);
+        let done = one(job, &args, &encoder, &cascade, &options, common, name);
         let stopped = options.stop.load(Ordering::Relaxed);
         match done {
             Err(error) if jobs.len() == 1 => return Err(error),
@@ -153,15 +172,30 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
 fn one(
     job: &Job,
     args: &VideoArgs,
+    encoder: &Encoder,
     cascade: &Cascade,
     options: &PipelineOptions,
     common: &Common,
     name: String,
 ) -> anyhow::Result<u64> {
-    let info = probe(&job.input)?;
+    let mut info = probe(&job.input)?;
+    summary::warn(&info);
+    if args.no_audio {
+        info.sound.clear();
+    }
     let (writer, target) = match &job.video {
         Some(target) => {
-            let (writer, path) = start_writer(job, target, args, &info, options.threads)?;
+            let tracks = Tracks::plan(&job.input, &info, Container::of(&target.path)?)?;
+            info.sound.retain(|track| tracks.holds(track.index));
+            let video = VideoOptions {
+                tracks,
+                metadata: if args.redact.is_some() && !args.keep_metadata { Metadata::Drop } else { Metadata::Keep },
+                encoder: encoder.clone(),
+                // Encoding takes as long as all else together; with a thread more than there are cores, it always has one
+                // to go on with.
+                threads: if options.threads > 1 { options.threads + 1 } else { 1 },
+            };
+            let (writer, path) = start_writer(target, args, &info, &video)?;
             (Some(writer), Some(path))
         }
         None => (None, None),
@@ -173,8 +207,10 @@ fn one(
     let start = Instant::now();
     let mut film = Film::new(!args.no_track, writer, records, bar.clone());
     let ended = pipeline::run(Box::new(frames), cascade, options, &mut film);
-    // Whatever happened: frames that were read are kept.
-    let early = ended.is_err() || options.stop.load(Ordering::Relaxed);
+    // Whatever happened: frames that were read are kept. Sound ends with them, unless it is the input that fails: it goes as far as
+    // it can be read.
+    let damaged = matches!(&ended, Err(Error::Stage { stage, .. }) if *stage == Stage::Capture.name());
+    let early = ended.is_err() && !damaged || options.stop.load(Ordering::Relaxed);
     let (tally, finished) = film.finish(early);
     let elapsed = start.elapsed();
     bar.finish_and_clear();
@@ -194,15 +230,12 @@ fn one(
 }
 
 fn start_writer(
-    job: &Job,
     target: &Target,
     args: &VideoArgs,
     info: &VideoInfo,
-    threads: usize,
+    options: &VideoOptions,
 ) -> anyhow::Result<(Writer<Marks>, PathBuf)> {
-    // Encoding takes as long as all else together; with a thread more than there are cores, it always has one to go on with.
-    let threads = if threads > 1 { threads + 1 } else { 1 };
-    let create = |path: &Path| VideoWriter::create(path, Some(&job.input), info, threads);
+    let create = |path: &Path| VideoWriter::create(path, info, options.clone());
     let (video, path) = match (create(&target.path), &target.otherwise) {
         (Err(Error::Io { source, .. }), Some(here))
             if matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
@@ -216,9 +249,26 @@ fn start_writer(
     Ok((Writer::start(path, video, WAITING, paint)?, path.clone()))
 }
 
+/// The encoder that was asked for; another one than the usual is tried with each kind of file that is to be written.
+fn checked_encoder(args: &VideoArgs, jobs: &[Job]) -> anyhow::Result<Encoder> {
+    let usage = |error: Error| super::usage(&error.to_string());
+    let encoder = Encoder::new(&args.encoder, args.quality).map_err(usage)?;
+    if encoder != Encoder::new("libx264", args.quality)? {
+        let mut tried = Vec::new();
+        for target in jobs.iter().filter_map(|job| job.video.as_ref()) {
+            let container = Container::of(&target.path)?;
+            if !tried.contains(&container) {
+                encoder.check(container).map_err(usage)?;
+                tried.push(container);
+            }
+        }
+    }
+    Ok(encoder)
+}
+
 fn start_records(path: &Path, input: &Path, info: &VideoInfo) -> facecascade::Result<Records> {
-    let file = File::create(path).map_err(Error::io(path))?;
-    let mut records = Records { path: path.to_owned(), file: BufWriter::new(file) };
+    let target = TempTarget::new(path)?;
+    let mut records = Records { file: BufWriter::new(target.open()?), target };
     records.line(&records::video(&input.to_string_lossy(), info))?;
     Ok(records)
 }
