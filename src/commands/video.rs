@@ -17,8 +17,10 @@ use facecascade::output::encoder::{self, Encoder};
 use facecascade::output::tracks::Tracks;
 use facecascade::output::video::{Metadata, VideoOptions, VideoWriter};
 use facecascade::output::writer::Writer;
-use facecascade::pipeline::{self, PipelineOptions};
-use facecascade::source::video::{Frames, VideoInfo, probe};
+use facecascade::pipeline::{self, PipelineOptions, Stage};
+use facecascade::source::input::Input;
+use facecascade::source::square::squared;
+use facecascade::source::video::{Rate, VideoInfo};
 use facecascade::{Cascade, Error};
 
 use self::film::{Film, Marks, Records, painter};
@@ -42,14 +44,16 @@ Examples:
 Every frame is kept, in order and at its time; sound and subtitles are kept, and what the file has no place for is \
 named. Reads all that ffmpeg reads; writes H.264 in .mp4, .mov or .mkv. Ctrl-C ends the files after the frames under \
 way, so that they play. With --redact, place, device, date, title, comments, chapters and embedded pictures of the \
-input are left out.
+input are left out. What can be read only once (standard input, pipes, streams) is first stored in a temporary file; \
+Ctrl-C ends that, and what came is searched.
 
 Faces are followed, in both directions: a box shows from the first frame on in which a face was seen, gaps of up to 5 \
 frames are bridged, and what flashes for a single frame is not shown. --redact covers that too, and two frames \
 before a face was first seen and the frames after it was last seen. What is never found is never covered: look at \
 the result, and lower --threshold or --min-face where a face is missed.")]
 pub(crate) struct VideoArgs {
-    /// Videos; one that can't be done is named, and the rest go on
+    /// Videos: files, - for standard input, pipes, addresses (https://…, rtsp://…, udp://…), numbered pictures (%05d.png) or a
+    /// folder of pictures; one that can't be done is named, and the rest go on
     #[arg(value_name = "IN", required = true)]
     inputs: Vec<PathBuf>,
     /// The video to write, or an existing folder for IN-faces.mp4 [default: IN-faces.mp4 (redacted: IN-redacted.mp4)
@@ -83,6 +87,9 @@ pub(crate) struct VideoArgs {
     /// tried before the run
     #[arg(long, value_name = "NAME", default_value = "libx264")]
     encoder: String,
+    /// Pictures a second, where IN is pictures
+    #[arg(long, value_name = "N", default_value = "25", value_parser = frame_rate)]
+    frame_rate: Rate,
     /// Leave the sound out
     #[arg(long)]
     no_audio: bool,
@@ -114,6 +121,18 @@ impl RedactStyle {
 fn margin(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.0..=3.0).contains(&value) { Ok(value) } else { Err("must be between 0 and 3".into()) }
+}
+
+/// Frames a second, over 0; fractions to the thousandth.
+fn frame_rate(text: &str) -> Result<Rate, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if !(0.001..=1000.0).contains(&value) {
+        return Err("must be between 0.001 and 1000".into());
+    }
+    Ok(match value.fract() {
+        0.0 => Rate { frames: value as u32, seconds: 1 },
+        _ => Rate { frames: (value * 1000.0).round() as u32, seconds: 1000 },
+    })
 }
 
 pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
@@ -178,14 +197,16 @@ fn one(
     common: &Common,
     name: String,
 ) -> anyhow::Result<u64> {
-    let mut info = probe(&job.input)?;
+    let input = Input::open(&job.input, &options.stop)?;
+    let mut info = input.info(args.frame_rate)?;
     summary::warn(&info);
     if args.no_audio {
         info.sound.clear();
     }
     let (writer, target) = match &job.video {
         Some(target) => {
-            let tracks = Tracks::plan(&job.input, &info, Container::of(&target.path)?)?;
+            let container = Container::of(&target.path)?;
+            let tracks = input.file().map(|file| Tracks::plan(file, &info, container)).transpose()?.unwrap_or_default();
             info.sound.retain(|track| tracks.holds(track.index));
             let video = VideoOptions {
                 tracks,
@@ -200,13 +221,18 @@ fn one(
         }
         None => (None, None),
     };
-    let records = job.json.as_deref().map(|path| start_records(path, &job.input, &info)).transpose()?;
-    let frames = Frames::open(&job.input, &info, common.threads)?;
+    let records = job.json.as_deref().map(|path| start_records(path, &info)).transpose()?;
+    let mut frames = input.frames(&info, common.threads)?;
+    let mut stored = None;
+    if let Some(shape) = info.pixel_shape {
+        let (source, kept) = squared(frames, shape, writer.is_some());
+        (frames, stored) = (Box::new(source), Some(kept));
+    }
     let bar = summary::progress(&info, name, common.quiet);
 
     let start = Instant::now();
-    let mut film = Film::new(!args.no_track, writer, records, bar.clone());
-    let ended = pipeline::run(Box::new(frames), cascade, options, &mut film);
+    let mut film = Film::new(!args.no_track, stored, writer, records, bar.clone());
+    let ended = pipeline::run(frames, cascade, options, &mut film);
     // Whatever happened: frames that were read are kept. Sound ends with them, unless it is the input that fails: it goes as far as
     // it can be read.
     let damaged = matches!(&ended, Err(Error::Stage { stage, .. }) if *stage == Stage::Capture.name());
@@ -216,7 +242,7 @@ fn one(
     bar.finish_and_clear();
     let printed = if tally.frames > 0 && finished.is_ok() {
         let to: Vec<String> = target.iter().chain(&job.json).map(|path| path.display().to_string()).collect();
-        summary::print(&job.input.display().to_string(), &to, &info, &tally, elapsed)
+        summary::print(&info.name, &to, &info, &tally, elapsed)
     } else {
         Ok(())
     };
@@ -266,9 +292,9 @@ fn checked_encoder(args: &VideoArgs, jobs: &[Job]) -> anyhow::Result<Encoder> {
     Ok(encoder)
 }
 
-fn start_records(path: &Path, input: &Path, info: &VideoInfo) -> facecascade::Result<Records> {
+fn start_records(path: &Path, info: &VideoInfo) -> facecascade::Result<Records> {
     let target = TempTarget::new(path)?;
     let mut records = Records { file: BufWriter::new(target.open()?), target };
-    records.line(&records::video(&input.to_string_lossy(), info))?;
+    records.line(&records::video(&info.name, info))?;
     Ok(records)
 }

@@ -13,9 +13,10 @@ use facecascade::output::times::Times;
 use facecascade::output::writer::{WriteTimes, Writer};
 use facecascade::output::{draw, overlay, records};
 use facecascade::pipeline::{FrameResult, Output, STAGES};
-use facecascade::track::Tracked;
+use facecascade::source::square::Stored;
+use facecascade::track::{Basis, Tracked};
 use facecascade::track::lookahead::Lookahead;
-use facecascade::{Error, Face, Result};
+use facecascade::{Error, Face, Rect, Result};
 use image::RgbImage;
 use indicatif::ProgressBar;
 
@@ -24,6 +25,23 @@ use indicatif::ProgressBar;
 pub(super) enum Marks {
     Found(Vec<Face>),
     Followed(Vec<Tracked>),
+}
+
+impl Marks {
+    /// From square pixels to stored ones, which are `w` × `h` of them.
+    fn squeeze(&mut self, (w, h): (f64, f64)) {
+        let (w, h) = (w as f32, h as f32);
+        let squeeze = |rect: &mut Rect| *rect = Rect::new(rect.x / w, rect.y / h, rect.w / w, rect.h / h);
+        match self {
+            Self::Found(faces) => faces.iter_mut().for_each(|face| squeeze(&mut face.rect)),
+            Self::Followed(tracked) => tracked.iter_mut().for_each(|tracked| {
+                squeeze(&mut tracked.face.rect);
+                if let Basis::Seen(found) = &mut tracked.basis {
+                    squeeze(found);
+                }
+            }),
+        }
+    }
 }
 
 /// A frame that waits; without a video to write, only its time does.
@@ -62,6 +80,8 @@ pub(super) struct Tally {
 
 /// The output of the pipeline for one video.
 pub(super) struct Film {
+    /// Where pixels are not square: the frames as they are stored. Those that are searched are stretched.
+    stored: Option<Stored>,
     ahead: Option<Lookahead>,
     held: VecDeque<Held>,
     writer: Option<Writer<Marks>>,
@@ -71,9 +91,15 @@ pub(super) struct Film {
 }
 
 impl Film {
-    pub(super) fn new(follow: bool, writer: Option<Writer<Marks>>, records: Option<Records>, bar: ProgressBar) -> Self {
+    pub(super) fn new(
+        follow: bool,
+        stored: Option<Stored>,
+        writer: Option<Writer<Marks>>,
+        records: Option<Records>,
+        bar: ProgressBar,
+    ) -> Self {
         let tally = Tally { ids: follow.then(HashSet::new), ..Tally::default() };
-        Self { ahead: follow.then(Lookahead::default), held: VecDeque::new(), writer, records, bar, tally }
+        Self { stored, ahead: follow.then(Lookahead::default), held: VecDeque::new(), writer, records, bar, tally }
     }
 
     /// Ends the files: `early` if the video would have gone on. Frames that wait still get into them.
@@ -99,7 +125,10 @@ impl Film {
     }
 
     /// It is known what is in the oldest frame that waits.
-    fn next(&mut self, marks: Marks) -> Result<()> {
+    fn next(&mut self, mut marks: Marks) -> Result<()> {
+        if let Some(stored) = &self.stored {
+            marks.squeeze(stored.stretch());
+        }
         let Some(Held { seconds, picture }) = self.held.pop_front() else { return Ok(()) };
         let number = self.tally.frames;
         if let Some(records) = &mut self.records {
@@ -133,6 +162,7 @@ impl Output for Film {
         self.tally.search.note(result.search_time());
         let seconds = result.frame.time;
         let picture = match &self.writer {
+            Some(writer) if let Some(stored) = &self.stored => stored.next(writer.buffer()).unwrap_or_default(),
             Some(writer) => std::mem::replace(&mut result.frame.picture, writer.buffer()),
             None => RgbImage::default(),
         };
