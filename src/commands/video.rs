@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use facecascade::files::TempTarget;
-use facecascade::output::records;
-use facecascade::output::redact::{MARGIN, Redactor, Style};
 use facecascade::output::container::Container;
 use facecascade::output::encoder::{self, Encoder};
+use facecascade::output::records;
+use facecascade::output::redact::{MARGIN, Redactor, Style};
 use facecascade::output::tracks::Tracks;
 use facecascade::output::video::{Metadata, VideoOptions, VideoWriter};
 use facecascade::output::writer::Writer;

@@ -8,6 +8,8 @@
     reason = "each test file uses only a part of this module"
 )]
 
+pub mod clips;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
