@@ -6,49 +6,49 @@
 
 use super::grid::OCTAVE_NUMBERS;
 
-/// One layer. `norm` stands for "batch norm follows, and so there is no bias".
+/// One layer. A linear layer has a bias unless batch norm follows it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Layer {
     /// A dense convolution (pointwise when `kernel` is 1), with bias; zero padding on all four sides.
     Conv {
-        /// Channels that come out.
+        /// Channels of the output.
         out: usize,
         /// Side of the square kernel.
         kernel: usize,
-        /// Step of the kernel.
+        /// Stride of the kernel, pixels.
         stride: usize,
-        /// Zeros round the input.
+        /// Rows and columns of zeros on each side of the input.
         pad: usize,
     },
     /// A convolution of every channel on its own, with bias.
     Depthwise {
         /// Side of the square kernel.
         kernel: usize,
-        /// Step of the kernel.
+        /// Stride of the kernel, pixels.
         stride: usize,
-        /// Zeros round the input.
+        /// Rows and columns of zeros on each side of the input.
         pad: usize,
     },
-    /// The greatest value of each `size` × `size` square; squares that do not fit whole are left out. Padding is never
-    /// the greatest.
+    /// The greatest value of each `size` × `size` square; squares that reach over the border are left out. Padding is
+    /// never the greatest.
     MaxPool {
         /// Side of the square.
         size: usize,
-        /// Step of the square.
+        /// Stride of the square, pixels.
         stride: usize,
-        /// Border round the input.
+        /// Rows and columns of padding on each side of the input.
         pad: usize,
     },
-    /// Average pooling: the mean of each `n` × `n` square, step `n`. With it a branch sees the window at a lower
+    /// Average pooling: the mean of each `n` × `n` square, stride `n`. With it a branch sees the window at a lower
     /// resolution.
     AveragePool(usize),
     /// A fully connected layer with bias; flattens its input in (h, w, c) order.
     Dense(usize),
-    /// Batch normalisation. It stands right behind Conv, Depthwise or Dense, whose bias is then left out.
+    /// Batch normalisation, allowed only right behind Conv, Depthwise or Dense, whose bias is then left out.
     BatchNorm,
     /// max(x, 0).
     Relu,
-    /// Drops features with this probability in training; nothing at detection.
+    /// Zeroes features with this probability in training; does nothing at detection.
     Dropout(f32),
     /// (h, w, c) → (1, 1, h·w·c).
     Flatten,
@@ -56,7 +56,7 @@ pub enum Layer {
     Branches(Vec<Vec<Layer>>),
 }
 
-/// What a head's numbers mean.
+/// Meaning of a head's outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Output {
     /// One logit, or two (background, face) whose difference is the logit.
@@ -72,7 +72,7 @@ pub enum Output {
 /// A head: layers on the trunk's features, with a name for its weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
-    /// What comes out.
+    /// Meaning of its outputs.
     pub output: Output,
     /// Layers behind the trunk.
     pub layers: Vec<Layer>,
@@ -87,7 +87,7 @@ pub struct Net {
     pub side: usize,
     /// The shared layers.
     pub trunk: Vec<Layer>,
-    /// What is read off the trunk.
+    /// Heads; each reads the trunk's features.
     pub heads: Vec<Head>,
 }
 
@@ -108,12 +108,12 @@ impl Dims {
         Self { h, w, c }
     }
 
-    /// Numbers in it.
+    /// Number of values: rows · columns · channels.
     pub const fn len(&self) -> usize {
         self.h * self.w * self.c
     }
 
-    /// Whether it holds nothing.
+    /// Whether there are no values.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -133,7 +133,7 @@ impl Layer {
 }
 
 impl Output {
-    /// Whether the head may give `n` numbers for each window (or cell).
+    /// Whether the head may have `n` outputs for each window (or cell).
     pub const fn takes(self, n: usize) -> bool {
         match self {
             Self::Face => n == 1 || n == 2,

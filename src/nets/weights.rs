@@ -1,4 +1,4 @@
-//! What a net learned: named arrays in a safetensors file, checked against the net's layers when they are loaded.
+//! A net's learned arrays, by name, in a safetensors file; checked against the net's layers when they are loaded.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -11,12 +11,12 @@ use crate::files::write_whole;
 /// Batch norm's ε, the same in training and in detection.
 pub const NORM_EPSILON: f32 = 1e-5;
 
-/// One array: its shape and its numbers, row-major.
+/// One array: its shape and its values, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {
-    /// Sides.
+    /// Length of each dimension.
     pub shape: Vec<usize>,
-    /// Numbers.
+    /// Values.
     pub data: Vec<f32>,
 }
 
@@ -29,7 +29,7 @@ pub struct Weights {
     pub notes: BTreeMap<String, String>,
 }
 
-/// What one array of a net is for, which decides how it is initialised.
+/// Use of an array in its net; decides how the array is initialised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Multiplied with `fan_in` inputs for each output.
@@ -37,7 +37,7 @@ pub enum Role {
         /// Inputs that add up in one output.
         fan_in: usize,
     },
-    /// Added.
+    /// Added to each output.
     Bias,
     /// Batch norm's scale, which starts at 1.
     Scale,
@@ -52,11 +52,11 @@ pub enum Role {
 /// An array that a net needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// Its name in the file.
+    /// Name in the file.
     pub name: String,
-    /// Its shape.
+    /// Length of each dimension.
     pub shape: Vec<usize>,
-    /// What it is for.
+    /// Use in the net.
     pub role: Role,
 }
 
@@ -106,7 +106,7 @@ impl Weights {
         Self { arrays: arrays.collect(), notes: BTreeMap::new() }
     }
 
-    /// The numbers of one array.
+    /// The values of one array.
     ///
     /// # Errors
     /// If there is none of that name.
@@ -140,7 +140,8 @@ impl Weights {
         self.notes.get("net").cloned().unwrap_or_else(|| "(in memory)".into())
     }
 
-    /// Checks that every array of `net` is there, has its shape and holds finite numbers only, and that nothing else is.
+    /// Checks that every array of `net` is there, has its shape and holds finite numbers only, and that the file holds
+    /// no other array.
     ///
     /// # Errors
     /// Names the first array at fault; `origin` (the file) stands at the head of the message.

@@ -1,31 +1,31 @@
-//! A net on batches of windows, on the engine that it was put on: what the cascade's levels 2 and 3, and nets that
-//! calibrate, run on. On the CPU that is the engine itself; from a GPU that fails, the net comes back to the CPU.
+//! Runs a net over batches of windows, on the CPU or on a GPU: levels 2 and 3 of the cascade and nets that calibrate use
+//! it. If the GPU fails, the net runs on the CPU from then on.
 
 use super::cpu;
 use super::spec::{Net, Output};
 use super::weights::Weights;
 use crate::error::Result;
 
-/// Windows that go through a net at once on the CPU: more are not faster, and need more memory.
+/// Windows in a batch on the CPU: larger batches are not faster, and need more memory.
 const BATCH: usize = 16;
-/// The same on a GPU: enough to fill it; the paper's largest net takes 1 GB for so many, ours a tenth.
+/// Windows in a batch on a GPU: enough to fill it; the paper's largest net takes 1 GB for so many, ours a tenth.
 const DEVICE_BATCH: usize = 512;
 
 /// A net with its weights.
 #[derive(Debug)]
 pub(crate) struct WindowNet {
     cpu: cpu::Engine,
-    /// For other engines.
+    /// Kept for the GPU's engines, which may be asked for at any time.
     #[cfg(any(feature = "gpu", feature = "train"))]
     weights: Weights,
     #[cfg(feature = "train")]
     device: device::Place,
 }
 
-/// Buffers, for one thread at a time.
+/// Buffers of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// Those of the CPU's engine, which has others to run as well.
+    /// Buffers of the CPU's engine; other nets may use them as well.
     pub cpu: cpu::Scratch,
     #[cfg(feature = "train")]
     device: super::candle::Scratch,
@@ -54,18 +54,18 @@ impl WindowNet {
         self.cpu.net()
     }
 
-    /// The CPU's engine, which can do more than windows.
+    /// The CPU's engine, which also runs over whole pictures.
     pub(crate) fn cpu(&self) -> &cpu::Engine {
         &self.cpu
     }
 
-    /// Its weights.
+    /// The net's weights.
     #[cfg(feature = "gpu")]
     pub(crate) fn weights(&self) -> &Weights {
         &self.weights
     }
 
-    /// Whether it runs on the device that it was put on, and has not come back.
+    /// Whether the net runs on a device other than the CPU: put there by [`Self::put_on`], and no failure since.
     pub(crate) fn is_on_device(&self) -> bool {
         #[cfg(feature = "train")]
         return self.device.engine().is_some();
@@ -73,13 +73,13 @@ impl WindowNet {
         false
     }
 
-    /// How many windows to give it at once.
+    /// Windows to give to [`Self::run`] at once.
     pub(crate) fn batch(&self) -> usize {
         if self.is_on_device() { DEVICE_BATCH } else { BATCH }
     }
 
-    /// Runs the net over `n` windows `[n, side, side, 3]` of normalised pixels, (v − 127.5) / 128; [`Self::head`] has what
-    /// comes out.
+    /// Runs the net over `n` windows `[n, side, side, 3]` of normalised pixels, (v − 127.5) / 128; [`Self::head`] returns
+    /// the outputs.
     ///
     /// # Panics
     /// If `input` is not `n · side · side · 3` long.
@@ -96,7 +96,7 @@ impl WindowNet {
         let _ = self.cpu.trunk(input, n, side, side, &mut scratch.cpu);
     }
 
-    /// Grows buffers to what a full batch needs on the CPU, so that later none has to.
+    /// Grows buffers to the size of a full batch on the CPU, so that no later run allocates.
     pub(crate) fn grow(&self, input: &mut Vec<f32>, scratch: &mut Scratch) {
         if self.is_on_device() {
             return;
@@ -109,11 +109,11 @@ impl WindowNet {
         }
     }
 
-    /// What a head says of the windows that this net ran over last: of all of them, or only of `rows`, in that order.
-    /// Returns `[rows, numbers of the head]`.
+    /// Outputs of a head for the windows of the last [`Self::run`]: for all of them, or only for `rows`, in that order.
+    /// Returns `[rows, outputs of the head]`.
     ///
     /// # Panics
-    /// If the net has no such head, if it was not this net that ran, or if a row is out of range.
+    /// If the net has no such head, if another net ran last with this scratch, or if a row is out of range.
     pub(crate) fn head<'s>(&self, output: Output, rows: Option<&[usize]>, scratch: &'s mut Scratch) -> &'s [f32] {
         #[cfg(feature = "train")]
         if let Some(engine) = self.device.engine_of_last(scratch.on_device) {
@@ -122,10 +122,11 @@ impl WindowNet {
         self.cpu.head(output, rows, &mut scratch.cpu)
     }
 
-    /// Puts the net on each of `streams`, as [`super::candle::Engine::new`] does; on none: back on the CPU.
+    /// Puts the net on each of `streams`, as [`super::candle::Engine::new`] does; with none, puts it
+    /// back on the CPU.
     ///
     /// # Errors
-    /// If a device fails. The net is on the CPU then.
+    /// If a device fails; the net is then on the CPU.
     #[cfg(feature = "train")]
     pub(crate) fn put_on(&mut self, streams: &[candle_core::Device]) -> Result<()> {
         self.device.put_on(self.cpu.net(), &self.weights, streams)
@@ -134,7 +135,7 @@ impl WindowNet {
 
 #[cfg(feature = "train")]
 mod device {
-    //! Where else than on the CPU the net is.
+    //! The net's engine on a GPU, if there is one.
 
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -161,12 +162,12 @@ mod device {
             self.engine.as_ref().filter(|_| !self.failed.load(Ordering::Relaxed))
         }
 
-        /// The engine that ran last, which another thread may have seen fail since.
+        /// The engine that ran the last batch, even if it failed for another thread since.
         pub(super) fn engine_of_last(&self, on_device: bool) -> Option<&Engine> {
             self.engine.as_ref().filter(|_| on_device)
         }
 
-        /// Whether the batch ran there.
+        /// Runs a batch on the engine; returns whether it did.
         pub(super) fn run(&self, input: &[f32], n: usize, scratch: &mut Scratch) -> bool {
             let Some(engine) = self.engine() else { return false };
             match engine.run(input, n, scratch) {

@@ -43,7 +43,7 @@ pub fn by_name(name: &str) -> Option<Net> {
 }
 
 /// The first net that ships: fully convolutional, stride 4, three sizes of face in each cell, so that one pyramid level
-/// serves a whole octave of sizes. 583 multiply-adds a pixel; sees 47 pixels round each cell.
+/// serves a whole octave of sizes. 583 multiply-adds a pixel; each cell sees 47 × 47 pixels.
 pub fn octave() -> Net {
     let mut trunk = same_conv(16, 2);
     trunk.extend(separable(32, 2));

@@ -57,9 +57,9 @@ impl Schedule {
     }
 }
 
-/// What [`AdamW`] knows of its variables beside their values.
+/// Configuration of [`AdamW`].
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub(crate) struct AdamWConfig {
     /// Name and role of each variable, in their order.
     pub slots: Vec<Slot>,
     /// Decay of weights (not of biases and norms).
@@ -87,19 +87,19 @@ struct Param {
 }
 
 impl Optimizer for AdamW {
-    type Config = Settings;
+    type Config = AdamWConfig;
 
     /// Starts with zero moments, and a rate of zero.
-    fn new(vars: Vec<Var>, settings: Settings) -> candle_core::Result<Self> {
-        if vars.len() != settings.slots.len() {
-            candle_core::bail!("{} variables for {} slots", vars.len(), settings.slots.len());
+    fn new(vars: Vec<Var>, config: AdamWConfig) -> candle_core::Result<Self> {
+        if vars.len() != config.slots.len() {
+            candle_core::bail!("{} variables for {} slots", vars.len(), config.slots.len());
         }
-        let params = vars.into_iter().zip(settings.slots).map(|(var, slot)| {
+        let params = vars.into_iter().zip(config.slots).map(|(var, slot)| {
             let zeros = vec![0.0; var.elem_count()];
             let decays = matches!(slot.role, Role::Weight { .. });
             Param { name: slot.name, var, decays, first: zeros.clone(), second: zeros }
         });
-        Ok(Self { params: params.collect(), rate: 0.0, weight_decay: settings.weight_decay, steps: 0 })
+        Ok(Self { params: params.collect(), rate: 0.0, weight_decay: config.weight_decay, steps: 0 })
     }
 
     fn step(&mut self, gradients: &GradStore) -> candle_core::Result<()> {
@@ -142,7 +142,7 @@ impl AdamW {
         }
     }
 
-    /// Takes the moments back from a checkpoint, removing them there.
+    /// Moves the moments out of a checkpoint into the optimizer.
     ///
     /// # Errors
     /// If one is missing or has another size.
@@ -180,7 +180,7 @@ mod tests {
         let at = |data: &[f32]| Var::from_slice(data, 2, &candle_core::Device::Cpu).unwrap();
         let optimizer = |var: &Var| {
             let slots = vec![Slot { name: "w".into(), shape: vec![2], role: Role::Bias }];
-            let mut adam = AdamW::new(vec![var.clone()], Settings { slots, weight_decay: 0.0 }).unwrap();
+            let mut adam = AdamW::new(vec![var.clone()], AdamWConfig { slots, weight_decay: 0.0 }).unwrap();
             adam.set_learning_rate(0.02);
             adam
         };

@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 
 use super::checkpoint;
 use super::events::{Event, Events};
-use super::optimizer::{AdamW, Schedule, Settings};
+use super::optimizer::{AdamW, AdamWConfig, Schedule};
 use super::task::{Figures, Prediction, Samples, Task};
 use crate::error::{Error, Result};
 use crate::nets::candle::{Mode, Model, Ops};
@@ -31,7 +31,7 @@ const NORM_MOMENTUM: f32 = 0.02;
 /// One stage of training.
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
-    /// Its name in the record, e.g. `octave` or `refine24-2`.
+    /// Name in the record, e.g. `octave` or `refine24-2`.
     pub name: &'a str,
     /// The net.
     pub net: &'a Net,
@@ -43,13 +43,13 @@ pub(crate) struct Stage<'a> {
     pub shards: usize,
     /// Threads that draw samples, and as many that run shards.
     pub threads: usize,
-    /// Where the checkpoint lies.
+    /// Path of the checkpoint.
     pub checkpoint: PathBuf,
     /// Time between checkpoints.
     pub checkpoint_every: Duration,
-    /// Set to end early, with a checkpoint.
+    /// Set by the caller to end early, with a checkpoint.
     pub stop: &'a AtomicBool,
-    /// Where the forward and backward passes run.
+    /// Device of the forward and backward passes.
     pub device: Device,
 }
 
@@ -62,7 +62,7 @@ pub(crate) enum End {
     Stopped,
 }
 
-/// A number generator for one purpose of one step.
+/// The random number generator of one part of one step.
 pub(crate) fn rng(seed: u64, stage: &str, step: usize, part: u64) -> StdRng {
     let mut key = [0; 32];
     let name = stage.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
@@ -87,7 +87,7 @@ pub(crate) fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, even
     drop(weights);
     let slots: Vec<_> = model.trained_slots().cloned().collect();
     let vars = slots.iter().map(|slot| model.var(&slot.name)).collect::<Result<_>>()?;
-    let mut optimizer = AdamW::new(vars, Settings { slots, weight_decay: stage.schedule.weight_decay })?;
+    let mut optimizer = AdamW::new(vars, AdamWConfig { slots, weight_decay: stage.schedule.weight_decay })?;
     if let Some(mut moments) = moments {
         optimizer.load_from(&mut moments)?;
     }
@@ -167,7 +167,7 @@ fn draw<T: Task>(task: &T, stage: &Stage<'_>, step: usize) -> Vec<Samples<T::Tar
 
 type Stats = BTreeMap<String, NormStats>;
 
-/// All shards side by side; means of their figures, gradients and statistics.
+/// Runs all shards side by side; returns the means of their figures, gradients and statistics.
 fn forward_backward<T: Task>(
     task: &T,
     stage: &Stage<'_>,

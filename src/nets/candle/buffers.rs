@@ -1,5 +1,5 @@
-//! Arrays that come back every step: a map of some megabytes taken anew each time costs more in page faults than what is
-//! computed in it.
+//! Reuses arrays from one training step to the next: allocating a map of some megabytes costs more in page faults than
+//! computing it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Buffers(Arc<Mutex<Vec<Vec<f32>>>>);
 
 impl Buffers {
-    /// An array of `len` numbers, of whatever value.
+    /// An array of `len` floats of any value.
     pub(super) fn take(&self, len: usize) -> Buffer {
         let mut free = lock(&self.0);
         let fitting = free.iter().enumerate().filter(|(_, v)| v.len() >= len && v.len() <= 2 * len.max(4096));

@@ -8,23 +8,23 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape as Dims, Tensor, 
 use super::super::kernels::Isa;
 use super::super::kernels::gradients::{NormStats, Shape};
 use super::buffers::{Buffer, Buffers, lock};
-use super::step::{Gradients, Kept, Source, Step};
+use super::chain_op::{ChainOp, Gradients, Kept, Source};
 
-/// Arguments: input `[n, h, w, c]` and all parameters of the steps, one behind the other.
+/// Arguments: input `[n, h, w, c]` and all parameters of the ops, one behind the other.
 pub(super) struct Chain {
-    /// At least one.
-    pub(super) steps: Arc<Vec<Step>>,
-    /// Dimensions of each step for this input.
+    /// The operations; at least one.
+    pub(super) ops: Arc<Vec<ChainOp>>,
+    /// Dimensions of each operation for this input.
     pub(super) shapes: Vec<Shape>,
-    /// Statistics of the steps' batch norms, in order; `None` in training: those of the batch.
+    /// Statistics of the ops' batch norms, in order; `None` in training: those of the batch.
     pub(super) running: Option<Vec<NormStats>>,
-    /// What the forward pass keeps for the backward pass.
+    /// Products of the forward pass, for the backward pass.
     pub(super) tape: Arc<Tape>,
-    /// Where the maps come from.
+    /// Stock of arrays for the maps.
     pub(super) buffers: Buffers,
 }
 
-/// What each step of a forward pass left.
+/// Products and statistics of each operation of a forward pass.
 #[derive(Debug, Default)]
 pub(super) struct Tape(Mutex<Vec<Kept>>);
 
@@ -49,14 +49,16 @@ impl CustomOp2 for Chain {
     ) -> Result<(CpuStorage, Dims)> {
         let (x, parameters) = (slice(x, x_layout)?, slice(parameters, parameters_layout)?);
         let isa = Isa::best();
-        let mut tape: Vec<Kept> = Vec::with_capacity(self.steps.len());
+        let mut tape: Vec<Kept> = Vec::with_capacity(self.ops.len());
         let mut running = self.running.iter().flatten();
-        for (step, shape) in self.steps.iter().zip(&self.shapes) {
-            let stats = if step.norm { running.next() } else { None };
-            let kept = step.forward(isa, shape, source(x, tape.last()), parameters, stats, &self.buffers);
+        for (op, shape) in self.ops.iter().zip(&self.shapes) {
+            let stats = if op.norm { running.next() } else { None };
+            let kept = op.forward(isa, shape, source(x, tape.last()), parameters, stats, &self.buffers);
             tape.push(kept);
         }
-        let (Some(last), Some(s)) = (tape.last(), self.shapes.last()) else { bail!("a chain has at least one step") };
+        let (Some(last), Some(s)) = (tape.last(), self.shapes.last()) else {
+            bail!("a chain has at least one operation")
+        };
         let mut y = vec![0.0; s.output_len()];
         last.activation.apply(isa, &last.product, &mut y);
         if self.running.is_none() {
@@ -83,7 +85,7 @@ impl CustomOp2 for Chain {
                     let mut sums = last.gradient_sums();
                     sums.add(isa, &last.product, first);
                     let mut dy: Option<Buffer> = None;
-                    for (i, (step, shape)) in self.steps.iter().zip(&self.shapes).enumerate().rev() {
+                    for (i, (op, shape)) in self.ops.iter().zip(&self.shapes).enumerate().rev() {
                         let Some(kept) = tape.pop() else { bail!("the tape is shorter than its chain") };
                         let mut dx = (i > 0 || x_tracks).then(|| self.buffers.take(shape.input_len()));
                         let mut sums_before = tape.last().map(Kept::gradient_sums);
@@ -94,7 +96,7 @@ impl CustomOp2 for Chain {
                             sums_before: sums_before.as_mut(),
                             parameters: &mut gradient,
                         };
-                        step.backward(isa, shape, source(x, tape.last()), &kept, parameters, gradients, &self.buffers);
+                        op.backward(isa, shape, source(x, tape.last()), &kept, parameters, gradients, &self.buffers);
                         dy = dx;
                         let Some(before) = sums_before else { break };
                         sums = before;

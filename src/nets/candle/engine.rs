@@ -20,17 +20,17 @@ pub struct Engine {
     net: Net,
     /// At least one.
     streams: Vec<Mutex<Stream>>,
-    /// Which stream is waited for next, where all are taken.
+    /// Number of the stream to wait for next when all are taken.
     turn: AtomicUsize,
-    /// Where each head's numbers stand among those of a window, and how many there are of all heads.
+    /// Columns of each head among the outputs of a window, and the number of outputs of all heads.
     columns: Vec<(Output, Range<usize>)>,
     width: usize,
-    /// As if the device were lost.
+    /// Makes every run fail as if the device were lost.
     #[cfg(test)]
     pub(crate) lost: std::sync::atomic::AtomicBool,
 }
 
-/// What the last batch gave. It grows to what the largest batch needed.
+/// Outputs of the last batch; grows to the size of the largest.
 #[derive(Debug, Default)]
 pub struct Scratch {
     outputs: Vec<f32>,
@@ -80,7 +80,7 @@ impl Engine {
     }
 
     /// Runs trunk and all heads over `n` windows `[n, side, side, 3]` of normalised pixels, (v − 127.5) / 128, and leaves
-    /// what the heads say in `scratch`. Returns when it is there; meanwhile other threads have the other streams.
+    /// the heads' outputs in `scratch`. Waits for the device; other threads can use the other streams meanwhile.
     ///
     /// # Errors
     /// If the device fails: it may be lost, or out of memory.
@@ -101,8 +101,8 @@ impl Engine {
         Ok(())
     }
 
-    /// What a head said of the last batch in `scratch`: of all windows, or only of `rows`, in that order. Returns `[rows,
-    /// numbers of the head]`.
+    /// Outputs of a head for the last batch in `scratch`: for all windows, or only for `rows`, in that order. Returns
+    /// `[rows, outputs of the head]`.
     ///
     /// # Panics
     /// If the net has no such head, or a row is out of range.
@@ -141,7 +141,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Returns `[n, numbers of all heads]`.
+    /// Returns `[n, outputs of all heads]`.
     fn run(&self, input: &[f32], shape: (usize, usize, usize, usize)) -> Result<Vec<f32>> {
         let features = apply(&self.net.trunk, Tensor::from_slice(input, shape, &self.device)?)?;
         let heads = self.net.heads.iter().map(|(_, head)| Ok(apply(head, features.clone())?.flatten_from(1)?));

@@ -3,9 +3,9 @@
 
 mod buffers;
 mod chain;
+mod chain_op;
 mod engine;
 mod plan;
-mod step;
 mod stock;
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use super::spec::{Net, Output};
 use super::weights::{Array, Role, Slot, Weights};
 use crate::error::{Error, Result};
 
-/// Whose ops run.
+/// The kernels that run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ops {
     /// Our own, on the CPU.
@@ -39,7 +39,7 @@ pub struct Model {
     net: Net,
     slots: Vec<Slot>,
     vars: VarMap,
-    /// Empty if there is one head, which then holds all.
+    /// Empty if there is one head: the head's pieces then begin with the trunk's.
     trunk: Vec<Piece>,
     heads: Vec<(Output, Vec<Piece>)>,
     device: Device,
@@ -53,7 +53,7 @@ pub enum Mode<'a> {
     Inference,
     /// Batch statistics, collected by the path of their layer; dropout drawn from `rng`.
     Training {
-        /// Where dropout's random numbers come from.
+        /// Source of dropout's random numbers.
         rng: &'a mut StdRng,
         /// Statistics of every batch norm that ran, by path.
         stats: Vec<(String, NormStats)>,
@@ -61,7 +61,7 @@ pub enum Mode<'a> {
 }
 
 impl Model {
-    /// Variables from weights. `Ops::Own` falls back to `Ops::Stock` where the device is not the CPU.
+    /// Makes variables of the weights. `Ops::Own` falls back to `Ops::Stock` where the device is not the CPU.
     ///
     /// # Errors
     /// If the weights do not fit the net.
@@ -151,10 +151,10 @@ impl Model {
 
     fn chain(&self, plan: &Plan, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let (n, h, w, _) = x.dims4()?;
-        let (mut d, mut shapes) = ((h, w), Vec::with_capacity(plan.steps.len()));
-        for step in plan.steps.iter() {
-            let wrong = || self.fault(format!("{} can't read a map of {} × {}", step.op.path, d.0, d.1));
-            let shape = step.shape(n, d).ok_or_else(wrong)?;
+        let (mut d, mut shapes) = ((h, w), Vec::with_capacity(plan.ops.len()));
+        for op in plan.ops.iter() {
+            let wrong = || self.fault(format!("{} can't read a map of {} × {}", op.op.path, d.0, d.1));
+            let shape = op.shape(n, d).ok_or_else(wrong)?;
             d = (shape.out_h(), shape.out_w());
             shapes.push(shape);
         }
@@ -170,8 +170,8 @@ impl Model {
             Mode::Inference => Some(plan.running()?),
         };
         let tape = Arc::new(Tape::default());
-        let (steps, buffers) = (plan.steps.clone(), self.buffers.clone());
-        let chain = Chain { steps, shapes, running, tape: tape.clone(), buffers };
+        let (ops, buffers) = (plan.ops.clone(), self.buffers.clone());
+        let chain = Chain { ops, shapes, running, tape: tape.clone(), buffers };
         let y = x.contiguous()?.apply_op2(&parameters, chain)?;
         if let Mode::Training { stats, .. } = mode {
             stats.extend(plan.norms.iter().map(|norm| norm.path.clone()).zip(tape.stats()));
@@ -184,7 +184,7 @@ impl Model {
     }
 }
 
-/// An operation on candle's ops, with what follows it.
+/// Runs an operation on candle's ops, with the batch norm and the ReLU behind it.
 fn stock_op(op: &Op<Option<Parameters>>, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
     let y = match (op.kind, &op.arrays) {
         (OpKind::Dropout(p), _) => match mode {
@@ -218,7 +218,7 @@ fn flatten(x: &Tensor) -> candle_core::Result<Tensor> {
     x.contiguous()?.reshape((n, 1, 1, h * w * c))
 }
 
-/// Zeroes each number with probability `p` and scales the others, so that the mean stays.
+/// Zeroes each value with probability `p` and scales the others, so that the mean stays.
 fn dropout(x: &Tensor, p: f32, rng: &mut StdRng) -> Result<Tensor> {
     use rand::Rng;
     let keep = 1.0 / (1.0 - p);

@@ -9,7 +9,7 @@ use candle_nn::{Init, VarBuilder};
 use super::super::kernels::gradients::NormStats;
 use super::super::lower::{Op, Part};
 use super::Ops;
-use super::step::Step;
+use super::chain_op::ChainOp;
 use crate::error::Result;
 
 /// The variables of an operation that multiplies by weights.
@@ -19,7 +19,7 @@ pub(super) struct Parameters {
     pub(super) rest: Rest,
 }
 
-/// What is done to the products.
+/// What is added to, or normalises, the products.
 #[derive(Debug, Clone)]
 pub(super) enum Rest {
     Bias(Tensor),
@@ -69,15 +69,15 @@ pub(super) enum Piece {
     Branches(Vec<Vec<Piece>>),
 }
 
-/// A chain before it knows its input.
+/// A chain without the dimensions of its input.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    pub(super) steps: Arc<Vec<Step>>,
-    /// The variables that the steps read, in the order in which they expect them.
+    pub(super) ops: Arc<Vec<ChainOp>>,
+    /// The variables that the ops read, in the order in which they expect them.
     pub(super) parameters: Vec<Tensor>,
-    /// The batch norms, in the order of their steps.
+    /// The batch norms, in the order of their ops.
     pub(super) norms: Vec<Norm>,
-    /// Numbers in all parameters.
+    /// Values in all parameters.
     len: usize,
 }
 
@@ -92,7 +92,7 @@ pub(super) fn pieces(parts: Vec<Part<Option<Parameters>>>, ops: Ops) -> Vec<Piec
             Part::Chain(chain) => {
                 for op in chain {
                     match list.last_mut() {
-                        _ if ops == Ops::Stock || !Step::computes(op.kind) => list.push(Piece::Op(op)),
+                        _ if ops == Ops::Stock || !ChainOp::computes(op.kind) => list.push(Piece::Op(op)),
                         Some(Piece::Chain(plan)) => plan.push(op),
                         _ => {
                             let mut plan = Plan::default();
@@ -128,7 +128,7 @@ impl Plan {
                 }
             };
         }
-        Arc::make_mut(&mut self.steps).push(Step { op: op.with(()), norm, weight, affine });
+        Arc::make_mut(&mut self.ops).push(ChainOp { op: op.with(()), norm, weight, affine });
     }
 
     /// The running statistics of the batch norms.

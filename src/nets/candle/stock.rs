@@ -49,7 +49,7 @@ impl Module {
     }
 }
 
-/// Runs an operation on `x` `[n, h, w, c]`, without the ReLU behind it; dropout is nothing here. `module` is that of
+/// Runs an operation on `x` `[n, h, w, c]`, without the ReLU behind it; dropout does nothing. `module` is that of
 /// an operation with weights.
 pub(super) fn apply<A>(op: &Op<A>, module: Option<&Module>, x: &Tensor) -> Result<Tensor> {
     match (op.kind, module) {
@@ -112,7 +112,7 @@ fn depthwise(x: &Tensor, weight: &Tensor, stride: usize, pad: usize) -> Result<T
 }
 
 /// What each pixel of a kernel that slides over `x` `[n, h, w, c]` meets, row by row: `kernel`² views `[n, h', w', c]`.
-/// Round the input stands `border`.
+/// Samples outside the input have the value `border`.
 fn taps(x: &Tensor, kernel: usize, stride: usize, pad: usize, border: f32) -> Result<Vec<Tensor>> {
     let (n, h, w, c) = x.dims4()?;
     let (Some(rows), Some(columns)) = (steps(h, kernel, stride, pad), steps(w, kernel, stride, pad)) else {
@@ -134,7 +134,7 @@ fn taps(x: &Tensor, kernel: usize, stride: usize, pad: usize, border: f32) -> Re
     Ok(list)
 }
 
-/// `x` with `before` and `after` more of `value` along `axis`.
+/// Extends `x` along `axis` by `before` and `after` rows or columns of `value`.
 fn bordered(x: &Tensor, axis: usize, before: usize, after: usize, value: f32) -> Result<Tensor> {
     let side = |more: usize| {
         let mut shape = x.dims().to_vec();

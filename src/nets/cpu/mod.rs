@@ -18,8 +18,8 @@ use crate::nets::lower::{Lowered, Purpose};
 use crate::nets::spec::{Dims, Net, Output};
 use crate::nets::weights::Weights;
 
-/// One net with its weights, packed for the machine's vectors. It never changes and can be shared by threads, each
-/// with a [`Scratch`] of its own.
+/// One net with its weights, packed for the machine's vectors. Threads can share an engine, each with
+/// a [`Scratch`] of its own.
 #[derive(Debug)]
 pub struct Engine {
     net: Net,
@@ -29,12 +29,12 @@ pub struct Engine {
     stride: Option<usize>,
 }
 
-/// An engine's buffers. They grow to what the largest input needed, and from then on nothing is allocated.
+/// An engine's buffers. They grow to the size of the largest input; after that nothing is allocated.
 #[derive(Debug, Default)]
 pub struct Scratch {
     runner: Runner,
     features: Aligned,
-    /// How many inputs the last trunk saw, and what it made of each.
+    /// Inputs of the last trunk, and the dimensions of the features of each.
     n: usize,
     dims: Option<Dims>,
     chosen: Aligned,
@@ -140,7 +140,7 @@ impl Engine {
     }
 
     /// Runs a head on the features that this engine's last [`Self::trunk`] left in `scratch`: on all of them, or only
-    /// on those of the inputs `rows`, in that order. Returns `[rows · cells, numbers of the head]`.
+    /// on those of the inputs `rows`, in that order. Returns `[rows · cells, outputs of the head]`.
     ///
     /// # Panics
     /// If the net has no such head, if the scratch holds no features of this net, or if a row is out of range.

@@ -1,5 +1,5 @@
-//! Runs a sequence of operations: chains as streams, fully connected layers over the whole batch at once, and branches one after the
-//! other, each into its own channels of what they give together.
+//! Runs a sequence of operations: chains as streams, fully connected layers over the whole batch at once, and branches one after
+//! the other, each into its own channels of the joined map.
 
 use super::stream::{Data, Maps, Op, Streams, Target};
 use crate::nets::kernels::aligned::Aligned;
@@ -14,11 +14,11 @@ type Sequence = crate::nets::lower::Sequence<RowKernel>;
 #[derive(Debug, Default)]
 pub(super) struct Runner {
     streams: Streams,
-    /// Maps that nobody uses at the moment.
+    /// Maps not in use at the moment.
     spare: Vec<Aligned>,
 }
 
-/// What can be run in one go.
+/// Operations that are run in one go.
 #[derive(Clone, Copy)]
 enum Piece<'a> {
     Chain(&'a [Op]),
@@ -28,7 +28,7 @@ enum Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// What one of the maps becomes.
+    /// Dimensions of what the piece makes of one map.
     fn dims(&self, from: &Maps) -> Dims {
         let from = (from.h, from.w);
         let (dims, c) = match self {

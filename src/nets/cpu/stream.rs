@@ -1,5 +1,5 @@
 //! Runs a chain of operations row by row: every operation keeps only the rows of its input that its kernel covers, and
-//! as soon as the last of them is there it makes one more row for the next. So a map of any size passes through the
+//! as soon as these are there it makes one more row for the next operation. So a map of any size passes through the
 //! whole chain inside the second cache, a depthwise row meets its pointwise product while it is in the first, and
 //! rings that are as wide as the padding asks make padded copies needless.
 //!
@@ -20,7 +20,7 @@ const RINGS: usize = 1 << 17;
 /// Windows side by side at most: eight rows of three pixels, the smallest map of the shipped nets, are two whole tiles.
 const ABREAST: usize = 8;
 
-/// The numbers of a map.
+/// The values of a map.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Data<'a> {
     Floats(&'a [f32]),
@@ -78,9 +78,9 @@ struct State {
     item: usize,
     /// Floats in the rows of all windows side by side.
     strip: usize,
-    /// Rows of output that were made.
+    /// Rows of output made so far.
     done: usize,
-    /// Rows of input that were put into the ring, if the source is not read where it is.
+    /// Rows of input copied into the ring so far.
     fetched: usize,
 }
 
@@ -224,7 +224,7 @@ impl Chain<'_> {
     }
 }
 
-/// A row of bytes as the nets see it.
+/// Turns a row of bytes into the nets' input, (v − 127.5) / 128.
 struct Normalise<'a> {
     from: &'a [u8],
     to: &'a mut [f32],

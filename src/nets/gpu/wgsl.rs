@@ -1,4 +1,4 @@
-//! An operation as a shader. What all have in common stands in `shaders/layer.wgsl`; here is `fn layer` of each kind.
+//! Writes an operation's shader: the common part is `shaders/layer.wgsl`, to which `fn layer` of the operation's kind is added.
 
 use super::compile::Op;
 use crate::nets::lower::OpKind;

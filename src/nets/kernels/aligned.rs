@@ -10,12 +10,12 @@ unsafe impl bytemuck::Zeroable for Line {}
 // SAFETY: as above, and any bits are floats.
 unsafe impl bytemuck::Pod for Line {}
 
-/// A reusable array of floats; it only grows, and what was in it stays.
+/// A reusable array of floats that only grows; its values stay.
 #[derive(Debug, Clone, Default)]
 pub(in crate::nets) struct Aligned(Vec<Line>);
 
 impl Aligned {
-    /// The first `len` floats, of any value; allocates only if there were never that many.
+    /// The first `len` floats, of any value; allocates only when the array must grow.
     pub(in crate::nets) fn at_least(&mut self, len: usize) -> &mut [f32] {
         let lines = len.div_ceil(16);
         if self.0.len() < lines {

@@ -30,13 +30,13 @@ pub(in crate::nets) enum RowKernel {
     Depthwise(Taps),
     /// The greatest or the mean of each channel.
     Pool(Pool),
-    /// The numbers under the kernel, one behind the other.
+    /// The values under the kernel, one behind the other.
     Gather,
 }
 
 impl RowKernel {
-    /// The kernel of `op`; `weight` and `bias` are empty where it has none. Dropout, which is nothing but in training, is
-    /// a copy.
+    /// The kernel of `op`; `weight` and `bias` are empty where it has none. Dropout has none at
+    /// detection and is a copy.
     pub(in crate::nets) fn new<A>(isa: Isa, op: &Op<A>, weight: &[f32], bias: &[f32]) -> Self {
         match op.kind {
             OpKind::Conv | OpKind::Dense => Self::Linear(Packed::new(isa, op.inputs(), op.output.c, weight, bias)),

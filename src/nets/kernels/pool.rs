@@ -3,7 +3,7 @@
 use super::lanes::{Isa, Kernel, Lanes};
 use super::row::Row;
 
-/// How the numbers of a channel under the kernel become one.
+/// How the values of a channel under the kernel become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::nets) enum Pool {
     /// The greatest.
@@ -75,7 +75,7 @@ impl Pooled<'_> {
         }
     }
 
-    /// Any square, in the columns `xs` and from channel `c` on.
+    /// Squares of any size, in the columns `xs` and from channel `c` on.
     #[inline(always)]
     unsafe fn any<L: Lanes>(&mut self, item: usize, xs: std::ops::Range<usize>, c: usize) {
         let row = &mut self.row;

@@ -3,19 +3,19 @@
 /// A row of `width` outputs in each of `items` windows that lie side by side. All steps and offsets are in floats.
 #[derive(Debug)]
 pub(in crate::nets) struct Row<'a> {
-    /// What is read: a whole map or a ring of rows.
+    /// Input: a whole map or a ring of rows.
     pub(in crate::nets) input: &'a [f32],
-    /// Where the rows under the kernel begin in `input`, from top to bottom.
+    /// Starts in `input` of the rows under the kernel, from top to bottom.
     pub(in crate::nets) rows: &'a [usize],
-    /// From one window to the next.
+    /// Distance in `input` from one window to the next.
     pub(in crate::nets) input_item: usize,
-    /// From the input of one output to that of the next.
+    /// Distance in `input` from the values under one output's kernel to those under the next.
     pub(in crate::nets) input_step: usize,
-    /// What is written, from the first output on.
+    /// Where the outputs are written, from the first on.
     pub(in crate::nets) output: &'a mut [f32],
-    /// From one window to the next.
+    /// Distance in `output` from one window to the next.
     pub(in crate::nets) output_item: usize,
-    /// From one output to the next.
+    /// Distance in `output` from one output to the next.
     pub(in crate::nets) output_step: usize,
     /// Outputs in a window.
     pub(in crate::nets) width: usize,
@@ -38,7 +38,7 @@ impl<'a> Row<'a> {
     }
 
     /// Asserts that all outputs, each reading `length` floats of every row and writing `channels`, lie in the slices.
-    /// The kernels' unsafe loads and stores rest on this.
+    /// The kernels' unsafe loads and stores rely on this check.
     pub(in crate::nets) fn check(&self, length: usize, channels: usize) {
         assert!(self.width > 0 && self.items > 0);
         let (items, pixels) = (self.items - 1, self.width - 1);

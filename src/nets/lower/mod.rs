@@ -14,7 +14,7 @@ use super::spec::{Dims, Output, steps};
 use super::weights::{Role, Slot};
 use crate::error::Result;
 
-/// What a net is lowered for.
+/// The use that a net is lowered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Dropout is left out.
@@ -23,20 +23,20 @@ pub enum Purpose {
     Training,
 }
 
-/// A lowered net. `A` is what an operation holds beside its geometry: the names of its arrays at first, and what an
-/// engine made of the arrays after [`Self::map`].
+/// A lowered net. `A` is what each operation holds beside its geometry: the names of its arrays at first, and an
+/// engine's kernels after [`Self::map`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lowered<A = Option<Arrays>> {
     /// The shared operations.
     pub trunk: Sequence<A>,
-    /// The heads, in the net's order; each reads what the trunk gives.
+    /// The heads, in the net's order; each reads the trunk's features.
     pub heads: Vec<(Output, Sequence<A>)>,
 }
 
 /// Parts one behind the other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequence<A> {
-    /// The parts.
+    /// Parts; never empty.
     pub parts: Vec<Part<A>>,
     /// Dimensions behind the last part, for one window.
     pub output: Dims,
@@ -64,16 +64,16 @@ pub enum OpKind {
     MaxPool,
     /// The mean of each channel under the kernel.
     AveragePool,
-    /// All numbers under the kernel, one behind the other; a plain copy if the kernel is 1 × 1.
+    /// All values under the kernel, one behind the other; a plain copy if the kernel is 1 × 1.
     Gather,
-    /// Zeroes numbers with this probability and scales the others. In training only.
+    /// Zeroes values with this probability and scales the others; in training only.
     Dropout(f32),
 }
 
 /// One operation on maps `[n, h, w, c]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Op<A = Option<Arrays>> {
-    /// What it computes.
+    /// Kind of computation.
     pub kind: OpKind,
     /// Path of the layer: `trunk.3`.
     pub path: String,
@@ -83,13 +83,13 @@ pub struct Op<A = Option<Arrays>> {
     pub output: Dims,
     /// Rows and columns of the kernel.
     pub kernel: (usize, usize),
-    /// Step of the kernel.
+    /// Stride of the kernel, pixels.
     pub stride: usize,
-    /// Border round the input.
+    /// Rows and columns of padding on each side of the input.
     pub pad: usize,
     /// Whether max(x, 0) follows.
     pub relu: bool,
-    /// Names of its arrays, `None` if it has none; or what an engine made of them.
+    /// Names of the operation's arrays, `None` without weights; or an engine's kernel made from the arrays.
     pub arrays: A,
 }
 
@@ -109,12 +109,12 @@ impl<A> Op<A> {
         Some((steps(h, self.kernel.0, self.stride, self.pad)?, steps(w, self.kernel.1, self.stride, self.pad)?))
     }
 
-    /// Value of the border round the input.
+    /// Value of the padding.
     pub fn border(&self) -> f32 {
         if self.kind == OpKind::MaxPool { f32::NEG_INFINITY } else { 0.0 }
     }
 
-    /// Inputs that each output adds up, or looks at.
+    /// Input values that each output depends on.
     pub fn inputs(&self) -> usize {
         let square = self.kernel.0 * self.kernel.1;
         if matches!(self.kind, OpKind::Conv | OpKind::Dense) { square * self.input.c } else { square }

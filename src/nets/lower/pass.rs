@@ -10,16 +10,16 @@ impl Net {
     ///
     /// # Errors
     /// If the layers do not fit each other on one window, if a batch norm stands behind a layer without weights, or if
-    /// a head gives another count of numbers than its output asks for.
+    /// a head has another number of outputs than its meaning asks for.
     pub fn lower(&self, purpose: Purpose) -> Result<Lowered> {
         let lowering = Lowering { net: self.name, purpose };
         let trunk = lowering.sequence(&self.trunk, "trunk", self.window())?;
         let heads = self.heads.iter().map(|head| {
             let name = head_path(head.output);
             let sequence = lowering.sequence(&head.layers, name, trunk.output)?;
-            let numbers = sequence.output.c;
-            if !head.output.takes(numbers) {
-                return Err(lowering.fault(format!("the head {name} can't give {numbers} numbers")));
+            let outputs = sequence.output.c;
+            if !head.output.takes(outputs) {
+                return Err(lowering.fault(format!("the head {name} can't give {outputs} outputs")));
             }
             Ok((head.output, sequence))
         });
@@ -92,7 +92,7 @@ impl Growing {
         self.push(Op { kernel, ..op })
     }
 
-    /// Lays a flattened map's numbers out that no fully connected layer took.
+    /// Appends a copy that flattens the map, if a Flatten waits and no fully connected layer follows it.
     fn settle(&mut self, path: &str) -> std::result::Result<(), String> {
         let side = (self.d.h, self.d.w);
         if std::mem::take(&mut self.flat) && side != (1, 1) { self.gather(path, side) } else { Ok(()) }
@@ -125,7 +125,7 @@ impl Lowering<'_> {
         Ok(Sequence { parts: growing.parts, output: growing.d })
     }
 
-    /// What one layer adds.
+    /// Appends what one layer computes.
     fn layer(&self, layer: &Layer, path: &str, to: &mut Growing) -> Result<()> {
         let d = to.d;
         let linear = |weight: Vec<usize>| Some(Arrays { weight, norm: None });

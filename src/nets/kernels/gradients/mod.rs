@@ -29,9 +29,9 @@ pub(in crate::nets) struct Shape {
     pub(in crate::nets) out: usize,
     /// Side of the kernel.
     pub(in crate::nets) kernel: usize,
-    /// Step of the kernel.
+    /// Stride of the kernel, pixels.
     pub(in crate::nets) stride: usize,
-    /// Border round the input.
+    /// Rows and columns of padding on each side of the input.
     pub(in crate::nets) pad: usize,
 }
 
@@ -46,17 +46,17 @@ impl Shape {
         (self.w + 2 * self.pad - self.kernel) / self.stride + 1
     }
 
-    /// Numbers in the input.
+    /// Values in the input.
     pub(in crate::nets) const fn input_len(&self) -> usize {
         self.n * self.h * self.w * self.c
     }
 
-    /// Numbers in the output.
+    /// Values in the output.
     pub(in crate::nets) const fn output_len(&self) -> usize {
         self.n * self.out_h() * self.out_w() * self.out
     }
 
-    /// Numbers in one input and in one output.
+    /// Values in one input and in one output.
     pub(in crate::nets) const fn maps(&self) -> (usize, usize) {
         (self.h * self.w * self.c, self.out_h() * self.out_w() * self.out)
     }
@@ -108,7 +108,7 @@ pub(in crate::nets) fn pad_into(isa: Isa, s: &Shape, x: &[f32], activation: Opti
 }
 
 /// Spreads one output gradient `dy` over the padded input's grid (`stride` apart, `kernel` − 1 zeros round it), so that
-/// the gradient of the input is a plain convolution with the flipped kernel. What lies between stays as it is.
+/// the gradient of the input is a plain convolution with the flipped kernel. Values between them stay as they are.
 pub(in crate::nets) fn dilate_into(s: &Shape, dy: &[f32], dilated: &mut [f32]) {
     let (oh, ow, c, row) = (s.out_h(), s.out_w(), s.out, s.dilated_row());
     for y in 0..oh {

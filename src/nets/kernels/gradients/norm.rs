@@ -1,4 +1,4 @@
-//! What stands between a linear layer's product and its output, in training: batch norm and ReLU, with their gradients.
+//! Batch norm and ReLU in training, with their gradients: they make outputs of a linear layer's products.
 //!
 //! Only products are kept in memory; outputs are computed again from them, a few hundred pixels at a time, where they
 //! are needed: a pass through the first cache costs less than one through memory.
@@ -8,7 +8,7 @@ use crate::nets::kernels::lanes::{Isa, Kernel, Lanes};
 /// Pixels whose sums are kept in 32 bits before they are added up in 64.
 const CHUNK: usize = 128;
 
-/// What one batch's norm was computed with, for the running averages.
+/// Statistics of one batch, for batch norm's running averages.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NormStats {
     /// Mean of each channel.
@@ -17,7 +17,7 @@ pub struct NormStats {
     pub variance: Vec<f32>,
 }
 
-/// How a product becomes an output: product · factor + offset, channel by channel, then max(0) if `relu`.
+/// Turns products into outputs: product · factor + offset, channel by channel, then max(0) if `relu`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(in crate::nets) struct Activation {
     factor: Vec<f32>,
@@ -64,7 +64,7 @@ pub(in crate::nets) struct Moments {
 }
 
 impl Moments {
-    /// Of `c` channels.
+    /// No pixels yet, of `c` channels.
     pub(in crate::nets) fn new(c: usize) -> Self {
         Self { zero: Vec::new(), sums: vec![0.0; c], squares: vec![0.0; c], pixels: 0 }
     }
@@ -95,7 +95,7 @@ impl Moments {
     }
 }
 
-/// A batch's sums of gradients, added up while these are computed: what [`Backward`] needs to know of the whole batch.
+/// A batch's sums of gradients, added up while the gradients are computed; [`Backward`] needs them.
 #[derive(Debug, Clone)]
 pub(in crate::nets) struct GradientSums {
     activation: Activation,

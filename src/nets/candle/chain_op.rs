@@ -1,6 +1,6 @@
-//! One step of a chain: a linear layer with what follows it (bias or batch norm, ReLU), or pooling.
+//! One operation of a chain: a linear layer with what follows it (bias or batch norm, ReLU), or pooling.
 //!
-//! A step keeps only its product. Whoever reads it applies batch norm and ReLU on the way, a piece at a time that stays
+//! An operation keeps only its product. The reader of a product applies batch norm and ReLU to it, a piece at a time that stays
 //! in the first caches.
 
 use std::ops::Range;
@@ -14,9 +14,9 @@ use super::super::lower::{Op, OpKind};
 use super::super::weights::NORM_EPSILON;
 use super::buffers::{Buffer, Buffers};
 
-/// One step of a chain.
+/// One operation of a chain.
 #[derive(Debug, Clone)]
-pub(super) struct Step {
+pub(super) struct ChainOp {
     /// Any operation but dropout and copies.
     pub(super) op: Op<()>,
     /// Whether batch norm follows; else a bias is added.
@@ -27,7 +27,7 @@ pub(super) struct Step {
     pub(super) affine: Range<usize>,
 }
 
-/// What a step's forward pass left.
+/// Results of an operation's forward pass.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) product: Buffer,
@@ -36,28 +36,28 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Where the gradients of this step's output are added up.
+    /// Where the gradients of this operation's output are added up.
     pub(super) fn gradient_sums(&self) -> GradientSums {
         GradientSums::new(&self.activation, self.stats.as_ref().map(|stats| (stats, NORM_EPSILON)))
     }
 }
 
-/// The gradients that a step's backward pass reads and writes.
+/// The gradients that an operation's backward pass reads and writes.
 #[derive(Debug)]
 pub(super) struct Gradients<'a> {
-    /// Of the output.
+    /// Gradient of the output.
     pub(super) dy: &'a [f32],
-    /// `dy` added up.
+    /// Sums of `dy` over the batch.
     pub(super) sums: GradientSums,
-    /// Of the input, where it is wanted.
+    /// Gradient of the input, where it is wanted.
     pub(super) dx: Option<&'a mut [f32]>,
-    /// Where `dx` is added up for the step before.
+    /// Sums of `dx` over the batch, for the operation before.
     pub(super) sums_before: Option<&'a mut GradientSums>,
-    /// Of all parameters.
+    /// Gradients of all parameters.
     pub(super) parameters: &'a mut [f32],
 }
 
-/// A step's input: the product of the one before, and how it becomes an output.
+/// An operation's input: the product of the one before, and how it becomes an output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) data: &'a [f32],
@@ -78,13 +78,13 @@ impl Source<'_> {
     }
 }
 
-impl Step {
-    /// Whether a step computes this.
+impl ChainOp {
+    /// Whether a chain can compute operations of this kind.
     pub(super) fn computes(kind: OpKind) -> bool {
         !matches!(kind, OpKind::Gather | OpKind::Dropout(_))
     }
 
-    /// The step's geometry for `n` inputs of `h` × `w`; `None` if they are too small. A fully connected layer is a pointwise
+    /// The operation's geometry for `n` inputs of `h` × `w`; `None` if they are too small. A fully connected layer is a pointwise
     /// one on a 1 × 1 map, and needs an input of one window's sides.
     pub(super) fn shape(&self, n: usize, (h, w): (usize, usize)) -> Option<Shape> {
         let Op { kernel: (kernel, _), stride, pad, .. } = self.op;
@@ -100,7 +100,8 @@ impl Step {
         matches!(self.op.kind, OpKind::Conv | OpKind::Dense) && s.kernel == 1 && s.stride == 1 && s.pad == 0
     }
 
-    /// Computes the product, and what makes an output of it; `stats` are batch norm's, if they are not the batch's.
+    /// Computes the product and the activation that makes outputs of it. `stats` are batch norm's statistics; `None`
+    /// stands for those of the batch.
     pub(super) fn forward(
         &self,
         isa: Isa,
@@ -228,7 +229,7 @@ impl Step {
     }
 }
 
-/// Pixels of a pointwise step that are worked on at a time: their inputs and outputs stay in the first cache.
+/// Pixels of a pointwise operation that are worked on at a time: their inputs and outputs stay in the first cache.
 fn pixels_at_once(s: &Shape) -> usize {
     (6144 / (s.c + s.out) / 12 * 12).max(48)
 }
