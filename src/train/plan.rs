@@ -12,7 +12,7 @@ use super::mining::{self, MinedWindows};
 use super::octave::Octave;
 use super::pictures::{self, Picture};
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
-use super::trainer::{self, End, Stage};
+use super::trainer::{self, End, TrainingStage};
 use super::windows::{Sources, Windows};
 use crate::cascade::{self, Cascade};
 use crate::dataset::{self, Split};
@@ -69,7 +69,7 @@ pub fn run(
     }
     let mut events = Events::open(&settings.run, observer)?;
     if let Some((recipe, _)) = recipes.first() {
-        let text = toml::to_string(&recipe.cascade.settings()?).map_err(|e| Error::Backend(e.to_string()))?;
+        let text = toml::to_string(&recipe.cascade.settings()).map_err(|e| Error::Backend(e.to_string()))?;
         write_whole(&settings.run.join("cascade.toml"), text.as_bytes())?;
     }
     let mut data = Data::default();
@@ -120,7 +120,7 @@ fn train_round(
     } else {
         Weights::load(&weights_path(recipe, settings))?
     };
-    let stage = Stage {
+    let stage = TrainingStage {
         name: &name,
         net: &net,
         schedule,
@@ -217,7 +217,7 @@ fn cascade(
     refiners: usize,
     settings: &TrainingOptions<'_>,
 ) -> Result<Cascade> {
-    let mut cascade = member.settings()?.with_refiners(refiners);
+    let mut cascade = member.settings().with_refiners(refiners);
     let thresholds = &windows.mining_thresholds;
     cascade.proposer.threshold = thresholds.first().copied().unwrap_or(cascade.proposer.threshold);
     for (refiner, threshold) in cascade.refiners.iter_mut().zip(thresholds.iter().skip(1)) {

@@ -28,9 +28,9 @@ use crate::nets::weights::Weights;
 /// Share of a batch's statistics in batch norm's running averages.
 const NORM_MOMENTUM: f32 = 0.02;
 
-/// One stage of training.
+/// One stage of training: a net, and how it is trained.
 #[derive(Debug)]
-pub(crate) struct Stage<'a> {
+pub(crate) struct TrainingStage<'a> {
     /// Name in the record, e.g. `octave` or `refine24-2`.
     pub name: &'a str,
     /// The net.
@@ -76,7 +76,12 @@ pub(crate) fn rng(seed: u64, stage: &str, step: usize, part: u64) -> StdRng {
 ///
 /// # Errors
 /// If the loss is no longer a number, or a file can't be written.
-pub(crate) fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, events: &mut Events<'_>) -> Result<End> {
+pub(crate) fn train<T: Task>(
+    task: &T,
+    stage: &TrainingStage<'_>,
+    weights: Weights,
+    events: &mut Events<'_>,
+) -> Result<End> {
     let resumed = checkpoint::load(&stage.checkpoint, stage.name)?;
     let (first, weights, moments) = match resumed {
         Some(c) => (c.step, c.weights, Some(c.optimizer)),
@@ -155,7 +160,7 @@ pub(crate) fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, even
     })
 }
 
-fn draw<T: Task>(task: &T, stage: &Stage<'_>, step: usize) -> Vec<Samples<T::Targets>> {
+fn draw<T: Task>(task: &T, stage: &TrainingStage<'_>, step: usize) -> Vec<Samples<T::Targets>> {
     let shards = stage.shards.clamp(1, stage.schedule.batch);
     (0..shards)
         .map(|shard| {
@@ -170,7 +175,7 @@ type Stats = BTreeMap<String, NormStats>;
 /// Runs all shards side by side; returns the means of their figures, gradients and statistics.
 fn forward_backward<T: Task>(
     task: &T,
-    stage: &Stage<'_>,
+    stage: &TrainingStage<'_>,
     step: usize,
     model: &Model,
     batch: &[Samples<T::Targets>],
@@ -289,7 +294,13 @@ fn update_running(model: &Model, stats: &Stats, step: usize) -> Result<()> {
     Ok(())
 }
 
-fn save(stage: &Stage<'_>, step: usize, model: &Model, optimizer: &AdamW, events: &mut Events<'_>) -> Result<()> {
+fn save(
+    stage: &TrainingStage<'_>,
+    step: usize,
+    model: &Model,
+    optimizer: &AdamW,
+    events: &mut Events<'_>,
+) -> Result<()> {
     checkpoint::save(&stage.checkpoint, stage.name, step, model.weights()?, optimizer)?;
     events.push(&Event::Checkpoint { stage: stage.name.to_string(), step })
 }
