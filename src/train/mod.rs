@@ -4,8 +4,10 @@
 pub(crate) mod augment;
 pub(crate) mod checkpoint;
 pub mod events;
+pub(crate) mod faces;
 pub(crate) mod loss;
 pub(crate) mod mining;
+pub(crate) mod occlude;
 pub(crate) mod octave;
 pub(crate) mod optimizer;
 pub(crate) mod pictures;

@@ -9,7 +9,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::events::{Event, Events};
 use super::mining::{self, MinedWindows};
-use super::octave::Octave;
+use super::octave::{Octave, Shares};
 use super::pictures::{self, Picture};
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
 use super::trainer::{self, End, TrainingStage};
@@ -25,7 +25,7 @@ use crate::nets::weights::Weights;
 /// Where a training run reads and writes, and how it runs.
 #[derive(Debug)]
 pub struct TrainingOptions<'a> {
-    /// The data folder, which holds `wider/`, `negatives/`, `wider_faces/` and `mtfl/`.
+    /// The data folder, which holds `wider/`, `negatives/`, `wider_faces/`, `mtfl/` and, where recipes ask for it, `masks/`.
     pub data: PathBuf,
     /// The run's folder, for record, checkpoints and weights; made if missing.
     pub run: PathBuf,
@@ -116,7 +116,16 @@ fn train_round(
     let schedule = recipe.rounds[round].schedule;
     let weights = if round == 0 {
         let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 40);
-        Weights::initial(&net, || StandardNormal.sample(&mut rng))
+        let mut weights = Weights::initial(&net, || StandardNormal.sample(&mut rng));
+        if let Some(start) = &recipe.start {
+            let learned = trained(start, settings)?;
+            for (name, array) in &mut weights.arrays {
+                if let Some(known) = learned.arrays.get(name).filter(|known| known.shape == array.shape) {
+                    array.data.clone_from(&known.data);
+                }
+            }
+        }
+        weights
     } else {
         Weights::load(&weights_path(recipe, settings))?
     };
@@ -134,17 +143,20 @@ fn train_round(
     };
     let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 41);
     let end = match &recipe.samples {
-        SampleSettings::Scenes { background } => {
+        SampleSettings::Scenes { background, masked, occluded } => {
             data.load(settings, events)?;
+            data.load_masked(*masked, settings, events)?;
             let grid = Grid::of(&net).filter(|grid| grid.head == Output::Octave).ok_or_else(|| {
                 Error::Setting(format!("{name}: samples of scenes train a net with an octave head only"))
             })?;
-            let task = Octave::new(grid, &data.pictures, &data.negatives, *background, &mut rng);
+            let shares = Shares { background: *background, masked: *masked, occluded: *occluded };
+            let task = Octave::new(grid, data.sources(), shares, &mut rng);
             trainer::train(&task, &stage, weights, events)?
         }
         SampleSettings::Windows(windows) => {
             data.load(settings, events)?;
             data.load_faces(settings, events)?;
+            data.load_masked(windows.masked, settings, events)?;
             let Some(pool) = mined(windows, recipe, round, &name, settings, data, events)? else {
                 return Ok(RunEnd::Stopped);
             };
@@ -223,12 +235,14 @@ fn cascade(
     for (refiner, threshold) in cascade.refiners.iter_mut().zip(thresholds.iter().skip(1)) {
         refiner.threshold = *threshold;
     }
-    let weights = |net: &str| {
-        let path = settings.run.join(format!("{net}.safetensors"));
-        if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
-    };
     let options = cascade::Options { min_face: windows.mining_min_face, ..Default::default() };
-    Cascade::from_parts(cascade, &weights, options)
+    Cascade::from_parts(cascade, &|net| trained(net, settings), options)
+}
+
+/// Returns the weights of a net as this run trained it, else those that ship.
+fn trained(net: &str, settings: &TrainingOptions<'_>) -> Result<Weights> {
+    let path = settings.run.join(format!("{net}.safetensors"));
+    if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
 }
 
 /// The pictures of all sets, each read when it is first needed.
@@ -238,6 +252,7 @@ struct Data {
     negatives: Vec<Picture>,
     faces: Vec<Picture>,
     portraits: Vec<Picture>,
+    masked: Vec<Picture>,
 }
 
 impl Data {
@@ -257,9 +272,18 @@ impl Data {
         Ok(())
     }
 
+    /// Reads `masks/`, if a `share` of the samples comes from it.
+    fn load_masked(&mut self, share: f64, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
+        if self.masked.is_empty() && share > 0.0 {
+            self.masked = read("masks", &dataset::masks(&settings.data, Split::Train)?, settings, events)?;
+            self.masked.iter_mut().for_each(|picture| picture.partly_marked = true);
+        }
+        Ok(())
+    }
+
     fn sources(&self) -> Sources<'_> {
-        let Self { pictures, negatives, faces, portraits } = self;
-        Sources { pictures, negatives, faces, portraits }
+        let Self { pictures, negatives, faces, portraits, masked } = self;
+        Sources { pictures, negatives, faces, portraits, masked }
     }
 }
 
