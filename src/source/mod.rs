@@ -66,7 +66,7 @@ impl Source for video::Frames {
     fn describe(&self) -> String {
         let info = self.info();
         let rate = info.rate.per_second();
-        format!("{} ({}×{}, {rate:.2} fps)", self.path().display(), info.width, info.height)
+        format!("{} ({}×{}, {rate:.2} fps)", info.name, info.width, info.height)
     }
 
     fn size(&self) -> Option<(u32, u32)> {

@@ -5,9 +5,9 @@ use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::time::Instant;
 
+use facecascade::files::TempTarget;
 use facecascade::output::redact::Redactor;
 use facecascade::output::review::Review;
 use facecascade::output::times::Times;
@@ -52,13 +52,13 @@ struct Held {
 /// JSON lines under way.
 #[derive(Debug)]
 pub(super) struct Records {
-    pub(super) path: PathBuf,
+    pub(super) target: TempTarget,
     pub(super) file: BufWriter<File>,
 }
 
 impl Records {
     pub(super) fn line(&mut self, line: &str) -> Result<()> {
-        writeln!(self.file, "{line}").map_err(Error::io(&self.path))
+        writeln!(self.file, "{line}").map_err(Error::io(self.target.target()))
     }
 }
 
@@ -136,8 +136,12 @@ impl Film {
                 Err(e) => result = result.and(Err(e)),
             }
         }
-        if let Some(Records { path, mut file }) = self.records.take() {
-            result = result.and(file.flush().map_err(Error::io(path)));
+        if let Some(Records { target, mut file }) = self.records.take() {
+            let flushed = file.flush().map_err(Error::io(target.target()));
+            drop(file);
+            // Without any frame, there is nothing that would be worth an earlier run's records.
+            let committed = if self.tally.frames > 0 { target.commit() } else { Ok(()) };
+            result = result.and(flushed).and(committed);
         }
         (self.tally, result)
     }

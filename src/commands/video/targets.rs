@@ -1,9 +1,13 @@
 //! Which files are written for which videos.
 
 use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use facecascade::files::same_file;
+
+/// Bytes of a file's name that every usual file system takes.
+const LONGEST_NAME: usize = 255;
 
 /// A video to do, and where its results go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +48,6 @@ pub(super) fn plan(inputs: &[PathBuf], wanted: &Wanted) -> anyhow::Result<Vec<Jo
                 file.display()
             )));
         }
-        let overwritten = inputs.iter().any(|input| same_file(file, input));
-        anyhow::ensure!(!overwritten, "{}: would overwrite the video that is read", file.display());
-    }
-    if let (Some(output), Some(json)) = (wanted.output, wanted.json) {
-        let same = !output.is_dir() && (output == json || same_file(output, json));
-        anyhow::ensure!(!same, "{}: is named for video and records", json.display());
     }
     let mut taken: HashSet<String> = inputs.iter().map(|input| key(input)).collect();
     let jobs = inputs.iter().map(|input| {
@@ -65,7 +63,25 @@ pub(super) fn plan(inputs: &[PathBuf], wanted: &Wanted) -> anyhow::Result<Vec<Jo
         });
         Job { input: input.clone(), video, json: wanted.json.map(|json| place(Some(json), "-faces", "jsonl")) }
     });
-    Ok(jobs.collect())
+    let jobs: Vec<Job> = jobs.collect();
+    jobs.iter().try_for_each(|job| refuse_clashes(job, inputs))?;
+    Ok(jobs)
+}
+
+/// # Errors
+/// If one of a job's results would be written over an input, or over the other.
+fn refuse_clashes(job: &Job, inputs: &[PathBuf]) -> anyhow::Result<()> {
+    let videos = || job.video.iter().flat_map(|target| std::iter::once(&target.path).chain(&target.otherwise));
+    for result in videos().chain(&job.json) {
+        if inputs.iter().any(|input| same_file(result, input)) {
+            let name = result.display();
+            return Err(super::super::usage(&format!("{name}: would overwrite a video that is read")));
+        }
+    }
+    if let Some(json) = job.json.as_ref().filter(|json| videos().any(|video| same_file(video, json))) {
+        return Err(super::super::usage(&format!("{}: is named for video and records", json.display())));
+    }
+    Ok(())
 }
 
 /// The first free one of `IN-faces.mp4`, `IN-faces-2.mp4`, … in `folder`.
@@ -73,18 +89,26 @@ fn free(folder: &Path, input: &Path, suffix: &str, extension: &str, taken: &mut 
     let stem = input.file_stem().unwrap_or(input.as_os_str());
     let mut number = 1;
     loop {
-        let mut name = stem.to_owned();
-        name.push(suffix);
-        if number > 1 {
-            name.push(format!("-{number}"));
-        }
-        name.push(format!(".{extension}"));
+        let counted = if number > 1 { format!("-{number}") } else { String::new() };
+        let end = format!("{suffix}{counted}.{extension}");
+        let mut name = shortened(stem, LONGEST_NAME - end.len());
+        name.push(end);
         let path = folder.join(name);
         if taken.insert(key(&path)) {
             return path;
         }
         number += 1;
     }
+}
+
+/// `name`, or its beginning if it is longer than `most` bytes.
+fn shortened(name: &OsStr, most: usize) -> OsString {
+    if name.len() <= most {
+        return name.to_owned();
+    }
+    let mut text = name.to_string_lossy().into_owned();
+    text.truncate(text.floor_char_boundary(most));
+    text.into()
 }
 
 /// What tells files apart, also where one of them is not there yet. Some file systems do not tell cases apart.
@@ -114,6 +138,33 @@ mod tests {
             ["a-faces-2.mp4", "b/A-faces.mp4", "a-faces-faces.mp4"].map(|name| dir.path().join(name))
         );
         assert_eq!(names(Some(&out)), ["a-faces.mp4", "A-faces-2.mp4", "a-faces-faces.mp4"].map(|name| out.join(name)));
+    }
+
+    #[test]
+    fn a_result_has_a_name_that_fits_however_long_the_inputs_is() {
+        for letter in ["x", "ä", "\u{1F600}"] {
+            let input = PathBuf::from(letter.repeat(251 / letter.len()) + ".mp4");
+            let wanted = Wanted { video: true, output: None, json: None, suffix: "-redacted" };
+            let path = plan(&[input], &wanted).unwrap().remove(0).video.unwrap().path;
+            let name = path.to_str().unwrap();
+            assert!((250..=LONGEST_NAME).contains(&name.len()) && name.ends_with("-redacted.mp4"), "{name}");
+        }
+    }
+
+    #[test]
+    fn results_that_are_one_file_or_an_input_are_an_error_of_the_command_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("a.mp4"), "x").unwrap();
+        std::fs::hard_link(at("a.mp4"), at("hard.mp4")).unwrap();
+        let refused = |output: Option<&str>, json: Option<&str>| {
+            let (output, json) = (output.map(at), json.map(at));
+            let wanted = Wanted { video: true, output: output.as_deref(), json: json.as_deref(), suffix: "-faces" };
+            plan(&[at("a.mp4")], &wanted).err().is_some_and(|e| e.downcast_ref::<clap::Error>().is_some())
+        };
+        assert!(refused(Some("hard.mp4"), None) && refused(Some("b.mp4"), Some("hard.mp4")));
+        assert!(refused(Some("new.mp4"), Some("./new.mp4")) && refused(Some("no/../new.mp4"), Some("new.mp4")));
+        assert!(refused(None, Some("a-faces.mp4")) && !refused(Some("b.mp4"), Some("b.jsonl")));
     }
 
     #[test]
