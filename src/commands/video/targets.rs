@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use facecascade::files::same_file;
+use facecascade::source::input::place as place_of;
 
 /// Bytes of a file's name that every usual file system takes.
 const LONGEST_NAME: usize = 255;
@@ -50,7 +51,8 @@ pub(super) fn plan(inputs: &[PathBuf], wanted: &Wanted) -> anyhow::Result<Vec<Jo
         }
     }
     let mut taken: HashSet<String> = inputs.iter().map(|input| key(input)).collect();
-    let jobs = inputs.iter().map(|input| {
+    let jobs = inputs.iter().map(|named| {
+        let input = &place_of(named);
         let mut place = |named: Option<&Path>, suffix: &str, extension: &str| match named {
             Some(file) if !file.is_dir() => file.to_owned(),
             Some(folder) => free(folder, input, suffix, extension, &mut taken),
@@ -61,7 +63,7 @@ pub(super) fn plan(inputs: &[PathBuf], wanted: &Wanted) -> anyhow::Result<Vec<Jo
             let here = path.file_name().map(PathBuf::from).filter(|here| *here != path);
             Target { otherwise: here.filter(|_| wanted.output.is_none()), path }
         });
-        Job { input: input.clone(), video, json: wanted.json.map(|json| place(Some(json), "-faces", "jsonl")) }
+        Job { input: named.clone(), video, json: wanted.json.map(|json| place(Some(json), "-faces", "jsonl")) }
     });
     let jobs: Vec<Job> = jobs.collect();
     jobs.iter().try_for_each(|job| refuse_clashes(job, inputs))?;

@@ -52,7 +52,9 @@ impl Frames {
         command.args(["-f", "rawvideo", "-pix_fmt", "yuv420p", "pipe:1"]).stdout(Stdio::piped());
         if info.restarts && !info.sound.is_empty() {
             // Where times start again, ffmpeg joins them by the tracks that it reads: the same ones as where sound is read.
-            info.sound.iter().for_each(|track| drop(command.args(["-map", &format!("0:{}", track.index)])));
+            for track in &info.sound {
+                command.args(["-map", &format!("0:{}", track.index)]);
+            }
             command.args(["-c", "copy", "-f", "null", "-"]);
         }
 
