@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::{NamedTempFile, TempPath};
 
+use super::Source;
 use super::process::{Process, command, file_argument};
 use super::sequence::{Sequence, in_folder, of_pattern};
 use super::video::{Frames, Rate, VideoInfo, probe_as};
-use super::Source;
 use crate::error::{Error, Result};
 
 /// How long a pipe or a stream may give nothing.

@@ -198,7 +198,10 @@ mod tests {
     #[test]
     fn a_picture_of_another_size_gets_bars_and_is_never_stretched() {
         let frame = fitted(RgbImage::from_pixel(10, 20, Rgb([200; 3])), (40, 20));
-        assert_eq!((frame.dimensions(), frame.get_pixel(14, 10).0, frame.get_pixel(15, 10).0), ((40, 20), [0; 3], [200; 3]));
+        assert_eq!(
+            (frame.dimensions(), frame.get_pixel(14, 10).0, frame.get_pixel(15, 10).0),
+            ((40, 20), [0; 3], [200; 3])
+        );
         assert_eq!((frame.get_pixel(24, 0).0, frame.get_pixel(25, 19).0), ([200; 3], [0; 3]));
     }
 }

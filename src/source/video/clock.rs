@@ -112,7 +112,10 @@ mod tests {
         assert_eq!(lines.read(line), Some(Told { seconds: Some(72000.04), tick: 1.0 / 12800.0 }));
         let line = "[Parsed_showinfo_0 @ 0x1] [info] n:   2 pts: NOPTS pts_time:NOPTS   pos: 1";
         assert_eq!(lines.read(line), Some(Told { seconds: None, tick: 1.0 / 12800.0 }));
-        assert_eq!(lines.read("[Parsed_showinfo_0 @ 0x1] [info] n: 3 pts: -90 pts_time:-1").unwrap().seconds, Some(-90.0 / 12800.0));
+        assert_eq!(
+            lines.read("[Parsed_showinfo_0 @ 0x1] [info] n: 3 pts: -90 pts_time:-1").unwrap().seconds,
+            Some(-90.0 / 12800.0)
+        );
     }
 
     #[test]

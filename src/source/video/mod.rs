@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use image::RgbImage;
 
-pub use self::probe::{Rate, Track, VideoInfo, probe, probe_as};
 use self::clock::{Clock, ShowInfo, Told};
+pub use self::probe::{Rate, Track, VideoInfo, probe, probe_as};
 use super::planes;
 use super::process::{Process, command, every_frame_option, file_argument, widen};
 use crate::error::{Error, Result};

@@ -300,7 +300,9 @@ fn describe(video: &Stream, probed: &Probed, name: &str) -> VideoInfo {
 
 /// Whether ffmpeg's pixel format of this name holds red, green and blue.
 fn is_rgb(format: &str) -> bool {
-    ["rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "x2rgb", "x2bgr", "pal8"].iter().any(|rgb| format.starts_with(rgb))
+    ["rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "x2rgb", "x2bgr", "pal8"]
+        .iter()
+        .any(|rgb| format.starts_with(rgb))
 }
 
 /// Whether ffmpeg's pixel format of this name holds transparency.
@@ -341,9 +343,8 @@ mod tests {
 
     #[test]
     fn an_absurd_shape_of_pixels_is_an_error_of_the_file() {
-        let shape = |shape: &str| {
-            probed(&format!(r#""width":2,"height":2,"sample_aspect_ratio":"{shape}""#)).pixel_shape
-        };
+        let shape =
+            |shape: &str| probed(&format!(r#""width":2,"height":2,"sample_aspect_ratio":"{shape}""#)).pixel_shape;
         assert_eq!((shape("64:45"), shape("1:1"), shape("0:1"), shape("1:100")), (Some((64, 45)), None, None, None));
     }
 
