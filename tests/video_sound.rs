@@ -90,10 +90,14 @@ fn subtitles_without_a_place_and_second_pictures_are_named() {
     let ran = clips.run(&["a.mkv", "-o", "out.mov"]).exits(0).complains("2 picture tracks");
     assert!(!ran.err.contains("left out"), "{}", ran.err);
     assert_eq!(ffprobe(&clips.path("out.mov"), "-select_streams s -show_entries stream=codec_name"), "mov_text");
-    clips.make("b.mkv", &format!("{PICTURE} -i words.srt -map 0 -map 1 -c:v libx264 -c:s dvbsub -s 96x64"));
-    if ffprobe(&clips.path("b.mkv"), "-select_streams s -show_entries stream=codec_name") == "dvb_subtitle" {
-        clips.run(&["b.mkv", "-o", "out.mp4"]).exits(0).complains("subtitles 1 (dvb_subtitle)");
-    }
+    // Its subtitles call themselves pictures, as those of a Blu-ray are.
+    clips.make("b.mkv", &format!("{PICTURE} -i words.srt -map 0 -map 1 -c:v libx264 -c:s srt"));
+    let mut bytes = std::fs::read(clips.path("b.mkv")).unwrap();
+    let place = bytes.windows(11).position(|name| name == b"S_TEXT/UTF8").unwrap();
+    bytes[place..place + 11].copy_from_slice(b"S_HDMV/PGS\0");
+    std::fs::write(clips.path("b.mkv"), bytes).unwrap();
+    clips.run(&["b.mkv", "-o", "out.mp4"]).exits(0).complains("subtitles 1 (hdmv_pgs_subtitle)");
+    assert_eq!(frames(&clips.path("out.mp4")), 15);
 }
 
 #[test]
