@@ -55,11 +55,12 @@ pub fn times(file: &Path) -> Vec<f64> {
     times
 }
 
-/// When frames are decoded to be shown, seconds, in order.
+/// When frames are decoded to be shown, seconds, in order; NaN of a frame whose time ffprobe does not know (the last one of a
+/// program stream).
 pub fn decoded_times(file: &Path) -> Vec<f64> {
     let text = ffprobe(file, "-select_streams V:0 -show_entries frame=best_effort_timestamp_time");
-    let times = text.lines().filter_map(|l| l.split(',').next().unwrap().parse().ok());
-    times.collect()
+    let times = text.lines().map(|line| line.split(',').next().unwrap()).filter(|time| !time.is_empty());
+    times.map(|time| time.parse().unwrap_or(f64::NAN)).collect()
 }
 
 /// When the first sound is heard, seconds.
