@@ -15,7 +15,7 @@ use facecascade::track::Following;
 
 use self::show::{Live, Recording, finish};
 use super::DetectorArgs;
-use super::redaction::{Cascades, RedactArgs, Wanted};
+use super::redaction::{Cascades, RedactArgs, SearchSettings};
 use super::screen::{Screen, on_display_lost};
 use crate::cli::{Common, Outcome};
 
@@ -94,9 +94,9 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         );
     }
     let mut cascades = Cascades::default();
-    let wanted = |height| Wanted::new(&args.detector, args.min_face, height);
+    let search = |height| SearchSettings::new(&args.detector, args.min_face, height);
     let boxes = if args.redaction.redact.is_some() {
-        cascades.get(wanted(USUAL.1), &args.detector)?;
+        cascades.get(search(USUAL.1), &args.detector)?;
         None
     } else {
         Some(args.detector.build(args.min_face.unwrap_or(MIN_FACE))?)
@@ -104,10 +104,10 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
     let source = open(&args, common)?;
     let about = source.describe();
     let size = source.size().unwrap_or(USUAL);
-    let wanted = wanted(size.1);
+    let search = search(size.1);
     let cascade = match &boxes {
         Some(cascade) => cascade,
-        None => cascades.get(wanted, &args.detector)?,
+        None => cascades.get(search, &args.detector)?,
     };
     let screen = if args.headless { Screen::None } else { Screen::open(&format!("facecascade · {about}"), size)? };
     let recorder = match &args.record {
@@ -124,7 +124,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         policy: Policy::Live { in_flight: 2 },
         threads: common.threads(),
         track: true,
-        following: if args.redaction.redact.is_some() { wanted.scores.following() } else { Following::default() },
+        following: if args.redaction.redact.is_some() { search.scores.following() } else { Following::default() },
         // To cover faces, every frame is searched everywhere unless a limit is given.
         search: (args.redaction.redact.is_none() || args.max_cpu < 100)
             .then(|| SearchBudget { max_cpu: f64::from(args.max_cpu) / 100.0 }),
@@ -140,7 +140,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         }
     });
     let mut live = Live::new(screen, Arc::clone(&recording), args.snap, Arc::clone(&options.stop));
-    live.cover(args.redaction.redactor(), wanted.scores, args.boxes);
+    live.cover(args.redaction.redactor(), search.scores, args.boxes);
     live.stop_after(args.seconds.map(Duration::from_secs_f64));
     let ended = pipeline::run(source, cascade, &options, &mut live);
     // The recording is kept, whatever ended the run.

@@ -13,8 +13,8 @@ use crate::error::Result;
 /// A source whose frames are stretched so that their pixels are square; never made smaller.
 pub struct Squared {
     source: Box<dyn Source>,
-    /// Width and height of a stored pixel, its smaller side 1.
-    stretch: (f64, f64),
+    /// Width and height of a stored pixel.
+    shape: (u32, u32),
     stored: RgbImage,
     kept: Option<Sender<RgbImage>>,
     spare: Receiver<RgbImage>,
@@ -29,22 +29,33 @@ pub struct Stored {
     stretch: (f64, f64),
 }
 
+/// Width and height of a frame of `size` stored pixels once they are square; `shape`: width:height of a stored pixel, `None` if square.
+pub fn square_size((width, height): (u32, u32), shape: Option<(u32, u32)>) -> (u32, u32) {
+    let (w, h) = shape.map_or((1.0, 1.0), stretch);
+    let side = |side: u32, by: f64| (f64::from(side) * by).round() as u32;
+    (side(width, w), side(height, h))
+}
+
+/// Width and height of a stored pixel, its smaller side 1.
+fn stretch((w, h): (u32, u32)) -> (f64, f64) {
+    let ratio = f64::from(w.max(1)) / f64::from(h.max(1));
+    (ratio.max(1.0), (1.0 / ratio).max(1.0))
+}
+
 /// Stretches the frames of `source`, whose pixels are `shape` (width:height). Where `keep`, each stored frame waits to be taken
 /// from what is returned beside.
-pub fn squared(source: Box<dyn Source>, (w, h): (u32, u32), keep: bool) -> (Squared, Stored) {
-    let ratio = f64::from(w.max(1)) / f64::from(h.max(1));
-    let stretch = (ratio.max(1.0), (1.0 / ratio).max(1.0));
+pub fn squared(source: Box<dyn Source>, shape: (u32, u32), keep: bool) -> (Squared, Stored) {
     let (send, frames) = unbounded();
     let (give_back, spare) = unbounded();
     let squared = Squared {
         source,
-        stretch,
+        shape,
         stored: RgbImage::default(),
         kept: keep.then_some(send),
         spare,
         resizer: Resizer::new(),
     };
-    (squared, Stored { frames, spare: give_back, stretch })
+    (squared, Stored { frames, spare: give_back, stretch: stretch(shape) })
 }
 
 impl Stored {
@@ -60,20 +71,13 @@ impl Stored {
     }
 }
 
-impl Squared {
-    fn size_of(&self, (width, height): (u32, u32)) -> (u32, u32) {
-        let side = |side: u32, by: f64| (f64::from(side) * by).round() as u32;
-        (side(width, self.stretch.0), side(height, self.stretch.1))
-    }
-}
-
 impl Source for Squared {
     fn describe(&self) -> String {
         self.source.describe()
     }
 
     fn size(&self) -> Option<(u32, u32)> {
-        self.source.size().map(|size| self.size_of(size))
+        self.source.size().map(|size| square_size(size, Some(self.shape)))
     }
 
     fn frame_rate(&self) -> Option<f64> {
@@ -82,7 +86,7 @@ impl Source for Squared {
 
     fn next(&mut self, into: &mut RgbImage) -> Result<Option<Stamp>> {
         let Some(stamp) = self.source.next(&mut self.stored)? else { return Ok(None) };
-        let (width, height) = self.size_of(self.stored.dimensions());
+        let (width, height) = square_size(self.stored.dimensions(), Some(self.shape));
         if into.dimensions() != (width, height) {
             *into = RgbImage::new(width, height);
         }

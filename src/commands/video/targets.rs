@@ -28,7 +28,7 @@ pub(super) struct Target {
 
 /// What the command line says of results: files for one input, folders for any number; nothing: beside the inputs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
+pub(super) struct Results<'a> {
     pub(super) video: bool,
     pub(super) output: Option<&'a Path>,
     pub(super) json: Option<&'a Path>,
@@ -40,8 +40,8 @@ pub(super) struct Wanted<'a> {
 ///
 /// # Errors
 /// If that can't be; if several inputs are to become one file, it is one of the command line (`clap::Error`).
-pub(super) fn plan(inputs: &[PathBuf], wanted: &Wanted) -> anyhow::Result<Vec<Job>> {
-    for (option, file) in [("-o", wanted.output), ("--json", wanted.json)] {
+pub(super) fn plan(inputs: &[PathBuf], results: &Results) -> anyhow::Result<Vec<Job>> {
+    for (option, file) in [("-o", results.output), ("--json", results.json)] {
         let Some(file) = file else { continue };
         if inputs.len() > 1 && !file.is_dir() {
             return Err(super::super::usage(&format!(
@@ -58,12 +58,12 @@ pub(super) fn plan(inputs: &[PathBuf], wanted: &Wanted) -> anyhow::Result<Vec<Jo
             Some(folder) => free(folder, input, suffix, extension, &mut taken),
             None => free(input.parent().unwrap_or(Path::new("")), input, suffix, extension, &mut taken),
         };
-        let video = wanted.video.then(|| {
-            let path = place(wanted.output, wanted.suffix, "mp4");
+        let video = results.video.then(|| {
+            let path = place(results.output, results.suffix, "mp4");
             let here = path.file_name().map(PathBuf::from).filter(|here| *here != path);
-            Target { otherwise: here.filter(|_| wanted.output.is_none()), path }
+            Target { otherwise: here.filter(|_| results.output.is_none()), path }
         });
-        Job { input: named.clone(), video, json: wanted.json.map(|json| place(Some(json), "-faces", "jsonl")) }
+        Job { input: named.clone(), video, json: results.json.map(|json| place(Some(json), "-faces", "jsonl")) }
     });
     let jobs: Vec<Job> = jobs.collect();
     jobs.iter().try_for_each(|job| refuse_clashes(job, inputs))?;
@@ -131,8 +131,8 @@ mod tests {
         std::fs::create_dir(&out).unwrap();
         let inputs = ["a.mp4", "b/A.mov", "a-faces.mp4"].map(|name| dir.path().join(name));
         let names = |output: Option<&Path>| -> Vec<PathBuf> {
-            let wanted = Wanted { video: true, output, json: None, suffix: "-faces" };
-            let jobs = plan(&inputs, &wanted).unwrap();
+            let results = Results { video: true, output, json: None, suffix: "-faces" };
+            let jobs = plan(&inputs, &results).unwrap();
             jobs.into_iter().map(|job| job.video.unwrap().path).collect()
         };
         assert_eq!(
@@ -146,8 +146,8 @@ mod tests {
     fn a_result_has_a_name_that_fits_however_long_the_inputs_is() {
         for letter in ["x", "ä", "\u{1F600}"] {
             let input = PathBuf::from(letter.repeat(251 / letter.len()) + ".mp4");
-            let wanted = Wanted { video: true, output: None, json: None, suffix: "-redacted" };
-            let path = plan(&[input], &wanted).unwrap().remove(0).video.unwrap().path;
+            let results = Results { video: true, output: None, json: None, suffix: "-redacted" };
+            let path = plan(&[input], &results).unwrap().remove(0).video.unwrap().path;
             let name = path.to_str().unwrap();
             assert!((250..=LONGEST_NAME).contains(&name.len()) && name.ends_with("-redacted.mp4"), "{name}");
         }
@@ -161,8 +161,8 @@ mod tests {
         std::fs::hard_link(at("a.mp4"), at("hard.mp4")).unwrap();
         let refused = |output: Option<&str>, json: Option<&str>| {
             let (output, json) = (output.map(at), json.map(at));
-            let wanted = Wanted { video: true, output: output.as_deref(), json: json.as_deref(), suffix: "-faces" };
-            plan(&[at("a.mp4")], &wanted).err().is_some_and(|e| e.downcast_ref::<clap::Error>().is_some())
+            let results = Results { video: true, output: output.as_deref(), json: json.as_deref(), suffix: "-faces" };
+            plan(&[at("a.mp4")], &results).err().is_some_and(|e| e.downcast_ref::<clap::Error>().is_some())
         };
         assert!(refused(Some("hard.mp4"), None) && refused(Some("b.mp4"), Some("hard.mp4")));
         assert!(refused(Some("new.mp4"), Some("./new.mp4")) && refused(Some("no/../new.mp4"), Some("new.mp4")));
@@ -172,9 +172,9 @@ mod tests {
     #[test]
     fn several_videos_in_one_file_are_an_error_of_the_command_line() {
         let inputs = ["a.mp4", "b.mp4"].map(PathBuf::from);
-        let wanted = Wanted { video: true, output: Some(Path::new("no.mp4")), json: None, suffix: "-faces" };
-        assert!(plan(&inputs, &wanted).unwrap_err().downcast_ref::<clap::Error>().is_some());
-        let one = plan(&inputs[..1], &wanted).unwrap();
+        let results = Results { video: true, output: Some(Path::new("no.mp4")), json: None, suffix: "-faces" };
+        assert!(plan(&inputs, &results).unwrap_err().downcast_ref::<clap::Error>().is_some());
+        let one = plan(&inputs[..1], &results).unwrap();
         assert_eq!(one[0].video, Some(Target { path: "no.mp4".into(), otherwise: None }));
     }
 }
