@@ -4,6 +4,7 @@ mod show;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,9 +29,13 @@ Examples:
   facecascade live --source synthetic            (without a camera)
   facecascade live --redact mosaic --record safe.mp4
   facecascade live --source clip.mp4 --headless  (figures once a second, no window)
+  facecascade live --source rtsp://192.168.0.20/stream1
 
 Keys: q or Esc quits, space pauses, s saves the picture with its boxes, l shows or hides the times of each stage, p shows \
 the windows after each step of the cascade, then the image pyramid, then the picture again.
+
+A stream from the network that is lost is opened again for up to 30 seconds, as a camera is for 10. Standard input and pipes are read to \
+their end before they are shown.
 
 The newest frame is always searched next: if a search takes longer than a frame, frames are dropped, so that what is shown \
 is never old. The age of a frame is the time from its capture until it is on the screen.
@@ -42,8 +47,9 @@ pub(crate) struct LiveArgs {
     /// Number of the camera, as --list-cameras prints it [default: the first one that can be opened]
     #[arg(long, value_name = "N", conflicts_with = "source")]
     camera: Option<u32>,
-    /// Show this instead of a camera: a video, a picture, or `synthetic`, a simulated camera with three moving faces
-    #[arg(long, value_name = "FILE|synthetic")]
+    /// Show this instead of a camera: a video, a picture, an address (rtsp://…, udp://…, https://…), - for standard input, or
+    /// `synthetic`, a simulated camera with three moving faces
+    #[arg(long, value_name = "FILE|URL|synthetic")]
     source: Option<PathBuf>,
     /// Show no window; print the figures once a second
     #[arg(long)]
@@ -101,7 +107,8 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
     } else {
         Some(args.detector.build(args.min_face.unwrap_or(MIN_FACE))?)
     };
-    let source = open(&args, common)?;
+    let stop = super::stop_on_signal()?;
+    let source = open(&args, common, &stop)?;
     let about = source.describe();
     let size = source.size().unwrap_or(USUAL);
     let search = search(size.1);
@@ -128,7 +135,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         // To cover faces, every frame is searched everywhere unless a limit is given.
         search: (args.redaction.redact.is_none() || args.max_cpu < 100)
             .then(|| SearchBudget { max_cpu: f64::from(args.max_cpu) / 100.0 }),
-        stop: super::stop_on_signal()?,
+        stop,
         ..PipelineOptions::default()
     };
     let recording: Recording = Arc::new(Mutex::new(recorder));
@@ -154,9 +161,9 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
 }
 
 /// Opens the source that was asked for.
-fn open(args: &LiveArgs, common: &Common) -> anyhow::Result<Box<dyn Source>> {
+fn open(args: &LiveArgs, common: &Common, stop: &AtomicBool) -> anyhow::Result<Box<dyn Source>> {
     match &args.source {
-        Some(name) => super::played(name, common.threads),
+        Some(name) => super::played(name, common.threads, stop),
         None => camera(args.camera),
     }
 }

@@ -126,13 +126,13 @@ pub fn place(named: &Path) -> PathBuf {
 }
 
 /// Whether it is an address, not a file.
-fn is_address(named: &Path) -> bool {
+pub fn is_address(named: &Path) -> bool {
     let scheme = named.to_str().and_then(|text| text.split_once("://")).map_or("", |(scheme, _)| scheme);
     !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) && !named.exists()
 }
 
 /// `rtsp://user:secret@host/` → `rtsp://host/`
-fn without_password(address: &str) -> String {
+pub(super) fn without_password(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     format!("{scheme}://{}{path}", host.rsplit_once('@').map_or(host, |(_, host)| host))

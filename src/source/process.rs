@@ -127,6 +127,42 @@ pub(crate) fn file_argument(path: &Path) -> OsString {
     argument
 }
 
+/// What ffmpeg reads: a file or an address, and options that stand before it.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    options: &'static [&'static str],
+    argument: OsString,
+}
+
+impl Origin {
+    pub(crate) fn file(path: &Path) -> Self {
+        Self { options: &[], argument: file_argument(path) }
+    }
+
+    /// An address that gives frames as they come. One that gives nothing for 10 seconds has failed.
+    pub(crate) fn live(address: &str) -> Self {
+        let scheme = address.split("://").next().unwrap_or("").to_lowercase();
+        let options: &[&str] = match scheme.as_str() {
+            "rtsp" | "rtsps" => &["-rtsp_flags", "prefer_tcp", "-timeout", "10000000"],
+            "http" | "https" | "tcp" | "tls" | "ftp" => &["-rw_timeout", "10000000"],
+            "udp" => &["-timeout", "10000000"],
+            _ => &[],
+        };
+        Self { options, argument: address.into() }
+    }
+
+    /// Its options, `-i`, and itself.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &OsStr> {
+        let options = self.options.iter().map(OsStr::new);
+        options.chain([OsStr::new("-i"), self.argument.as_os_str()])
+    }
+
+    /// Itself, as ffmpeg puts it into messages.
+    pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {
+        self.argument.to_string_lossy()
+    }
+}
+
 /// A command of ffmpeg's family that never reads the terminal and says nothing but errors.
 pub(crate) fn command(program: &str, log_level: &str) -> Command {
     let mut command = Command::new(program);

@@ -7,7 +7,7 @@ mod clock;
 mod probe;
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -15,9 +15,10 @@ use std::time::Duration;
 use image::RgbImage;
 
 use self::clock::{Clock, ShowInfo, Told};
+pub(crate) use self::probe::probe_origin;
 pub use self::probe::{Rate, Track, VideoInfo, probe, probe_as};
 use super::planes;
-use super::process::{Process, command, every_frame_option, file_argument, widen};
+use super::process::{Origin, Process, command, every_frame_option, widen};
 use crate::error::{Error, Result};
 
 /// Jumps of a container's times that ffmpeg would take for an error, seconds: none that lead forward, since a recording may pause
@@ -27,7 +28,6 @@ pub(crate) const LONGEST_PAUSE: &str = "1000000";
 /// The frames of a video, in order, none left out.
 #[derive(Debug)]
 pub struct Frames {
-    path: PathBuf,
     info: VideoInfo,
     process: Process,
     /// A frame as it comes.
@@ -43,10 +43,15 @@ impl Frames {
     /// # Errors
     /// If ffmpeg can't be started.
     pub fn open(path: &Path, info: &VideoInfo, threads: usize) -> Result<Self> {
+        Self::of(&Origin::file(path), info, threads)
+    }
+
+    /// As [`Self::open`], of a file or an address.
+    pub(crate) fn of(origin: &Origin, info: &VideoInfo, threads: usize) -> Result<Self> {
         // The filter `showinfo` writes each frame's time to stderr; that needs the log level "info".
         let mut command = command("ffmpeg", "level+info");
         command.args(["-nostdin", "-nostats", "-dts_delta_threshold", LONGEST_PAUSE]);
-        command.args(["-threads", &threads.to_string(), "-i"]).arg(file_argument(path));
+        command.args(["-threads", &threads.to_string()]).args(origin.arguments());
         command.args(["-map", &format!("0:{}", info.track), "-vf", &filters(info)]);
         command.args([every_frame_option()?, "passthrough"]);
         command.args(["-f", "rawvideo", "-pix_fmt", "yuv420p", "pipe:1"]).stdout(Stdio::piped());
@@ -68,12 +73,7 @@ impl Frames {
         })?;
         process.child.stdout.iter().for_each(widen);
         let clock = Clock::new(info.rate);
-        Ok(Self { path: path.into(), info: info.clone(), process, bytes: Vec::new(), told, clock, count: 0 })
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
+        Ok(Self { info: info.clone(), process, bytes: Vec::new(), told, clock, count: 0 })
     }
 
     /// What it is.

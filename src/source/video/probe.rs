@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::source::process::{file_argument, output};
+use crate::source::process::{Origin, output};
 
 /// Pixels that are wider or higher than this many times their other side are taken for an error in the file.
 const MOST_SHAPE: f64 = 4.0;
@@ -225,16 +225,21 @@ pub fn probe_as(path: &Path, name: &str) -> Result<VideoInfo> {
     if about.is_file() && about.len() == 0 {
         return Err(fail("is empty (0 bytes)"));
     }
+    probe_origin(&Origin::file(path), name)
+}
+
+/// As [`probe_as`], of a file or an address.
+pub(crate) fn probe_origin(origin: &Origin, name: &str) -> Result<VideoInfo> {
+    let fail = |reason: &str| Error::Process(format!("{name}: {reason}"));
     let wanted = ["-show_streams", "-show_format", "-of", "json"].map(OsStr::new);
-    let file = file_argument(path);
-    let arguments: Vec<&OsStr> = wanted.into_iter().chain([file.as_os_str()]).collect();
+    let arguments: Vec<&OsStr> = wanted.into_iter().chain(origin.arguments()).collect();
     let (json, ended) = output("ffprobe", &arguments)?;
     if !ended.status.success() {
         let hint = if ended.everything().contains("moov atom not found") {
             "is not a video, or is cut or still being written: its index (the moov atom) is missing".to_owned()
         } else {
             let last = ended.reason();
-            let last = last.strip_prefix(&format!("{}: ", file.to_string_lossy())).unwrap_or(&last).to_owned();
+            let last = last.strip_prefix(&format!("{}: ", origin.name())).unwrap_or(&last).to_owned();
             format!("is not a video, or is damaged ({last})")
         };
         return Err(fail(&hint));
