@@ -8,6 +8,7 @@
     reason = "each test file uses only a part of this module"
 )]
 
+pub mod clips;
 pub mod film;
 
 use std::path::{Path, PathBuf};
