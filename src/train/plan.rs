@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use rand_distr::{Distribution, StandardNormal};
 
+use super::cells::{self, Cells};
+use super::data::{Data, watched};
 use super::events::{Event, Events};
 use super::mining::{self, MinedWindows};
 use super::octave::Octave;
-use super::pictures::{self, Picture};
+use super::pictures::Picture;
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
 use super::trainer::{self, End, Stage};
-use super::windows::{Sources, Windows};
+use super::windows::Windows;
 use crate::cascade::{self, Cascade};
-use crate::dataset::{self, Split};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::nets::grid::Grid;
@@ -116,7 +117,9 @@ fn train_round(
     let schedule = recipe.rounds[round].schedule;
     let weights = if round == 0 {
         let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 40);
-        Weights::initial(&net, || StandardNormal.sample(&mut rng))
+        let mut weights = Weights::initial(&net, || StandardNormal.sample(&mut rng));
+        cells::lower_first_logits(&net, &mut weights);
+        weights
     } else {
         Weights::load(&weights_path(recipe, settings))?
     };
@@ -131,6 +134,8 @@ fn train_round(
         checkpoint_every: settings.checkpoint_every,
         stop: settings.stop,
         device: candle_core::Device::Cpu,
+        average: recipe.average,
+        validation: None,
     };
     let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 41);
     let end = match &recipe.samples {
@@ -141,6 +146,19 @@ fn train_round(
             })?;
             let task = Octave::new(grid, &data.pictures, &data.negatives, *background, &mut rng);
             trainer::train(&task, &stage, weights, events)?
+        }
+        SampleSettings::Cells(cells) => {
+            let grids = Grid::of_cells(&net);
+            if grids.is_empty() {
+                return Err(Error::Setting(format!("{name}: samples of cells train a net with cells heads only")));
+            }
+            data.load(settings, events)?;
+            data.load_for_cells(recipe, cells, settings, events)?;
+            let masks: Vec<&Picture> = data.masks.iter().collect();
+            let task = Cells::new(grids, *cells, (&data.learned(recipe), &masks, &data.negatives), &mut rng);
+            let measure = |weights: &Weights| data.measure(recipe, weights, settings.threads);
+            let validation = recipe.validation.map(|v| (v.every, &measure as trainer::Measure<'_>));
+            trainer::train(&task, &Stage { validation, ..stage }, weights, events)?
         }
         SampleSettings::Windows(windows) => {
             data.load(settings, events)?;
@@ -229,71 +247,4 @@ fn cascade(
     };
     let options = cascade::Options { min_face: windows.mining_min_face, ..Default::default() };
     Cascade::from_parts(cascade, &weights, options)
-}
-
-/// The pictures of all sets, each read when it is first needed.
-#[derive(Debug, Default)]
-struct Data {
-    pictures: Vec<Picture>,
-    negatives: Vec<Picture>,
-    faces: Vec<Picture>,
-    portraits: Vec<Picture>,
-}
-
-impl Data {
-    fn load(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
-        if self.pictures.is_empty() {
-            self.pictures = read("wider/train", &dataset::wider(&settings.data, Split::Train)?, settings, events)?;
-            self.negatives = read("negatives", &dataset::negatives(&settings.data)?, settings, events)?;
-        }
-        Ok(())
-    }
-
-    fn load_faces(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
-        if self.faces.is_empty() {
-            self.faces = read("wider_faces", &dataset::wider_faces(&settings.data)?, settings, events)?;
-            self.portraits = read("mtfl/train", &dataset::mtfl(&settings.data, Split::Train)?, settings, events)?;
-        }
-        Ok(())
-    }
-
-    fn sources(&self) -> Sources<'_> {
-        let Self { pictures, negatives, faces, portraits } = self;
-        Sources { pictures, negatives, faces, portraits }
-    }
-}
-
-/// Decodes the pictures of a set on all threads and reports progress.
-fn read(
-    name: &str,
-    list: &[dataset::Annotated],
-    settings: &TrainingOptions<'_>,
-    events: &mut Events<'_>,
-) -> Result<Vec<Picture>> {
-    let done = AtomicUsize::new(0);
-    let progress = |_| {
-        done.fetch_add(1, Ordering::Relaxed);
-    };
-    watched(&format!("reading {name}"), &done, list.len(), events, || {
-        pictures::load(list, crate::cascade::crops::SHORTEST, settings.threads, &progress)
-    })
-}
-
-/// Runs `work` on a thread of its own and reports its progress, `done` of `of` items, ten times a second.
-fn watched<T: Send>(
-    stage: &str,
-    done: &AtomicUsize,
-    of: usize,
-    events: &mut Events<'_>,
-    work: impl FnOnce() -> Result<T> + Send,
-) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(work);
-        while !thread.is_finished() {
-            std::thread::sleep(Duration::from_millis(100));
-            let done = done.load(Ordering::Relaxed) as u64;
-            events.push(&Event::Progress { stage: stage.to_string(), done, of: of as u64 })?;
-        }
-        thread.join().unwrap_or_else(|_| Err(Error::Backend(format!("{stage}: a thread panicked"))))
-    })
 }

@@ -8,7 +8,13 @@ use crate::nets::spec::{Head, Layer};
 use crate::nets::zoo;
 
 fn net(trunk: Vec<Layer>) -> Net {
-    Net { name: "test", side: 9, trunk, heads: vec![Head { output: Output::Box, layers: vec![Layer::Dense(4)] }] }
+    Net {
+        name: "test",
+        side: 9,
+        trunk,
+        blocks: vec![],
+        heads: vec![Head { output: Output::Box, from: 0, layers: vec![Layer::Dense(4)] }],
+    }
 }
 
 fn random(rng: &mut StdRng, n: usize) -> Vec<f32> {

@@ -185,7 +185,7 @@ fn check(net: &Net, weights: &Weights, rng: &mut StdRng, (n, h, w): (usize, usiz
         assert_eq!(got, expected, "{what}");
         for head in &net.heads {
             let ends = |f: &Map| {
-                reference(&head.layers, head_path(head.output), window, f, weights).map_or(vec![], |m| m.data)
+                reference(&head.layers, &head_path(head.output), window, f, weights).map_or(vec![], |m| m.data)
             };
             let all: Vec<Vec<f32>> = features.iter().map(ends).collect();
             assert_close(engine.head(head.output, None, scratch), &all.concat(), &what);
@@ -272,7 +272,7 @@ proptest! {
         let features = dims_of(&trunk, Dims::new(side, side, 3)).unwrap();
         let mut head = fitting(head.concat(), features);
         head.push(Layer::Dense(2));
-        let net = Net { name: "random", side, trunk, heads: vec![Head { output: Output::Face, layers: head }] };
+        let net = Net { name: "random", side, trunk, blocks: vec![], heads: vec![Head { output: Output::Face, from: 0, layers: head }] };
         let mut rng = StdRng::seed_from_u64(seed);
         let weights = random_weights(&net, &mut rng);
         let mut scratch = Scratch::default();

@@ -4,12 +4,14 @@ mod depthwise;
 mod linear;
 mod norm;
 mod pool;
+mod sum;
 
 pub(in crate::nets) use depthwise::{add_depthwise_grad_weight, flipped_taps};
 pub(in crate::nets) use linear::{add_conv_grad_weight, add_outer, flipped};
 pub(crate) use norm::NormStats;
 pub(in crate::nets) use norm::{Activation, Backward, GradientSums, Moments};
 pub(in crate::nets) use pool::{average_pool_backward, max_pool_backward};
+pub(in crate::nets) use sum::add_doubled_backward;
 
 use super::row::Row;
 use super::{Isa, RowKernel};
