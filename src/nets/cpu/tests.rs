@@ -1,6 +1,6 @@
 use super::*;
 use crate::nets::lower::dims_of;
-use crate::nets::spec::{Head, Layer, steps};
+use crate::nets::spec::{Block, Head, Input, Layer, steps};
 use crate::nets::weights::{Array, NORM_EPSILON, head_path, path};
 use crate::nets::zoo;
 use proptest::prelude::*;
@@ -134,6 +134,24 @@ fn reference(layers: &[Layer], parent: &str, window: Dims, input: &Map, weights:
     Some(map)
 }
 
+/// All maps of a net, as its definition says.
+fn reference_maps(net: &Net, lowered: &Lowered, input: &Map, weights: &Weights) -> Option<Vec<Map>> {
+    let mut maps = vec![reference(&net.trunk, "trunk", net.window(), input, weights)?];
+    for (i, block) in net.blocks.iter().enumerate() {
+        let (fine, coarse) = block.input.maps();
+        let map = match coarse.map(|coarse| &maps[coarse]) {
+            None => maps[fine].clone(),
+            Some(coarse) => Map::filled(maps[fine].d, |y, x, c| {
+                let (top, left) = ((y / 2).min(coarse.d.h - 1), (x / 2).min(coarse.d.w - 1));
+                maps[fine].get(y, x, c, 0).unwrap() + coarse.get(top, left, c, 0).unwrap()
+            }),
+        };
+        let window = lowered.map_of(fine).1.output;
+        maps.push(reference(&block.layers, &format!("block{}", i + 1), window, &map, weights)?);
+    }
+    Some(maps)
+}
+
 fn random_weights(net: &Net, rng: &mut StdRng) -> Weights {
     let mut weights = Weights::initial(net, || rng.random_range(-1.7..1.7));
     for (name, array) in &mut weights.arrays {
@@ -163,8 +181,8 @@ fn assert_close(got: &[f32], expected: &[f32], what: &str) {
 fn check(net: &Net, weights: &Weights, rng: &mut StdRng, (n, h, w): (usize, usize, usize), scratch: &mut Scratch) {
     let input = random_input(rng, n * h * w * 3);
     let maps = input.chunks_exact(h * w * 3).map(|data| Map { d: Dims::new(h, w, 3), data: data.to_vec() });
-    let features: Option<Vec<Map>> = maps.map(|m| reference(&net.trunk, "trunk", net.window(), &m, weights)).collect();
-    let window = net.lower(Purpose::Inference).unwrap().trunk.output;
+    let lowered = net.lower(Purpose::Inference).unwrap();
+    let features: Option<Vec<Vec<Map>>> = maps.map(|m| reference_maps(net, &lowered, &m, weights)).collect();
     for isa in Isa::available() {
         let engine = Engine::with_isa(net, weights, isa).unwrap();
         let what = format!("{net:?} over {n}×{h}×{w} in {isa:?}");
@@ -181,11 +199,13 @@ fn check(net: &Net, weights: &Weights, rng: &mut StdRng, (n, h, w): (usize, usiz
             // Without an input the reference can't say whether its size would do.
             continue;
         }
-        let expected = features.first().map_or(got, |f| Some(f.d));
+        let expected = features.first().map_or(got, |f| Some(f[0].d));
         assert_eq!(got, expected, "{what}");
         for head in &net.heads {
-            let ends = |f: &Map| {
-                reference(&head.layers, &head_path(head.output), window, f, weights).map_or(vec![], |m| m.data)
+            let window = lowered.map_of(head.from).1.output;
+            let ends = |f: &Vec<Map>| {
+                let name = head_path(head.output);
+                reference(&head.layers, &name, window, &f[head.from], weights).map_or(vec![], |m| m.data)
             };
             let all: Vec<Vec<f32>> = features.iter().map(ends).collect();
             assert_close(engine.head(head.output, None, scratch), &all.concat(), &what);
@@ -295,6 +315,46 @@ fn every_net_of_the_zoo_gives_what_its_definition_says() {
             check(&net, &weights, &mut rng, (2, net.side + 5, net.side + 9), &mut scratch);
         }
     }
+}
+
+/// A net of several strides: 20 channels, so that vectors have a rest; a sum, and a sum of a sum.
+fn net_of_several_strides() -> Net {
+    let conv = |stride| Layer::Conv { out: 20, kernel: 3, stride, pad: 1 };
+    let half = Layer::MaxPool { size: 2, stride: 2, pad: 0 };
+    let pointwise = |out| Layer::Conv { out, kernel: 1, stride: 1, pad: 0 };
+    let head = |stride, from| Head { output: Output::Cells(stride), from, layers: vec![conv(1), pointwise(6)] };
+    Net {
+        name: "several",
+        side: 16,
+        trunk: vec![conv(2), Layer::BatchNorm, Layer::Relu],
+        blocks: vec![
+            Block { input: Input::Map(0), layers: vec![half.clone(), pointwise(20), Layer::Relu] },
+            Block { input: Input::Map(1), layers: vec![half, conv(1), Layer::BatchNorm] },
+            Block { input: Input::Sum { fine: 1, coarse: 2 }, layers: vec![pointwise(20), conv(1), Layer::Relu] },
+            Block { input: Input::Sum { fine: 0, coarse: 3 }, layers: vec![conv(1)] },
+        ],
+        heads: vec![head(2, 4), head(4, 3), head(8, 2)],
+    }
+}
+
+#[test]
+fn a_net_of_several_strides_gives_what_its_definition_says_on_odd_sides_too() {
+    let (net, mut rng, mut scratch) = (net_of_several_strides(), StdRng::seed_from_u64(8), Scratch::default());
+    let weights = random_weights(&net, &mut rng);
+    for (n, h, w) in [(3, 16, 16), (1, 45, 61), (2, 23, 17), (1, 8, 9), (9, 16, 16), (1, 7, 30), (1, 6, 6)] {
+        check(&net, &weights, &mut rng, (n, h, w), &mut scratch);
+    }
+    assert_eq!(net.lower(Purpose::Inference).unwrap().stride(4), Some(2));
+    assert_eq!(Engine::new(&net, &weights).unwrap().head_dims(Output::Cells(4), 45, 61), Some(Dims::new(11, 15, 6)));
+}
+
+#[test]
+fn a_net_whose_sums_do_not_fit_is_refused() {
+    let mut net = net_of_several_strides();
+    net.blocks[3].input = Input::Sum { fine: 0, coarse: 2 };
+    assert!(net.check().unwrap_err().to_string().contains("half as large"));
+    net.blocks[3].input = Input::Map(5);
+    assert!(net.check().unwrap_err().to_string().contains("map 5"));
 }
 
 #[test]
