@@ -135,7 +135,7 @@ impl Cascade {
     /// # Errors
     /// If an option is out of range.
     pub fn shipped(options: Options) -> Result<Self> {
-        Self::from_parts(CascadeSettings::shipped()?, &shipped::weights, options)
+        Self::from_parts(CascadeSettings::shipped(), &shipped::weights, options)
     }
 
     /// The cascade of a settings file, whose nets' weights lie beside it as `NAME.safetensors`.

@@ -82,16 +82,18 @@ impl DetectorArgs {
 
     fn load_for(&self, options: Options) -> facecascade::Result<Cascade> {
         let Options { min_face, threshold } = options;
-        match &self.cascade {
-            Some(file) => {
-                tracing::info!("cascade {}, smallest face {min_face} pixels, threshold {threshold}", file.display());
-                Cascade::load(file, options)
-            }
-            None => {
-                tracing::info!("built-in cascade, smallest face {min_face} pixels, threshold {threshold}");
-                Cascade::shipped(options)
-            }
-        }
+        let name =
+            self.cascade.as_ref().map_or("built-in cascade".into(), |file| format!("cascade {}", file.display()));
+        tracing::info!("{name}, smallest face {min_face} pixels, threshold {threshold}");
+        load(self.cascade.as_deref(), options)
+    }
+}
+
+/// Loads the cascade of `file`, or the built-in one, to run on the CPU.
+pub(crate) fn load(file: Option<&Path>, options: Options) -> facecascade::Result<Cascade> {
+    match file {
+        Some(file) => Cascade::load(file, options),
+        None => Cascade::shipped(options),
     }
 }
 

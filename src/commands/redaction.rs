@@ -39,7 +39,8 @@ impl RedactArgs {
     }
 }
 
-fn margin(text: &str) -> Result<f32, String> {
+/// Parses a margin, 0 to 3 sides of a face.
+pub(crate) fn margin(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.0..=3.0).contains(&value) { Ok(value) } else { Err("must be between 0 and 3".into()) }
 }

@@ -19,7 +19,7 @@ pub(crate) struct WindowNet {
     #[cfg(any(feature = "gpu", feature = "train"))]
     weights: Weights,
     #[cfg(feature = "train")]
-    device: device::Place,
+    device: device::OnDevice,
 }
 
 /// Buffers of one thread.
@@ -45,7 +45,7 @@ impl WindowNet {
             #[cfg(any(feature = "gpu", feature = "train"))]
             weights,
             #[cfg(feature = "train")]
-            device: device::Place::default(),
+            device: device::OnDevice::default(),
         })
     }
 
@@ -143,12 +143,12 @@ mod device {
     use super::{Net, Result, Weights};
 
     #[derive(Debug, Default)]
-    pub(super) struct Place {
+    pub(super) struct OnDevice {
         engine: Option<Engine>,
         failed: AtomicBool,
     }
 
-    impl Place {
+    impl OnDevice {
         pub(super) fn put_on(&mut self, net: &Net, weights: &Weights, streams: &[candle_core::Device]) -> Result<()> {
             *self = Self::default();
             if !streams.is_empty() {

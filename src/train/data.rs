@@ -90,7 +90,7 @@ impl Data {
     pub(super) fn measure(&self, recipe: &Recipe, weights: &Weights, threads: usize) -> Result<Vec<SetMeasures>> {
         let Some(validation) = &recipe.validation else { return Ok(Vec::new()) };
         let weights = |_: &str| Ok(weights.clone());
-        let settings = recipe.cascade.settings()?.with_refiners(0);
+        let settings = recipe.cascade.settings().with_refiners(0);
         let cascade = Cascade::from_parts(settings, &weights, validation::options(validation))?;
         self.sets.iter().map(|set| set.measure(&cascade, threads)).collect()
     }

@@ -14,7 +14,7 @@ use super::mining::{self, MinedWindows};
 use super::octave::Octave;
 use super::pictures::Picture;
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
-use super::trainer::{self, End, Stage};
+use super::trainer::{self, End, TrainingStage};
 use super::windows::Windows;
 use crate::cascade::{self, Cascade};
 use crate::error::{Error, Result};
@@ -70,7 +70,7 @@ pub fn run(
     }
     let mut events = Events::open(&settings.run, observer)?;
     if let Some((recipe, _)) = recipes.first() {
-        let text = toml::to_string(&recipe.cascade.settings()?).map_err(|e| Error::Backend(e.to_string()))?;
+        let text = toml::to_string(&recipe.cascade.settings()).map_err(|e| Error::Backend(e.to_string()))?;
         write_whole(&settings.run.join("cascade.toml"), text.as_bytes())?;
     }
     let mut data = Data::default();
@@ -123,7 +123,7 @@ fn train_round(
     } else {
         Weights::load(&weights_path(recipe, settings))?
     };
-    let stage = Stage {
+    let stage = TrainingStage {
         name: &name,
         net: &net,
         schedule,
@@ -158,7 +158,7 @@ fn train_round(
             let task = Cells::new(grids, *cells, (&data.learned(recipe), &masks, &data.negatives), &mut rng);
             let measure = |weights: &Weights| data.measure(recipe, weights, settings.threads);
             let validation = recipe.validation.map(|v| (v.every, &measure as trainer::Measure<'_>));
-            trainer::train(&task, &Stage { validation, ..stage }, weights, events)?
+            trainer::train(&task, &TrainingStage { validation, ..stage }, weights, events)?
         }
         SampleSettings::Windows(windows) => {
             data.load(settings, events)?;
@@ -235,7 +235,7 @@ fn cascade(
     refiners: usize,
     settings: &TrainingOptions<'_>,
 ) -> Result<Cascade> {
-    let mut cascade = member.settings()?.with_refiners(refiners);
+    let mut cascade = member.settings().with_refiners(refiners);
     let thresholds = &windows.mining_thresholds;
     cascade.proposer.threshold = thresholds.first().copied().unwrap_or(cascade.proposer.threshold);
     for (refiner, threshold) in cascade.refiners.iter_mut().zip(thresholds.iter().skip(1)) {

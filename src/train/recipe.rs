@@ -67,10 +67,7 @@ pub enum Member {
 
 impl Member {
     /// Returns the cascade's settings.
-    ///
-    /// # Errors
-    /// If the file that is built in can't be parsed; a test holds that it can.
-    pub fn settings(self) -> Result<cascade::CascadeSettings> {
+    pub fn settings(self) -> cascade::CascadeSettings {
         match self {
             Self::Shipped => cascade::CascadeSettings::shipped(),
             Self::Article => cascade::CascadeSettings::article(),
@@ -269,7 +266,7 @@ mod tests {
         for (recipes, member) in all {
             let parsed: Vec<Recipe> = recipes.iter().map(|(name, text)| Recipe::parse(text, name).unwrap()).collect();
             assert!(parsed.iter().all(|r| r.cascade == member));
-            let settings = member.settings().unwrap();
+            let settings = member.settings();
             let levels = settings.refiners.iter().map(|r| (&r.net, &r.calibration_net));
             let levels = [(&settings.proposer.net, &settings.proposer.calibration_net)].into_iter().chain(levels);
             for net in levels.flat_map(|(net, calibration)| [Some(net), calibration.as_ref()]).flatten() {

@@ -30,8 +30,8 @@ use crate::nets::weights::Weights;
 /// Share of a batch's statistics in batch norm's running averages.
 const NORM_MOMENTUM: f32 = 0.02;
 
-/// One stage of training.
-pub(crate) struct Stage<'a> {
+/// One stage of training: a net, and how it is trained.
+pub(crate) struct TrainingStage<'a> {
     /// Name in the record, e.g. `octave` or `refine24-2`.
     pub name: &'a str,
     /// The net.
@@ -84,7 +84,12 @@ pub(crate) fn rng(seed: u64, stage: &str, step: usize, part: u64) -> StdRng {
 ///
 /// # Errors
 /// If the loss is no longer a number, or a file can't be written.
-pub(crate) fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, events: &mut Events<'_>) -> Result<End> {
+pub(crate) fn train<T: Task>(
+    task: &T,
+    stage: &TrainingStage<'_>,
+    weights: Weights,
+    events: &mut Events<'_>,
+) -> Result<End> {
     let resumed = checkpoint::load(&stage.checkpoint, stage.name)?;
     let (first, weights, average, moments) = match resumed {
         Some(c) => (c.step, c.weights, c.average, Some(c.optimizer)),
@@ -179,7 +184,7 @@ fn result(model: &Model, average: Option<&Average>) -> Result<Weights> {
     average.map_or_else(|| model.weights(), |average| Ok(average.weights().clone()))
 }
 
-fn draw<T: Task>(task: &T, stage: &Stage<'_>, step: usize) -> Vec<Samples<T::Targets>> {
+fn draw<T: Task>(task: &T, stage: &TrainingStage<'_>, step: usize) -> Vec<Samples<T::Targets>> {
     let shards = stage.shards.clamp(1, stage.schedule.batch);
     (0..shards)
         .map(|shard| {
@@ -194,7 +199,7 @@ type Stats = BTreeMap<String, NormStats>;
 /// Runs all shards side by side; returns the means of their figures, gradients and statistics.
 fn forward_backward<T: Task>(
     task: &T,
-    stage: &Stage<'_>,
+    stage: &TrainingStage<'_>,
     step: usize,
     model: &Model,
     batch: &[Samples<T::Targets>],
@@ -314,7 +319,7 @@ fn update_running(model: &Model, stats: &Stats, step: usize) -> Result<()> {
 }
 
 fn save(
-    stage: &Stage<'_>,
+    stage: &TrainingStage<'_>,
     step: usize,
     model: &Model,
     average: Option<&Average>,
