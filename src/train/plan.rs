@@ -156,7 +156,11 @@ fn train_round(
             data.load_for_cells(recipe, cells, settings, events)?;
             let masks: Vec<&Picture> = data.masks.iter().collect();
             let task = Cells::new(grids, *cells, (&data.learned(recipe), &masks, &data.negatives), &mut rng);
-            let measure = |weights: &Weights| data.measure(recipe, weights, settings.threads);
+            // What is measured can be used, too: it is written as what the rounds before made.
+            let measure = |weights: &Weights| {
+                save_weights(recipe, text, round, weights.clone(), settings)?;
+                data.measure(recipe, weights, settings.threads)
+            };
             let validation = recipe.validation.map(|v| (v.every, &measure as trainer::Measure<'_>));
             trainer::train(&task, &TrainingStage { validation, ..stage }, weights, events)?
         }
@@ -170,21 +174,32 @@ fn train_round(
             trainer::train(&task, &stage, weights, events)?
         }
     };
-    let End::Done(mut weights) = end else { return Ok(RunEnd::Stopped) };
+    let End::Done(weights) = end else { return Ok(RunEnd::Stopped) };
     let samples = (schedule.steps * schedule.batch) as u64;
+    weights.check(&net, &name)?;
+    save_weights(recipe, text, round + 1, weights, settings)?;
+    events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
+    Ok(RunEnd::Done)
+}
+
+/// Writes weights to the run's folder with notes of how they were made: that `rounds` were finished.
+fn save_weights(
+    recipe: &Recipe,
+    text: &str,
+    rounds: usize,
+    mut weights: Weights,
+    settings: &TrainingOptions<'_>,
+) -> Result<()> {
     for (key, value) in [
         ("net", recipe.net.clone()),
-        ("rounds", (round + 1).to_string()),
+        ("rounds", rounds.to_string()),
         ("seed", recipe.seed.to_string()),
         ("recipe", text.to_string()),
         ("facecascade", env!("CARGO_PKG_VERSION").to_string()),
     ] {
         weights.notes.insert(key.into(), value);
     }
-    weights.check(&net, &name)?;
-    weights.save(&weights_path(recipe, settings))?;
-    events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
-    Ok(RunEnd::Done)
+    weights.save(&weights_path(recipe, settings))
 }
 
 /// Returns the windows for a round: mined before the net's first round and before rounds that ask for it, otherwise those of the

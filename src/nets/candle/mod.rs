@@ -1,11 +1,14 @@
 //! A net's list of layers as candle tensors: [`Model`] to train, [`Engine`] to run batches of windows on a GPU. On the
 //! CPU training runs on our own ops (`chain`), elsewhere (CUDA), or when asked to, on candle's.
 
+mod backward;
 mod buffers;
 mod chain;
 mod chain_op;
 mod engine;
+mod forward;
 mod plan;
+mod rows;
 mod stock;
 mod sum;
 
