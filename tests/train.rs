@@ -101,6 +101,16 @@ fn train(recipe: &Path, data: &Path, run: &Path, more: &[&str]) -> Command {
     command
 }
 
+/// Asserts that two runs ended with the same weights.
+fn assert_same(a: &Weights, b: &Weights) {
+    for (name, array) in &a.arrays {
+        let other = &b.arrays[name];
+        let size = array.data.iter().map(|v| v.abs()).fold(1e-3, f32::max);
+        let worst = array.data.iter().zip(&other.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-4 * size, "{name} differs by {worst}");
+    }
+}
+
 fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -146,12 +156,7 @@ fn a_run_killed_at_any_moment_and_resumed_ends_with_the_same_weights() {
     let (a, b) = (load(&whole), load(&killed));
     a.check(&zoo::octave(), "whole").unwrap();
     assert_eq!(a.notes["recipe"], std::fs::read_to_string(&recipe).unwrap());
-    for (name, array) in &a.arrays {
-        let other = &b.arrays[name];
-        let size = array.data.iter().map(|v| v.abs()).fold(1e-3, f32::max);
-        let worst = array.data.iter().zip(&other.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst <= 1e-4 * size, "{name} differs by {worst}");
-    }
+    assert_same(&a, &b);
 }
 
 #[test]
@@ -185,12 +190,7 @@ fn a_detector_in_one_net_is_measured_as_it_learns_goes_on_where_it_stopped_and_r
     child.wait().unwrap();
     trained(8, &stopped, &["--resume"]);
     let load = |run: &Path| Weights::load(&run.join("yunet.safetensors")).unwrap();
-    for (name, array) in &load(&whole).arrays {
-        let size = array.data.iter().map(|v| v.abs()).fold(1e-3, f32::max);
-        let pairs = array.data.iter().zip(&load(&stopped).arrays[name].data);
-        let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst <= 1e-4 * size, "{name} differs by {worst}");
-    }
+    assert_same(&load(&whole), &load(&stopped));
     let cascade = facecascade::Cascade::load(&whole.join("cascade.toml"), Default::default()).unwrap();
     assert_eq!(cascade.levels(), 1);
     let picture = image::open(data.path().join("wider/train/3.png")).unwrap().to_rgb8();
