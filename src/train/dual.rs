@@ -45,33 +45,36 @@ impl Dual {
     }
 }
 
+/// Two numbers as one of this value, with their slopes' weights in its own.
+fn of_two(value: f32, (a, weight_a): (Dual, f32), (b, weight_b): (Dual, f32)) -> Dual {
+    Dual { value, slope: std::array::from_fn(|i| weight_a * a.slope[i] + weight_b * b.slope[i]) }
+}
+
 impl Add for Dual {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self { value: self.value + other.value, slope: std::array::from_fn(|i| self.slope[i] + other.slope[i]) }
+        of_two(self.value + other.value, (self, 1.0), (other, 1.0))
     }
 }
 
 impl Sub for Dual {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        Self { value: self.value - other.value, slope: std::array::from_fn(|i| self.slope[i] - other.slope[i]) }
+        of_two(self.value - other.value, (self, 1.0), (other, -1.0))
     }
 }
 
 impl Mul for Dual {
     type Output = Self;
     fn mul(self, other: Self) -> Self {
-        let slope = std::array::from_fn(|i| self.slope[i] * other.value + self.value * other.slope[i]);
-        Self { value: self.value * other.value, slope }
+        of_two(self.value * other.value, (self, other.value), (other, self.value))
     }
 }
 
 impl Div for Dual {
     type Output = Self;
     fn div(self, other: Self) -> Self {
-        let value = self.value / other.value;
-        let slope = std::array::from_fn(|i| (self.slope[i] - value * other.slope[i]) / other.value);
-        Self { value, slope }
+        let (value, inverse) = (self.value / other.value, other.value.recip());
+        of_two(value, (self, inverse), (other, -value * inverse))
     }
 }

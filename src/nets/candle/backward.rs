@@ -50,11 +50,9 @@ impl<'a> OpBackward<'a> {
     /// Begins with the end of a batch of the geometry `s`. `sums` are those of the gradients of the outputs; `wants_dx` says whether the
     /// gradient of the input is computed.
     pub(super) fn new(
-        op: &'a ChainOp,
+        (op, s): (&'a ChainOp, Shape),
         isa: Isa,
-        s: Shape,
-        kept: &'a Kept,
-        sums: GradientSums,
+        (kept, sums): (&'a Kept, GradientSums),
         parameters: &[f32],
         wants_dx: bool,
         buffers: &Buffers,

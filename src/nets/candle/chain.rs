@@ -91,7 +91,7 @@ impl Chain {
             let (at, wants_dx) = (run.start + i, i > 0 || before.dx.is_some());
             let sums = if i == last { sums.clone() } else { kept.gradient_sums() };
             let (op, s) = (&self.ops[at], self.shapes[at]);
-            ops.push(OpBackward::new(op, isa, s, kept, sums, parameters, wants_dx, &self.buffers));
+            ops.push(OpBackward::new((op, s), isa, (kept, sums), parameters, wants_dx, &self.buffers));
         }
         // The gradients of what each operation but the first reads, for the maps under way.
         let groups: Vec<_> = self.groups(run).collect();

@@ -136,12 +136,10 @@ impl ThreeTaps<'_> {
                 (last, middle) = (middle, next);
                 dy = dy.wrapping_add(c);
             }
-            for ky in 0..3 {
-                for kx in 0..3 {
-                    let to = self.dw.as_mut_ptr().add((ky * 3 + kx) * c + first);
-                    let sum = sums[ky][kx].add(part::<L, WHOLE>(to, n));
-                    if WHOLE { sum.store(to) } else { sum.store_part(to, n) }
-                }
+            for (tap, sum) in sums.into_iter().flatten().enumerate() {
+                let to = self.dw.as_mut_ptr().add(tap * c + first);
+                let sum = sum.add(part::<L, WHOLE>(to, n));
+                if WHOLE { sum.store(to) } else { sum.store_part(to, n) }
             }
         }
     }
