@@ -15,8 +15,8 @@ use crate::cascade::calibration::decode_cell;
 use crate::cascade::crops;
 use crate::geometry::Rect;
 use crate::nets::grid::{CELL_NUMBERS, Grid, joint_logit};
-use crate::nets::spec::Net;
-use crate::nets::weights::{Weights, slots};
+use crate::nets::spec::{Net, Output};
+use crate::nets::weights::{Weights, head_path, slots};
 
 /// Faces whose square is smaller in a crop (pixels) are neither face nor background.
 const TINY: f32 = 8.0;
@@ -182,13 +182,11 @@ impl Scene {
 
 /// Lowers the first logits of all cells heads, so that the many cells without a face do not drown the others at first.
 pub(crate) fn lower_first_logits(net: &Net, weights: &mut Weights) {
-    for head in &net.heads {
-        let parent = format!("{}.", crate::nets::weights::head_path(head.output));
-        let biases =
-            slots(net).into_iter().flatten().filter(|s| s.name.starts_with(&parent) && s.name.ends_with("bias"));
-        if let Some(last) = biases.last()
-            && let Some(bias) = weights.arrays.get_mut(&last.name)
-        {
+    for head in net.heads.iter().filter(|head| matches!(head.output, Output::Cells(_))) {
+        let parent = format!("{}.", head_path(head.output));
+        let is_bias = |name: &str| name.starts_with(&parent) && name.ends_with("bias");
+        let last = slots(net).into_iter().flatten().rfind(|slot| is_bias(&slot.name));
+        if let Some(bias) = last.and_then(|slot| weights.arrays.get_mut(&slot.name)) {
             bias.data[..2].fill(FIRST_LOGIT);
         }
     }
@@ -221,5 +219,65 @@ impl Task for Cells<'_> {
         predictions.iter_mut().flat_map(|p| &mut p.gradient).for_each(|g| *g *= share);
         figures.loss *= f64::from(share);
         figures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nets::zoo;
+
+    #[test]
+    fn only_logits_of_cells_heads_are_lowered() {
+        for name in zoo::NAMES {
+            let net = zoo::by_name(name).unwrap();
+            let first = Weights::initial(&net, || 0.5);
+            let mut lowered = first.clone();
+            lower_first_logits(&net, &mut lowered);
+            let changed = first.arrays.iter().filter(|(name, array)| lowered.arrays[*name] != **array);
+            assert_eq!(changed.count(), if name == "yunet" { 3 } else { 0 }, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_gradients_of_a_scenes_loss_are_right() {
+        let grids = Grid::of_cells(&zoo::yunet());
+        assert_eq!(grids.iter().map(|g| (g.stride, g.offset)).collect::<Vec<_>>(), [(8, 3.5), (16, 7.5), (32, 15.5)]);
+        let settings = CellSettings { side: 64, background: 0.0, masks: 0.0, occluded: 0.0, faces: (9.0, 40.0) };
+        let mut rng = rand::SeedableRng::seed_from_u64(1);
+        let task = Cells::new(grids, settings, (&[], &[], &[]), &mut rng);
+        let scene = Scene {
+            faces: vec![Rect::new(8.0, 10.0, 14.0, 18.0), Rect::new(30.0, 25.0, 30.0, 36.0)],
+            ignored: vec![Rect::new(50.0, 2.0, 8.0, 8.0)],
+            partly_marked: false,
+        };
+        let lens = [64, 16, 4].map(|cells| cells * CELL_NUMBERS);
+        let values: Vec<Vec<f32>> =
+            lens.iter().map(|n| (0..*n).map(|_| rng.random_range(-0.5..0.5)).collect()).collect();
+        let run = |values: &[Vec<f32>]| {
+            let heads = values.iter().zip([8, 16, 32]).map(|(values, stride)| Prediction {
+                output: Output::Cells(stride),
+                values: values.clone(),
+                gradient: vec![0.0; values.len()],
+            });
+            let mut heads: Vec<Prediction> = heads.collect();
+            let figures = task.loss(&vec![scene.clone()], &mut heads);
+            (figures, heads)
+        };
+        let (figures, heads) = run(&values);
+        assert!(figures.decisions >= 2.0 && figures.loss > 0.0);
+        let mut off = 0;
+        for (head, at) in (0..3).flat_map(|head| (0..lens[head]).step_by(7).map(move |at| (head, at))) {
+            let at_shift = |h: f32| {
+                let mut values = values.clone();
+                values[head][at] += h;
+                run(&values).0.loss
+            };
+            let numeric = (at_shift(1e-2) - at_shift(-1e-2)) / 2e-2;
+            let gradient = f64::from(heads[head].gradient[at]);
+            // The target of a class, an IoU, moves with the box; its gradient leaves that out.
+            off += usize::from((numeric - gradient).abs() > 0.01 + 0.1 * gradient.abs());
+        }
+        assert!(off <= 4, "{off} gradients differ");
     }
 }
