@@ -73,7 +73,7 @@ fn octave(folder: &Path, steps: usize) -> PathBuf {
 fn yunet(folder: &Path, steps: usize) -> PathBuf {
     let text = format!(
         "net = \"yunet\"\ncascade = \"yunet\"\naverage = 0.9\nheld_back = [\"none\"]\n\
-         [samples]\nkind = \"cells\"\nside = 96\nbackground = 0.2\nmasks = 0.3\noccluded = 0.5\nfaces = [10.0, 60.0]\n\
+         [samples]\nkind = \"cells\"\nside = 96\nbackground = 0.2\nmasked = 0.3\noccluded = 0.5\nfaces = [10.0, 60.0]\n\
          [validation]\nevery = 3\n\
          [[round]]\nschedule = {{ steps = {steps}, batch = 4, peak = 2e-3, warm_up = 2 }}\n"
     );

@@ -7,10 +7,11 @@ use rand::rngs::StdRng;
 use super::augment::Light;
 use super::loss::{self, sigmoid};
 use super::occlude::Occluder;
-use super::pictures::{Picture, box_in_crop, is_clear};
-use super::scenes::Scenes;
+use super::pictures::{box_in_crop, is_clear};
+use super::scenes::{Scenes, Shares};
 use super::simota::{self, Cell};
 use super::task::{Figures, Prediction, Samples, Task};
+use super::windows::Sources;
 use crate::cascade::calibration::decode_cell;
 use crate::cascade::crops;
 use crate::geometry::Rect;
@@ -20,8 +21,8 @@ use crate::nets::weights::{Weights, head_path, slots};
 
 /// Faces whose square is smaller in a crop (pixels) are neither face nor background.
 const TINY: f32 = 8.0;
-/// The same in pictures where small faces are often unmarked.
-const TINY_IN_PARTLY_MARKED: f32 = 16.0;
+/// Longest side of a crop, in shorter sides of its picture.
+const WIDEST: f32 = 1.5;
 /// Weight of the boxes' loss beside those of class and objectness.
 const BOX_WEIGHT: f32 = 5.0;
 /// Objectness and class before training, logits: most cells hold no face.
@@ -35,10 +36,10 @@ pub struct CellSettings {
     pub side: usize,
     /// Share of crops from pictures without faces.
     pub background: f64,
-    /// Share of crops from `masks/`, pictures of people most of whom wear masks.
+    /// Share of the crops round faces whose face comes from `masks/`.
     #[serde(default)]
-    pub masks: f64,
-    /// Share of the faces that are partly covered by something pasted on them.
+    pub masked: f64,
+    /// Share of faces that are partly covered ([`super::occlude`]).
     #[serde(default)]
     pub occluded: f64,
     /// Sides of the chosen face's square in the crop, from and to, pixels; drawn evenly by their logarithm.
@@ -61,26 +62,18 @@ pub(crate) struct Cells<'a> {
     grids: Vec<Grid>,
     settings: CellSettings,
     scenes: Scenes<'a>,
-    masks: Scenes<'a>,
     light: Light,
     occluder: Occluder<'a>,
 }
 
 impl<'a> Cells<'a> {
-    /// Trains a net with those `grids`: draws crops round faces of `pictures` and `masks`, and of `negatives`.
-    pub(crate) fn new(
-        grids: Vec<Grid>,
-        settings: CellSettings,
-        (pictures, masks, negatives): (&[&'a Picture], &[&'a Picture], &'a [Picture]),
-        rng: &mut StdRng,
-    ) -> Self {
+    /// Trains a net with those `grids` on crops of `sources`.
+    pub(crate) fn new(grids: Vec<Grid>, settings: CellSettings, sources: Sources<'a>, rng: &mut StdRng) -> Self {
         let smallest = grids.first().map_or(TINY, |grid| grid.smallest_face);
-        let scenes = |pictures: &[&'a Picture], background| {
-            Scenes::new(pictures.iter().copied(), negatives, background, smallest).at_most(1.5)
-        };
-        let occluder = Occluder::new(negatives, settings.occluded);
-        let (scenes, masks) = (scenes(pictures, settings.background), scenes(masks, 0.0));
-        Self { grids, settings, scenes, masks, light: Light::new(rng), occluder }
+        let CellSettings { background, masked, occluded, .. } = settings;
+        let scenes = Scenes::new(sources, Shares { background, masked, occluded }, smallest).at_most(WIDEST);
+        let occluder = Occluder::new(occluded, sources.negatives);
+        Self { grids, settings, scenes, light: Light::new(rng), occluder }
     }
 
     /// Draws a crop into `input` and returns what it shows.
@@ -88,12 +81,9 @@ impl<'a> Cells<'a> {
         let side = self.settings.side;
         let (from, to) = self.settings.faces;
         let wanted = |rng: &mut StdRng| rng.random_range(from.ln()..=to.ln()).exp();
-        let partly_marked = !self.masks.is_empty() && rng.random_bool(self.settings.masks);
-        let scenes = if partly_marked { &self.masks } else { &self.scenes };
-        let (picture, at) = scenes.place(rng, side, wanted);
+        let (picture, at) = self.scenes.place(rng, side, wanted);
         crops::sample(&picture.pyramid, 0, &at, side, input);
-        let tiny = if partly_marked { TINY_IN_PARTLY_MARKED * side as f32 / at.side } else { 0.0 };
-        let mut scene = Scene { partly_marked, ..Scene::default() };
+        let mut scene = Scene { partly_marked: picture.partly_marked, ..Scene::default() };
         for face in &picture.faces {
             let rect = box_in_crop(&face.rect, &at, side);
             let square = rect.to_square();
@@ -103,10 +93,12 @@ impl<'a> Cells<'a> {
                 continue;
             }
             // A face whose larger part lies outside can't be told from other things.
-            let clear = is_clear(face) && square.w >= TINY.max(tiny) && seen > 0.4;
+            let clear = is_clear(face) && square.w >= TINY && seen > 0.4;
+            if clear {
+                self.occluder.change(rng, input, side, &at, &face.rect);
+            }
             if clear { &mut scene.faces } else { &mut scene.ignored }.push(rect);
         }
-        self.occluder.cover(rng, input, side, &scene.faces);
         self.light.change(rng, input);
         scene
     }
@@ -243,9 +235,9 @@ mod tests {
     fn the_gradients_of_a_scenes_loss_are_right() {
         let grids = Grid::of_cells(&zoo::yunet());
         assert_eq!(grids.iter().map(|g| (g.stride, g.offset)).collect::<Vec<_>>(), [(8, 3.5), (16, 7.5), (32, 15.5)]);
-        let settings = CellSettings { side: 64, background: 0.0, masks: 0.0, occluded: 0.0, faces: (9.0, 40.0) };
+        let settings = CellSettings { side: 64, background: 0.0, masked: 0.0, occluded: 0.0, faces: (9.0, 40.0) };
         let mut rng = rand::SeedableRng::seed_from_u64(1);
-        let task = Cells::new(grids, settings, (&[], &[], &[]), &mut rng);
+        let task = Cells::new(grids, settings, Sources::default(), &mut rng);
         let scene = Scene {
             faces: vec![Rect::new(8.0, 10.0, 14.0, 18.0), Rect::new(30.0, 25.0, 30.0, 36.0)],
             ignored: vec![Rect::new(50.0, 2.0, 8.0, 8.0)],

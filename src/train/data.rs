@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::cells::CellSettings;
 use super::events::{Event, Events};
 use super::pictures::{self, Picture};
 use super::plan::TrainingOptions;
@@ -15,17 +14,14 @@ use crate::dataset::{self, Annotated, Split};
 use crate::error::{Error, Result};
 use crate::nets::weights::Weights;
 
-/// Every how many-th picture of `masks/` is measured on, not learned from.
-const MASKS_HELD_BACK: usize = 5;
-
 /// The pictures of all sets, each read when it is first needed.
 #[derive(Debug, Default)]
 pub(super) struct Data {
-    pub(super) pictures: Vec<Picture>,
-    /// Folder of each of `pictures`, e.g. `30--Surgeons`.
-    folders: Vec<String>,
-    pub(super) negatives: Vec<Picture>,
-    pub(super) masks: Vec<Picture>,
+    pictures: Vec<Picture>,
+    /// Folders whose pictures are not among `pictures`.
+    held_back: Vec<String>,
+    negatives: Vec<Picture>,
+    masked: Vec<Picture>,
     faces: Vec<Picture>,
     portraits: Vec<Picture>,
     /// What nets are measured on while they learn.
@@ -33,16 +29,40 @@ pub(super) struct Data {
 }
 
 impl Data {
-    pub(super) fn load(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
-        if self.pictures.is_empty() {
-            let list = dataset::wider(&settings.data, Split::Train)?;
-            self.folders = list.iter().map(folder).collect();
+    /// Reads whole pictures, with faces (but for those that the recipe holds back) and without.
+    pub(super) fn load(
+        &mut self,
+        recipe: &Recipe,
+        settings: &TrainingOptions<'_>,
+        events: &mut Events<'_>,
+    ) -> Result<()> {
+        if self.pictures.is_empty() || self.held_back != recipe.held_back {
+            let mut list = dataset::wider(&settings.data, Split::Train)?;
+            list.retain(|picture| !recipe.held_back.contains(&folder(picture)));
             self.pictures = read("wider/train", &list, settings, events)?;
+            self.held_back.clone_from(&recipe.held_back);
+        }
+        if self.negatives.is_empty() {
             self.negatives = read("negatives", &dataset::negatives(&settings.data)?, settings, events)?;
         }
         Ok(())
     }
 
+    /// Reads `masks/`, if a `share` of the samples comes from it.
+    pub(super) fn load_masked(
+        &mut self,
+        share: f64,
+        settings: &TrainingOptions<'_>,
+        events: &mut Events<'_>,
+    ) -> Result<()> {
+        if self.masked.is_empty() && share > 0.0 {
+            self.masked = read("masks", &dataset::masks(&settings.data, Split::Train)?, settings, events)?;
+            self.masked.iter_mut().for_each(|picture| picture.partly_marked = true);
+        }
+        Ok(())
+    }
+
+    /// Reads single faces.
     pub(super) fn load_faces(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
         if self.faces.is_empty() {
             self.faces = read("wider_faces", &dataset::wider_faces(&settings.data)?, settings, events)?;
@@ -51,25 +71,20 @@ impl Data {
         Ok(())
     }
 
-    /// The masks that are learned from and the sets that are measured on, as `recipe` asks for them.
-    pub(super) fn load_for_cells(
+    /// Reads the sets that `recipe` asks to be measured on: those of `masks/` too if a share of the samples is `masked`.
+    pub(super) fn load_sets(
         &mut self,
         recipe: &Recipe,
-        cells: &CellSettings,
+        masked: f64,
         settings: &TrainingOptions<'_>,
         events: &mut Events<'_>,
     ) -> Result<()> {
-        let masks = if cells.masks > 0.0 { dataset::masks(&settings.data)? } else { Vec::new() };
-        let (mut learned, mut measured) = (Vec::new(), Vec::new());
-        for (i, picture) in masks.into_iter().enumerate() {
-            if i % MASKS_HELD_BACK == 0 { measured.push(picture) } else { learned.push(picture) }
-        }
-        self.masks = read("masks", &learned, settings, events)?;
         let Some(validation) = recipe.validation else { return Ok(()) };
         let mut held_back = dataset::wider(&settings.data, Split::Train)?;
         held_back.retain(|picture| recipe.held_back.contains(&folder(picture)));
         let val = dataset::wider(&settings.data, Split::Val)?;
-        for (name, list) in [("wider/val", val), ("held back", held_back), ("masks", measured)] {
+        let masks = if masked > 0.0 { dataset::masks(&settings.data, Split::Val)? } else { Vec::new() };
+        for (name, list) in [("wider/val", val), ("held back", held_back), ("masks", masks)] {
             let list: Vec<Annotated> = list.into_iter().step_by(validation.pictures).collect();
             if !list.is_empty() {
                 let (done, of) = (AtomicUsize::new(0), list.len());
@@ -78,12 +93,6 @@ impl Data {
             }
         }
         Ok(())
-    }
-
-    /// The pictures of `wider/train` that `recipe` does not hold back.
-    pub(super) fn learned(&self, recipe: &Recipe) -> Vec<&Picture> {
-        let pictures = self.pictures.iter().zip(&self.folders);
-        pictures.filter(|(_, folder)| !recipe.held_back.contains(folder)).map(|(picture, _)| picture).collect()
     }
 
     /// Measures `weights` of the recipe's net, a detector of its own, on all sets.
@@ -95,9 +104,10 @@ impl Data {
         self.sets.iter().map(|set| set.measure(&cascade, threads)).collect()
     }
 
+    /// All pictures that were read to learn from.
     pub(super) fn sources(&self) -> Sources<'_> {
-        let Self { pictures, negatives, faces, portraits, .. } = self;
-        Sources { pictures, negatives, faces, portraits }
+        let Self { pictures, negatives, faces, portraits, masked, .. } = self;
+        Sources { pictures, negatives, faces, portraits, masked }
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod checkpoint;
 mod data;
 pub(crate) mod dual;
 pub mod events;
+pub(crate) mod faces;
 pub(crate) mod loss;
 pub(crate) mod mining;
 pub(crate) mod occlude;

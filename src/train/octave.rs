@@ -5,9 +5,11 @@ use rand::rngs::StdRng;
 
 use super::augment::Light;
 use super::loss;
-use super::pictures::{Picture, box_in_crop, is_clear};
-use super::scenes::Scenes;
+use super::occlude::Occluder;
+use super::pictures::{box_in_crop, is_clear};
+use super::scenes::{Scenes, Shares};
 use super::task::{Figures, Prediction, Samples, Task};
+use super::windows::Sources;
 use crate::cascade::crops;
 use crate::geometry::Rect;
 use crate::nets::grid::{Grid, OCTAVE_NUMBERS};
@@ -34,19 +36,14 @@ pub(crate) struct Octave<'a> {
     grid: Grid,
     scenes: Scenes<'a>,
     light: Light,
+    occluder: Occluder<'a>,
 }
 
 impl<'a> Octave<'a> {
-    /// Trains a net with that `grid`: draws crops round the faces of `pictures`, and a share of `background` from `negatives`.
-    pub(crate) fn new(
-        grid: Grid,
-        pictures: &'a [Picture],
-        negatives: &'a [Picture],
-        background: f64,
-        rng: &mut StdRng,
-    ) -> Self {
-        let scenes = Scenes::new(pictures, negatives, background, grid.smallest_face);
-        Self { grid, scenes, light: Light::new(rng) }
+    /// Trains a net with that `grid` on crops of `sources`, drawn in these `shares`.
+    pub(crate) fn new(grid: Grid, sources: Sources<'a>, shares: Shares, rng: &mut StdRng) -> Self {
+        let scenes = Scenes::new(sources, shares, grid.smallest_face);
+        Self { grid, scenes, light: Light::new(rng), occluder: Occluder::new(shares.occluded, sources.negatives) }
     }
 }
 
@@ -93,6 +90,17 @@ pub(crate) fn label(grid: &Grid, faces: &[(Rect, bool)]) -> Vec<Label> {
     labels
 }
 
+/// Ignores backgrounds that lie on no face, in a sample whose other faces may be unmarked.
+fn ignore_away_from(grid: &Grid, faces: &[(Rect, bool)], labels: &mut [Label]) {
+    for (at, label) in labels.iter_mut().enumerate().filter(|(_, label)| **label == Label::Background) {
+        let (x, y, side) = grid.window(at, cells_of(grid));
+        let window = Rect::square(x, y, side);
+        if faces.iter().all(|(face, _)| window.intersection(face) == 0.0) {
+            *label = Label::Ignored;
+        }
+    }
+}
+
 impl Task for Octave<'_> {
     type Targets = Vec<Label>;
 
@@ -105,13 +113,21 @@ impl Task for Octave<'_> {
             let wanted = |rng: &mut StdRng| self.grid.smallest_face * 2f32.powf(rng.random_range(-0.05..1.05));
             let (picture, at) = self.scenes.place(rng, SIDE, wanted);
             crops::sample(&picture.pyramid, 0, &at, SIDE, crop);
-            self.light.change(rng, crop);
             faces.clear();
-            faces.extend(picture.faces.iter().map(|face| {
+            for face in &picture.faces {
                 let square = box_in_crop(&face.rect, &at, SIDE).to_square();
-                (square, !is_clear(face) || square.w < TINY || face.rect.h < 8.0)
-            }));
+                let ignored = !is_clear(face) || square.w < TINY || face.rect.h < 8.0;
+                if !ignored {
+                    self.occluder.change(rng, crop, SIDE, &at, &face.rect);
+                }
+                faces.push((square, ignored));
+            }
+            self.light.change(rng, crop);
+            let first = targets.len();
             targets.extend(label(&self.grid, &faces));
+            if picture.partly_marked {
+                ignore_away_from(&self.grid, &faces, &mut targets[first..]);
+            }
         }
         Samples { input, n, side: SIDE, targets }
     }
@@ -185,6 +201,19 @@ mod tests {
                 assert_ne!(*label, Label::Background);
             }
         }
+    }
+
+    #[test]
+    fn where_faces_may_be_unmarked_only_what_touches_a_face_is_background() {
+        let faces = [(Rect::square(80.0, 80.0, 17.0), false)];
+        let mut labels = label(&grid(), &faces);
+        let whole = labels.clone();
+        ignore_away_from(&grid(), &faces, &mut labels);
+        for (at, (label, before)) in labels.iter().zip(&whole).enumerate() {
+            let touches = window(at).intersection(&faces[0].0) > 0.0;
+            assert_eq!(label, if touches || *before != Label::Background { before } else { &Label::Ignored });
+        }
+        assert!(labels.contains(&Label::Background) && labels.contains(&Label::Ignored));
     }
 
     #[test]

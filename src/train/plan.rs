@@ -12,8 +12,8 @@ use super::data::{Data, watched};
 use super::events::{Event, Events};
 use super::mining::{self, MinedWindows};
 use super::octave::Octave;
-use super::pictures::Picture;
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
+use super::scenes::Shares;
 use super::trainer::{self, End, TrainingStage};
 use super::windows::Windows;
 use crate::cascade::{self, Cascade};
@@ -26,7 +26,7 @@ use crate::nets::weights::Weights;
 /// Where a training run reads and writes, and how it runs.
 #[derive(Debug)]
 pub struct TrainingOptions<'a> {
-    /// The data folder, which holds `wider/`, `negatives/`, `wider_faces/` and `mtfl/`.
+    /// The data folder, which holds `wider/`, `negatives/`, `wider_faces/`, `mtfl/` and, where recipes ask for it, `masks/`.
     pub data: PathBuf,
     /// The run's folder, for record, checkpoints and weights; made if missing.
     pub run: PathBuf,
@@ -119,6 +119,14 @@ fn train_round(
         let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 40);
         let mut weights = Weights::initial(&net, || StandardNormal.sample(&mut rng));
         cells::lower_first_logits(&net, &mut weights);
+        if let Some(start) = &recipe.start {
+            let learned = trained(start, settings)?;
+            for (name, array) in &mut weights.arrays {
+                if let Some(known) = learned.arrays.get(name).filter(|known| known.shape == array.shape) {
+                    array.data.clone_from(&known.data);
+                }
+            }
+        }
         weights
     } else {
         Weights::load(&weights_path(recipe, settings))?
@@ -139,12 +147,14 @@ fn train_round(
     };
     let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 41);
     let end = match &recipe.samples {
-        SampleSettings::Scenes { background } => {
-            data.load(settings, events)?;
+        SampleSettings::Scenes { background, masked, occluded } => {
+            data.load(recipe, settings, events)?;
+            data.load_masked(*masked, settings, events)?;
             let grid = Grid::of(&net).filter(|grid| grid.head == Output::Octave).ok_or_else(|| {
                 Error::Setting(format!("{name}: samples of scenes train a net with an octave head only"))
             })?;
-            let task = Octave::new(grid, &data.pictures, &data.negatives, *background, &mut rng);
+            let shares = Shares { background: *background, masked: *masked, occluded: *occluded };
+            let task = Octave::new(grid, data.sources(), shares, &mut rng);
             trainer::train(&task, &stage, weights, events)?
         }
         SampleSettings::Cells(cells) => {
@@ -152,10 +162,10 @@ fn train_round(
             if grids.is_empty() {
                 return Err(Error::Setting(format!("{name}: samples of cells train a net with cells heads only")));
             }
-            data.load(settings, events)?;
-            data.load_for_cells(recipe, cells, settings, events)?;
-            let masks: Vec<&Picture> = data.masks.iter().collect();
-            let task = Cells::new(grids, *cells, (&data.learned(recipe), &masks, &data.negatives), &mut rng);
+            data.load(recipe, settings, events)?;
+            data.load_masked(cells.masked, settings, events)?;
+            data.load_sets(recipe, cells.masked, settings, events)?;
+            let task = Cells::new(grids, *cells, data.sources(), &mut rng);
             // What is measured can be used, too: it is written as what the rounds before made.
             let measure = |weights: &Weights| {
                 save_weights(recipe, text, round, weights.clone(), settings)?;
@@ -165,8 +175,9 @@ fn train_round(
             trainer::train(&task, &TrainingStage { validation, ..stage }, weights, events)?
         }
         SampleSettings::Windows(windows) => {
-            data.load(settings, events)?;
+            data.load(recipe, settings, events)?;
             data.load_faces(settings, events)?;
+            data.load_masked(windows.masked, settings, events)?;
             let Some(pool) = mined(windows, recipe, round, &name, settings, data, events)? else {
                 return Ok(RunEnd::Stopped);
             };
@@ -225,7 +236,7 @@ fn mined(
     let began = Instant::now();
     let so_far = cascade(recipe.cascade, windows, windows.level - 2, settings)?;
     let whole = if round > 0 { Some(cascade(recipe.cascade, windows, windows.level - 1, settings)?) } else { None };
-    let (done, of) = (AtomicUsize::new(0), data.pictures.len() + data.negatives.len());
+    let (done, of) = (AtomicUsize::new(0), data.sources().pictures.len() + data.sources().negatives.len());
     let progress = |_: usize, _: usize| {
         done.fetch_add(1, Ordering::Relaxed);
     };
@@ -256,10 +267,12 @@ fn cascade(
     for (refiner, threshold) in cascade.refiners.iter_mut().zip(thresholds.iter().skip(1)) {
         refiner.threshold = *threshold;
     }
-    let weights = |net: &str| {
-        let path = settings.run.join(format!("{net}.safetensors"));
-        if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
-    };
     let options = cascade::Options { min_face: windows.mining_min_face, ..Default::default() };
-    Cascade::from_parts(cascade, &weights, options)
+    Cascade::from_parts(cascade, &|net| trained(net, settings), options)
+}
+
+/// Returns the weights of a net as this run trained it, else those that ship.
+fn trained(net: &str, settings: &TrainingOptions<'_>) -> Result<Weights> {
+    let path = settings.run.join(format!("{net}.safetensors"));
+    if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
 }

@@ -24,6 +24,10 @@ pub struct Recipe {
     /// Number of parts of a batch that run in parallel, each with its own batch norm statistics.
     #[serde(default = "default_shards")]
     pub shards: usize,
+    /// A net that has learned before: arrays of the same name and shape are taken over as a start. This run's, else the one that
+    /// ships.
+    #[serde(default)]
+    pub start: Option<String>,
     /// The cascade that the net is a level of; its earlier levels mine windows for the net.
     #[serde(default)]
     pub cascade: Member,
@@ -84,6 +88,12 @@ pub enum SampleSettings {
     Scenes {
         /// Share of crops from pictures without faces.
         background: f64,
+        /// Share of the crops round faces whose face comes from `masks/`.
+        #[serde(default)]
+        masked: f64,
+        /// Share of faces that are partly covered ([`super::occlude`]).
+        #[serde(default)]
+        occluded: f64,
     },
     /// Crops of pictures with faces of all sizes: for nets with cells heads.
     Cells(CellSettings),
@@ -129,6 +139,12 @@ pub struct WindowSettings {
     /// Share of the windows drawn round faces whose face comes from `mtfl/`.
     #[serde(default)]
     pub portraits: f64,
+    /// Share of the windows drawn round faces whose face comes from `masks/`.
+    #[serde(default)]
+    pub masked: f64,
+    /// Share of faces that are partly covered ([`super::occlude`]).
+    #[serde(default)]
+    pub occluded: f64,
     /// Thresholds of the levels during mining, level 1 first; at or below those of detection.
     #[serde(default)]
     pub mining_thresholds: Vec<f32>,
@@ -192,14 +208,15 @@ impl Recipe {
             if !(0.0 < w.negative && w.negative <= w.positive && 0.0 < w.part && w.positive < 1.0 && w.smallest > 0.0) {
                 return fail("samples: 0 < negative ≤ positive < 1, part > 0 and smallest > 0 are needed");
             }
-            let shares = [w.mined, w.negatives, w.random, w.hard, w.shifted, w.faces, w.portraits];
-            let sums = [w.mined + w.negatives, w.faces + w.portraits];
+            let shares =
+                [w.mined, w.negatives, w.random, w.hard, w.shifted, w.faces, w.portraits, w.masked, w.occluded];
+            let sums = [w.mined + w.negatives, w.faces + w.portraits + w.masked];
             if shares.iter().chain(&sums).any(|s| !(0.0..=1.0).contains(s)) {
-                return fail("samples: shares, mined + negatives and faces + portraits must lie in 0..1");
+                return fail("samples: shares, mined + negatives and faces + portraits + masked must lie in 0..1");
             }
         }
         if let SampleSettings::Cells(c) = &recipe.samples {
-            let shares = [c.background, c.masks, c.occluded];
+            let shares = [c.background, c.masked, c.occluded];
             if shares.iter().any(|s| !(0.0..=1.0).contains(s)) || c.side == 0 || c.side % 32 != 0 {
                 return fail("samples: shares must lie in 0..1, and side must be a multiple of 32");
             }
@@ -211,6 +228,11 @@ impl Recipe {
             || recipe.validation.is_some_and(|v| v.every * v.pictures == 0)
         {
             return fail("average must lie in 0..1, validation.every and validation.pictures must be at least 1");
+        }
+        if let SampleSettings::Scenes { background, masked, occluded } = &recipe.samples
+            && [background, masked, occluded].iter().any(|s| !(0.0..=1.0).contains(*s))
+        {
+            return fail("samples: background, masked and occluded must lie in 0..1");
         }
         recipe.zoo_net().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
         Ok(recipe)

@@ -4,69 +4,67 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::augment;
-use super::pictures::{Picture, is_clear};
+use super::faces::Faces;
+use super::pictures::Picture;
+use super::windows::Sources;
 use crate::cascade::crops::Crop;
 
 /// Pictures are never enlarged by more.
 pub(crate) const MOST_ENLARGED: f32 = 1.25;
 
+/// Which crops are drawn how often. Shares, 0..1.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shares {
+    /// Crops from pictures without faces.
+    pub background: f64,
+    /// Crops round faces whose face comes from `masks/`.
+    pub masked: f64,
+    /// Faces that are partly covered.
+    pub occluded: f64,
+}
+
 /// Draws crops of pictures.
 #[derive(Debug)]
 pub(crate) struct Scenes<'a> {
-    pictures: Vec<&'a Picture>,
     negatives: &'a [Picture],
-    /// (picture, face) that a crop can be built round.
-    faces: Vec<(u32, u32)>,
-    /// Cumulative weights of `faces`.
-    weights: Vec<f64>,
-    /// Share of crops from `negatives`.
+    faces: Faces<'a>,
+    masked: Faces<'a>,
+    /// Of [`Shares`], as far as there are such pictures.
     background: f64,
+    masked_share: f64,
     /// Longest side of a crop, in shorter sides of its picture.
     widest: f32,
 }
 
 impl<'a> Scenes<'a> {
-    /// Draws crops round the faces of `pictures` that have a side of at least `smallest` pixels at the greatest enlargement,
-    /// and a share of `background` from `negatives`. Faces of crowds are drawn less often, those in atypical poses and
-    /// larger ones more often.
-    pub(crate) fn new(
-        pictures: impl IntoIterator<Item = &'a Picture>,
-        negatives: &'a [Picture],
-        background: f64,
-        smallest: f32,
-    ) -> Self {
-        let pictures: Vec<&Picture> = pictures.into_iter().collect();
-        let (mut faces, mut weights, mut sum) = (Vec::new(), Vec::new(), 0.0);
-        for (p, picture) in pictures.iter().enumerate() {
-            let fit = |f: &crate::dataset::Truth| is_clear(f) && f.rect.to_square().w * MOST_ENLARGED >= smallest;
-            let crowd = picture.faces.iter().filter(|f| fit(f)).count();
-            for (f, face) in picture.faces.iter().enumerate().filter(|(_, f)| fit(f)) {
-                let side = f64::from(face.rect.to_square().w);
-                let pose = if face.pose_atypical { 2.5 } else { 1.0 };
-                sum += (8.0 / crowd as f64).sqrt().min(1.0) * pose * (side / f64::from(2.0 * smallest)).clamp(0.5, 2.5);
-                faces.push((p as u32, f as u32));
-                weights.push(sum);
-            }
-        }
-        let background = if negatives.is_empty() {
-            0.0
-        } else if faces.is_empty() {
-            1.0
-        } else {
-            background
+    /// Draws crops of `sources` in these `shares`, round faces that have a side of at least `smallest` pixels at the greatest
+    /// enlargement.
+    pub(crate) fn new(sources: Sources<'a>, shares: Shares, smallest: f32) -> Self {
+        // Large faces are drawn more often: recall of large faces is what the following levels can't make up for.
+        let weight = |face: &crate::dataset::Truth| {
+            let (side, smallest) = (f64::from(face.rect.to_square().w), f64::from(smallest));
+            if side * f64::from(MOST_ENLARGED) < smallest { 0.0 } else { (side / (2.0 * smallest)).clamp(0.5, 2.5) }
         };
-        Self { pictures, negatives, faces, weights, background, widest: f32::INFINITY }
+        let (faces, masked) = (Faces::new(sources.pictures, weight), Faces::new(sources.masked, weight));
+        let background = match (sources.negatives.is_empty(), faces.is_empty()) {
+            (true, _) => 0.0,
+            (false, true) => 1.0,
+            (false, false) => shares.background,
+        };
+        Self {
+            negatives: sources.negatives,
+            masked_share: if masked.is_empty() { 0.0 } else { shares.masked },
+            faces,
+            masked,
+            background,
+            widest: f32::INFINITY,
+        }
     }
 
     /// The same, with crops whose side is at most `widest` shorter sides of their picture.
     pub(crate) fn at_most(mut self, widest: f32) -> Self {
         self.widest = widest;
         self
-    }
-
-    /// Whether there is no face to build a crop round.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.faces.is_empty()
     }
 
     /// The side of a crop of `n` × `n` pixels from a picture of this shorter side.
@@ -91,10 +89,9 @@ impl<'a> Scenes<'a> {
             let (cx, cy) = (within(rng, side, w), within(rng, side, h));
             return (picture, Crop { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() });
         }
-        let at = rng.random_range(0.0..self.weights.last().copied().unwrap_or(1.0));
-        let (p, f) = self.faces[self.weights.partition_point(|w| *w < at).min(self.faces.len() - 1)];
-        let picture = self.pictures[p as usize];
-        let face = picture.faces[f as usize].rect.to_square();
+        let faces = if rng.random_bool(self.masked_share) { &self.masked } else { &self.faces };
+        let (picture, face) = faces.draw(rng);
+        let face = face.to_square();
         let (w, h) = picture.size();
         let side = n * (face.w / wanted(rng)).max(1.0 / MOST_ENLARGED);
         let side = self.limited(side, n, w.min(h));
