@@ -34,13 +34,14 @@ pub enum Correction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProposerSettings {
-    /// Name in the zoo. A net with an octave head finds three sizes a cell, one with a face head its own window's size.
+    /// Name in the zoo. A net with an octave head finds three sizes a cell, one with a face head its own window's size, one
+    /// with cells heads faces of all sizes, so that one pyramid level may do (a great `step`).
     pub net: String,
     /// Windows with a lower logit are dropped.
     pub threshold: f32,
     /// Ratio of neighbouring pyramid levels.
     pub step: f32,
-    /// How windows are corrected; an octave net corrects by regression.
+    /// How windows are corrected; nets with an octave head or cells heads correct by regression.
     pub calibration: Correction,
     /// The net that corrects, where the proposer's own has no head for it.
     #[serde(default)]
@@ -125,6 +126,11 @@ impl CascadeSettings {
 
     fn built_in(text: &str, origin: &str) -> Self {
         Self::parse(text, origin).expect("built-in settings are valid: a test reads them all")
+    }
+
+    /// A detector in one net, YuNet's plan, whose weights do not ship: `facecascade train yunet` makes them.
+    pub fn yunet() -> Self {
+        Self::built_in(super::shipped::YUNET, "models/yunet/cascade.toml (built in)")
     }
 
     /// The first `refiners` refiners only: a cascade whose last levels are not trained yet.

@@ -3,21 +3,19 @@
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::augment::{self, Light};
-use super::faces::Faces;
+use super::augment::Light;
 use super::loss;
 use super::occlude::Occluder;
-use super::pictures::{Picture, box_in_crop, is_clear};
+use super::pictures::{box_in_crop, is_clear};
+use super::scenes::{Scenes, Shares};
 use super::task::{Figures, Prediction, Samples, Task};
 use super::windows::Sources;
-use crate::cascade::crops::{self, Crop};
+use crate::cascade::crops;
 use crate::geometry::Rect;
 use crate::nets::grid::{Grid, OCTAVE_NUMBERS};
 
 /// Side of a sample, pixels.
 pub(crate) const SIDE: usize = 160;
-/// Pictures are never enlarged by more.
-const MOST_ENLARGED: f32 = 1.25;
 /// Faces smaller than this in a crop (pixels) are neither face nor background.
 const TINY: f32 = 9.0;
 
@@ -32,89 +30,21 @@ pub(crate) enum Label {
     Face([f32; 3]),
 }
 
-/// Which crops are drawn how often. Shares, 0..1.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shares {
-    /// Crops from pictures without faces.
-    pub background: f64,
-    /// Crops round faces whose face comes from `masks/`.
-    pub masked: f64,
-    /// Faces that are partly covered.
-    pub occluded: f64,
-}
-
 /// The task of the octave net.
 #[derive(Debug)]
 pub(crate) struct Octave<'a> {
     grid: Grid,
-    negatives: &'a [Picture],
+    scenes: Scenes<'a>,
     light: Light,
     occluder: Occluder<'a>,
-    faces: Faces<'a>,
-    masked: Faces<'a>,
-    /// Of [`Shares`], as far as there are such pictures.
-    background: f64,
-    masked_share: f64,
 }
 
 impl<'a> Octave<'a> {
     /// Trains a net with that `grid` on crops of `sources`, drawn in these `shares`.
     pub(crate) fn new(grid: Grid, sources: Sources<'a>, shares: Shares, rng: &mut StdRng) -> Self {
-        // Large faces are drawn more often: recall of large faces is what the following levels can't make up for.
-        let weight = |face: &crate::dataset::Truth| {
-            let (side, smallest) = (f64::from(face.rect.to_square().w), f64::from(grid.smallest_face));
-            if side * f64::from(MOST_ENLARGED) < smallest { 0.0 } else { (side / (2.0 * smallest)).clamp(0.5, 2.5) }
-        };
-        let (faces, masked) = (Faces::new(sources.pictures, weight), Faces::new(sources.masked, weight));
-        let background = match (sources.negatives.is_empty(), faces.is_empty()) {
-            (true, _) => 0.0,
-            (false, true) => 1.0,
-            (false, false) => shares.background,
-        };
-        Self {
-            grid,
-            negatives: sources.negatives,
-            light: Light::new(rng),
-            occluder: Occluder::new(shares.occluded, sources.negatives),
-            masked_share: if masked.is_empty() { 0.0 } else { shares.masked },
-            faces,
-            masked,
-            background,
-        }
+        let scenes = Scenes::new(sources, shares, grid.smallest_face);
+        Self { grid, scenes, light: Light::new(rng), occluder: Occluder::new(shares.occluded, sources.negatives) }
     }
-
-    fn place(&self, rng: &mut StdRng) -> (&'a Picture, Crop) {
-        let n = SIDE as f32;
-        if rng.random_bool(self.background) {
-            let picture = &self.negatives[rng.random_range(0..self.negatives.len())];
-            let scale = rng.random_range(0.25..1.25f32).min(MOST_ENLARGED);
-            let side = n / scale;
-            let (w, h) = picture.size();
-            let (cx, cy) = (within(rng, side, w), within(rng, side, h));
-            return (picture, Crop { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() });
-        }
-        let faces = if rng.random_bool(self.masked_share) { &self.masked } else { &self.faces };
-        let (picture, face) = faces.draw(rng);
-        let face = face.to_square();
-        let wanted = self.grid.smallest_face * 2f32.powf(rng.random_range(-0.05..1.05));
-        let side = n * (face.w / wanted).max(1.0 / MOST_ENLARGED);
-        let room = ((side - face.w) / 2.0).max(0.0);
-        let (x, y) = face.center();
-        let (w, h) = picture.size();
-        let mut shift = |centre: f32, size: f32| {
-            let centre = centre + rng.random_range(-room..=room);
-            // Inside the picture where it can be, but never so that the face leaves the crop.
-            if size >= side { centre.clamp(side / 2.0, size - side / 2.0) } else { centre }
-        };
-        let (cx, cy) = (shift(x, w), shift(y, h));
-        (picture, Crop { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() })
-    }
-}
-
-/// A centre for a span of `side` inside `size`, or round its middle where it doesn't fit.
-fn within(rng: &mut StdRng, side: f32, size: f32) -> f32 {
-    let (low, high) = (side.min(size) / 2.0, size - side.min(size) / 2.0);
-    rng.random_range(low.min(high)..=high.max(low))
 }
 
 /// Cells of a sample along an axis.
@@ -180,7 +110,8 @@ impl Task for Octave<'_> {
         let mut targets = Vec::with_capacity(n * cells_of(&self.grid).pow(2) * self.grid.sizes.len());
         let mut faces = Vec::new();
         for crop in input.chunks_exact_mut(len) {
-            let (picture, at) = self.place(rng);
+            let wanted = |rng: &mut StdRng| self.grid.smallest_face * 2f32.powf(rng.random_range(-0.05..1.05));
+            let (picture, at) = self.scenes.place(rng, SIDE, wanted);
             crops::sample(&picture.pyramid, 0, &at, SIDE, crop);
             faces.clear();
             for face in &picture.faces {

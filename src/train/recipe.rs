@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::cells::CellSettings;
 use super::optimizer::Schedule;
+use super::validation::ValidationSettings;
 use crate::cascade;
 use crate::error::{Error, Result};
 use crate::nets::spec::Net;
@@ -31,6 +33,16 @@ pub struct Recipe {
     pub cascade: Member,
     /// What the net is trained on.
     pub samples: SampleSettings,
+    /// Share of the weights' exponential moving average that stays at each step; without it, the weights of the last step
+    /// are the result.
+    #[serde(default)]
+    pub average: Option<f32>,
+    /// How a net that is a detector of its own is measured while it learns.
+    #[serde(default)]
+    pub validation: Option<ValidationSettings>,
+    /// Folders of `wider/train` whose pictures are not learned from but measured on.
+    #[serde(default)]
+    pub held_back: Vec<String>,
     /// Rounds, in order; each starts from the weights of the one before.
     #[serde(rename = "round")]
     pub rounds: Vec<Round>,
@@ -53,6 +65,8 @@ pub enum Member {
     Shipped,
     /// The article's cascade, `models/article/cascade.toml`.
     Article,
+    /// A detector in one net, `models/yunet/cascade.toml`.
+    Yunet,
 }
 
 impl Member {
@@ -61,6 +75,7 @@ impl Member {
         match self {
             Self::Shipped => cascade::CascadeSettings::shipped(),
             Self::Article => cascade::CascadeSettings::article(),
+            Self::Yunet => cascade::CascadeSettings::yunet(),
         }
     }
 }
@@ -80,6 +95,8 @@ pub enum SampleSettings {
         #[serde(default)]
         occluded: f64,
     },
+    /// Crops of pictures with faces of all sizes: for nets with cells heads.
+    Cells(CellSettings),
     /// Single windows, with one label each: for all other nets.
     Windows(WindowSettings),
 }
@@ -198,6 +215,20 @@ impl Recipe {
                 return fail("samples: shares, mined + negatives and faces + portraits + masked must lie in 0..1");
             }
         }
+        if let SampleSettings::Cells(c) = &recipe.samples {
+            let shares = [c.background, c.masked, c.occluded];
+            if shares.iter().any(|s| !(0.0..=1.0).contains(s)) || c.side == 0 || c.side % 32 != 0 {
+                return fail("samples: shares must lie in 0..1, and side must be a multiple of 32");
+            }
+            if !(0.0 < c.faces.0 && c.faces.0 <= c.faces.1 && c.faces.1.is_finite()) {
+                return fail("samples: 0 < faces[0] ≤ faces[1] is needed");
+            }
+        }
+        if recipe.average.is_some_and(|a| !(0.0..1.0).contains(&a))
+            || recipe.validation.is_some_and(|v| v.every * v.pictures == 0)
+        {
+            return fail("average must lie in 0..1, validation.every and validation.pictures must be at least 1");
+        }
         if let SampleSettings::Scenes { background, masked, occluded } = &recipe.samples
             && [background, masked, occluded].iter().any(|s| !(0.0..=1.0).contains(*s))
         {
@@ -244,13 +275,17 @@ pub const ARTICLE: [(&str, &str); 6] = [
     ("models/article/net48_cal.toml", include_str!("../../models/article/net48_cal.toml")),
 ];
 
+/// The recipe of the detector in one net: file name and text.
+pub const YUNET: [(&str, &str); 1] = [("models/yunet/yunet.toml", include_str!("../../models/yunet/yunet.toml"))];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_recipes_in_models_are_valid_and_train_all_nets_of_their_cascades() {
-        for (recipes, member) in [(&SHIPPED[..], Member::Shipped), (&ARTICLE[..], Member::Article)] {
+        let all = [(&SHIPPED[..], Member::Shipped), (&ARTICLE[..], Member::Article), (&YUNET[..], Member::Yunet)];
+        for (recipes, member) in all {
             let parsed: Vec<Recipe> = recipes.iter().map(|(name, text)| Recipe::parse(text, name).unwrap()).collect();
             assert!(parsed.iter().all(|r| r.cascade == member));
             let settings = member.settings();

@@ -34,7 +34,7 @@ pub(crate) struct Target {
 }
 
 /// The pictures that windows are drawn from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sources<'a> {
     /// Whole pictures with faces.
     pub pictures: &'a [Picture],
@@ -217,7 +217,7 @@ impl Task for Windows<'_> {
                 Output::Face => face_loss(targets, head, &mut figures),
                 Output::Calibration => calibration_loss(targets, head, &mut figures),
                 Output::Box => box_loss(targets, head, &mut figures),
-                Output::Octave => {}
+                Output::Octave | Output::Cells(_) => {}
             }
         }
         figures

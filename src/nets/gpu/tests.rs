@@ -144,7 +144,13 @@ fn random_nets_agree_with_the_cpu_engine() {
     let config = ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() };
     let agree = |(trunk, seed, w, h): (Vec<Layer>, u64, u32, u32)| {
         let last = vec![Layer::Conv { out: 12, kernel: 1, stride: 1, pad: 0 }];
-        let net = Net { name: "random", side: 24, trunk, heads: vec![Head { output: Output::Octave, layers: last }] };
+        let net = Net {
+            name: "random",
+            side: 24,
+            trunk,
+            blocks: vec![],
+            heads: vec![Head { output: Output::Octave, from: 0, layers: last }],
+        };
         prop_assume!(net.check().is_ok());
         let weights = random_weights(&net, seed >> 1);
         if let Some(lists) = both(&net, &weights, &noise(w, h, seed as u32), &PLAN, 0.0, 50) {
