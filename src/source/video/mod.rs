@@ -159,6 +159,8 @@ fn filters(info: &VideoInfo) -> String {
         scale.push_str(&format!(":out_color_matrix={matrix}"));
     }
     filters.push(scale);
-    filters.push(format!("format=yuv420p,pad={width}:{height}:(ow-iw)/2:(oh-ih)/2,showinfo=checksum=0"));
+    // Where colours are halved, bars could not make a side odd.
+    let whole = if width % 2 + height % 2 > 0 { "format=yuv444p," } else { "format=yuv420p," };
+    filters.push(format!("{whole}pad={width}:{height}:(ow-iw)/2:(oh-ih)/2,format=yuv420p,showinfo=checksum=0"));
     filters.join(",")
 }
