@@ -102,16 +102,17 @@ fn colours_stay_and_are_said() {
     let colour = |name: &str| {
         ffprobe(&clips.path(name), "-show_entries stream=color_range,color_space,color_transfer,color_primaries")
     };
+    // Brightness and the two colours in the middle, as stored.
     let middle = |name: &str| -> [i32; 3] {
-        let rgb = frame(&clips.path(name), (8, 8), 2, "rgb24");
-        [0, 1, 2].map(|c| i32::from(rgb[(4 * 8 + 4) * 3 + c]))
+        let planes = frame(&clips.path(name), (8, 8), 2, "yuv420p");
+        [4 * 8 + 4, 64 + 2 * 4 + 2, 80 + 2 * 4 + 2].map(|at| i32::from(planes[at]))
     };
-    // Red, as RGB, large enough for players to take BT.709.
+    // Red, as RGB, large enough for players to take BT.709: 198, 39, 38.
     clips.make("rgb.mkv", "-f lavfi -i color=0xC82828:s=1280x720:r=5:d=1 -pix_fmt gbrp -c:v libx264rgb -qp 0");
     clips.run(&["rgb.mkv", "-o", "rgb.mp4"]).exits(0);
     assert!(colour("rgb.mp4").contains("bt709"), "{}", colour("rgb.mp4"));
     let near = |a: [i32; 3], b: [i32; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 4);
-    assert!(near(middle("rgb.mp4"), [200, 40, 40]), "{:?}", middle("rgb.mp4"));
+    assert!(near(middle("rgb.mp4"), [78, 112, 198]), "{:?}", middle("rgb.mp4"));
     // Primaries and transfer are said, the matrix is not.
     clips.make(
         "tags.mp4",

@@ -94,7 +94,10 @@ fn a_video_is_read_from_an_address_also_where_the_server_gives_it_only_from_its_
 fn numbered_pictures_and_a_folder_of_them_are_films() {
     let Some(clips) = Clips::new() else { return };
     std::fs::create_dir(clips.path("film")).unwrap();
-    clips.make("film/f_%05d.png", "-f lavfi -i testsrc2=s=97x64:r=10:d=1.2 -start_number 95");
+    clips.make(
+        "film/f_%05d.png",
+        "-f lavfi -i testsrc2=s=96x64:r=10:d=1.2 -vf scale=97:64 -pix_fmt rgb24 -start_number 95",
+    );
     for input in ["film/f_%05d.png", "film"] {
         clips.run(&[input, "--frame-rate", "10", "-o", "out.mp4", "--json", "out.jsonl"]).exits(0);
         let out = clips.path("out.mp4");

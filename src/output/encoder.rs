@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::process::Command;
 
 use super::container::Container;
+use super::video::TIME_BASE;
 use crate::error::{Error, Result};
 use crate::source::process::output;
 
@@ -47,6 +48,8 @@ impl Encoder {
         self.device(&mut command);
         command.args(["-f", "lavfi", "-i", "color=gray:s=320x240:r=25:d=0.2"]);
         self.arguments(&mut command, container, "format=yuv420p");
+        // Some take no frames at times of their own.
+        command.args(["-enc_time_base", &format!("1/{}", self.most_units().min(TIME_BASE))]);
         if container != Container::Matroska {
             command.args(["-movflags", "frag_keyframe+empty_moov"]);
         }
@@ -64,6 +67,11 @@ impl Encoder {
             format!("does not work here or not in .{of} ({complaints}); without --encoder, libx264 is used")
         };
         Err(Error::Setting(format!("--encoder {}: {reason}", self.name)))
+    }
+
+    /// Units of a second in which it can be told the frames' times, at most.
+    pub(super) fn most_units(&self) -> u32 {
+        if self.name == "mpeg4" { u32::from(u16::MAX) } else { 1_000_000 }
     }
 
     /// Adds what has to stand before the inputs.

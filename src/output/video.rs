@@ -20,9 +20,7 @@ use crate::source::video::{LONGEST_PAUSE, VideoInfo, probe};
 /// Every so many frames, room on the disk is looked at.
 const LOOK: u64 = 4;
 /// Units of a second in which times are written; fine enough for any rate.
-const TIME_BASE: u32 = 90_000;
-/// The finest unit, where it is a multiple of both the usual one and the rate.
-const FINEST_TIME_BASE: u32 = 1_000_000;
+pub(super) const TIME_BASE: u32 = 90_000;
 
 /// How a video is written.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +131,7 @@ impl VideoWriter {
         }
         command.args(["-map", "0:v:0"]);
         encoder.arguments(&mut command, self.container, &picture_filters(&self.info));
-        picture_options(&mut command, &self.info)?;
+        picture_options(&mut command, &self.info, encoder.most_units())?;
         command.args(["-threads", &self.options.threads.to_string()]);
         tracks.arguments(&mut command);
         if self.keeps_metadata() {
@@ -285,11 +283,16 @@ fn picture_filters(info: &VideoInfo) -> String {
     filters
 }
 
-fn picture_options(command: &mut Command, info: &VideoInfo) -> Result<()> {
+fn picture_options(command: &mut Command, info: &VideoInfo, most_units: u32) -> Result<()> {
     for (option, value) in ["-colorspace", "-color_primaries", "-color_trc"].iter().zip(tags(info)) {
         value.map(|value| command.args([option, value]));
     }
-    command.args([every_frame_option()?, "passthrough", "-enc_time_base", &format!("1/{}", time_base(info))]);
+    command.args([
+        every_frame_option()?,
+        "passthrough",
+        "-enc_time_base",
+        &format!("1/{}", time_base(info, most_units)),
+    ]);
     Ok(())
 }
 
@@ -298,8 +301,8 @@ fn tags(info: &VideoInfo) -> [Option<&str>; 3] {
     info.colour.each_ref().map(|name| name.as_deref().filter(|name| !["unknown", "reserved", "gbr"].contains(name)))
 }
 
-/// Units of a second for the frames' times: a whole number of them for each frame, if its rate is regular.
-fn time_base(info: &VideoInfo) -> u32 {
+/// Units of a second for the frames' times, `most` or fewer: a whole number of them for each frame, if its rate is regular.
+fn time_base(info: &VideoInfo, most: u32) -> u32 {
     let gcd = |mut a: u32, mut b: u32| {
         while b > 0 {
             (a, b) = (b, a % b);
@@ -308,7 +311,11 @@ fn time_base(info: &VideoInfo) -> u32 {
     };
     let rate = info.rate.frames.max(1);
     let common = u64::from(TIME_BASE / gcd(TIME_BASE, rate)) * u64::from(rate);
-    u32::try_from(common).ok().filter(|base| *base <= FINEST_TIME_BASE).unwrap_or(TIME_BASE)
+    match u32::try_from(common) {
+        Ok(base) if base <= most => base,
+        _ if TIME_BASE <= most => TIME_BASE,
+        _ => most / rate.min(most) * rate.min(most),
+    }
 }
 
 #[cfg(test)]
@@ -318,9 +325,11 @@ mod tests {
 
     #[test]
     fn times_have_a_unit_that_divides_a_frame_or_a_fine_one() {
-        let base = |frames, seconds| time_base(&VideoInfo::of_frames((2, 2), Rate { frames, seconds }));
+        let of = |frames, seconds, most| time_base(&VideoInfo::of_frames((2, 2), Rate { frames, seconds }), most);
+        let base = |frames, seconds| of(frames, seconds, 1_000_000);
         assert_eq!([base(25, 1), base(24_000, 1001), base(30_000, 1001)], [90_000, 360_000, 90_000]);
         assert_eq!([base(270_000, 9017), base(123_457, 4000)], [270_000, 90_000]);
+        assert_eq!([of(10, 1, 65_535), of(30_000, 1001, 65_535), of(123_457, 4000, 65_535)], [65_530, 60_000, 65_535]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Clips in a folder of their own, `facecascade video` run on them, and what ffprobe says of the results.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::{Ran, ffmpeg, ffmpeg_is_here, ffprobe, program};
 
@@ -67,6 +68,35 @@ pub fn decoded_times(file: &Path) -> Vec<f64> {
 pub fn first_sound(file: &Path) -> f64 {
     let text = ffprobe(file, "-select_streams a:0 -show_entries frame=best_effort_timestamp_time -read_intervals %+#4");
     text.lines().find_map(|l| l.split(',').next().unwrap().parse().ok()).unwrap()
+}
+
+/// When ffmpeg decodes frames to be shown, and the first sound, seconds.
+pub fn told_by_the_decoder(file: &Path) -> (Vec<f64>, f64) {
+    let out = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-i"])
+        .arg(file)
+        .args(
+            "-map 0:v:0 -map 0:a:0 -c:v rawvideo -c:a pcm_s16le -fps_mode passthrough -enc_time_base:v 1/90000"
+                .split(' '),
+        )
+        .args(["-f", "framecrc", "pipe:1"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let lines = text.lines();
+    let (mut base, mut times) = ([0.0; 2], [Vec::new(), Vec::new()]);
+    for line in lines {
+        let fields: Vec<&str> = line.split([',', ' ', ':']).filter(|field| !field.is_empty()).collect();
+        if let ["#tb", track, unit] = fields[..] {
+            let (n, d) = unit.split_once('/').unwrap();
+            base[track.parse::<usize>().unwrap()] = n.parse::<f64>().unwrap() / d.parse::<f64>().unwrap();
+        } else if let [track @ ("0" | "1"), _, pts, ..] = fields[..] {
+            let track = usize::from(track == "1");
+            times[track].push(pts.parse::<f64>().unwrap() * base[track]);
+        }
+    }
+    let [pictures, sounds] = times;
+    (pictures, sounds[0])
 }
 
 /// How far the picture of `after` moved against its sound, seconds, at most; both have as many frames.

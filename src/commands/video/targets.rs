@@ -109,7 +109,9 @@ fn shortened(name: &OsStr, most: usize) -> OsString {
         return name.to_owned();
     }
     let mut text = name.to_string_lossy().into_owned();
-    text.truncate(text.floor_char_boundary(most));
+    while text.len() > most {
+        text.pop();
+    }
     text.into()
 }
 

@@ -121,7 +121,8 @@ impl Frames {
             return fail(format!("no frame could be read ({})", ended.reason()));
         }
         let complaints = ended.everything();
-        let fewer = self.info.frames.is_some_and(|expected| self.count + 2 < expected);
+        // A stream's number of frames is only a guess, and it may begin with some that nobody can decode.
+        let fewer = !self.info.restarts && self.info.frames.is_some_and(|expected| self.count + 2 < expected);
         let says_cut = ["partial file", "prematurely", "truncat"].iter().any(|word| complaints.contains(word));
         // Fewer frames alone is no fault: a clip trimmed on a phone still counts those that it hides.
         if within_a_frame || !ended.status.success() || !ended.complaints.is_empty() && (fewer || says_cut) {
@@ -158,6 +159,8 @@ fn filters(info: &VideoInfo) -> String {
         scale.push_str(&format!(":out_color_matrix={matrix}"));
     }
     filters.push(scale);
-    filters.push(format!("format=yuv420p,pad={width}:{height}:(ow-iw)/2:(oh-ih)/2,showinfo=checksum=0"));
+    // Where colours are halved, bars could not make a side odd.
+    let whole = if width % 2 + height % 2 > 0 { "format=yuv444p," } else { "format=yuv420p," };
+    filters.push(format!("{whole}pad={width}:{height}:(ow-iw)/2:(oh-ih)/2,format=yuv420p,showinfo=checksum=0"));
     filters.join(",")
 }
