@@ -76,7 +76,7 @@ def policies(output, note):
 def run(folder, note):
     record = (pathlib.Path(folder) / "events.jsonl").read_text().splitlines()
     done = [event for event in map(json.loads, record) if event["event"] == "done"]
-    for net in ("octave", "refine24", "refine48"):
+    for net in ("octave", "refine24", "refine48", "smile"):
         rows = ["From the run's record (`events.jsonl`):\n", "| part of the run | samples | time |", "|---|---|---|"]
         for event in done:
             if net in event["stage"]:

@@ -10,10 +10,11 @@ pub(super) const SETTINGS: &str = include_str!("../../models/shipped.toml");
 pub(super) const ARTICLE: &str = include_str!("../../models/article/cascade.toml");
 
 /// Nets and their weights files.
-const WEIGHTS: [(&str, &[u8]); 3] = [
+const WEIGHTS: [(&str, &[u8]); 4] = [
     ("octave", include_bytes!("../../models/octave.safetensors")),
     ("refine24", include_bytes!("../../models/refine24.safetensors")),
     ("refine48", include_bytes!("../../models/refine48.safetensors")),
+    ("smile", include_bytes!("../../models/smile.safetensors")),
 ];
 
 /// The built-in weights of `net`.

@@ -1,6 +1,7 @@
 //! `facecascade live`: shows a camera's frames with boxes in a window.
 
 mod show;
+mod snap;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use facecascade::source::Source;
 use facecascade::track::Following;
 
 use self::show::{Live, Recording, finish};
+use self::snap::{Snapper, WhoArg};
 use super::DetectorArgs;
 use super::redaction::{Cascades, RedactArgs, Wanted};
 use super::screen::{Screen, on_display_lost};
@@ -25,6 +27,7 @@ use crate::cli::{Common, Outcome};
 Examples:
   facecascade live
   facecascade live --camera 2 --record party.mp4
+  facecascade live --snap-on-smile all --snap party
   facecascade live --source synthetic            (without a camera)
   facecascade live --redact mosaic --record safe.mp4
   facecascade live --source clip.mp4 --headless  (figures once a second, no window)
@@ -43,6 +46,7 @@ pub(crate) struct LiveArgs {
     #[arg(long, value_name = "N", conflicts_with = "source")]
     camera: Option<u32>,
     /// Show this instead of a camera: a video, a picture, or `synthetic`, a simulated camera with three moving faces
+    /// (`synthetic,smile=S`: all of them smile from S seconds on, and not before; `faces=N`: how many, 0 to 3)
     #[arg(long, value_name = "FILE|synthetic")]
     source: Option<PathBuf>,
     /// Show no window; print the figures once a second
@@ -51,9 +55,12 @@ pub(crate) struct LiveArgs {
     /// Record the frames with their boxes into a video (.mp4, .mov or .mkv)
     #[arg(long, value_name = "OUT.mp4")]
     record: Option<PathBuf>,
-    /// Folder into which the key s saves pictures
+    /// Folder into which the key s, and --snap-on-smile, save pictures
     #[arg(long, value_name = "DIR", default_value = ".")]
     snap: PathBuf,
+    /// Save a picture when all faces, or any, have smiled for half a second: once a smile, the sharpest frame, without boxes
+    #[arg(long, value_name = "WHO", value_enum, conflicts_with = "no_smile")]
+    snap_on_smile: Option<WhoArg>,
     #[command(flatten)]
     redaction: RedactArgs,
     /// Draw boxes too
@@ -141,6 +148,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
     });
     let mut live = Live::new(screen, Arc::clone(&recording), args.snap, Arc::clone(&options.stop));
     live.cover(args.redaction.redactor(), wanted.scores, args.boxes);
+    live.snap_on_smile(args.snap_on_smile.map(Snapper::new));
     live.stop_after(args.seconds.map(Duration::from_secs_f64));
     let ended = pipeline::run(source, cascade, &options, &mut live);
     // The recording is kept, whatever ended the run.

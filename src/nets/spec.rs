@@ -67,6 +67,8 @@ pub enum Output {
     Box,
     /// For each of the octave net's three sizes: logit, dx, dy, ln s.
     Octave,
+    /// One logit: smiling or not.
+    Smile,
 }
 
 /// A head: layers on the trunk's features, with a name for its weights.
@@ -140,6 +142,7 @@ impl Output {
             Self::Calibration => n == 45,
             Self::Box => n == 4,
             // Any number of window sizes.
+            Self::Smile => n == 1,
             Self::Octave => n > 0 && n.is_multiple_of(OCTAVE_NUMBERS),
         }
     }

@@ -73,6 +73,7 @@ pub fn head_path(output: super::spec::Output) -> &'static str {
         Output::Calibration => "calibration",
         Output::Box => "box",
         Output::Octave => "octave",
+        Output::Smile => "smile",
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod optimizer;
 pub(crate) mod pictures;
 pub mod plan;
 pub mod recipe;
+pub(crate) mod smile;
 pub(crate) mod task;
 pub(crate) mod trainer;
 pub(crate) mod windows;

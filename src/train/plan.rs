@@ -12,11 +12,15 @@ use super::mining::{self, MinedWindows};
 use super::octave::Octave;
 use super::pictures::{self, Picture};
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
+use super::smile::faces::SmileFace;
+use super::smile::{self, Smiles};
 use super::trainer::{self, End, TrainingStage};
 use super::windows::{Sources, Windows};
-use crate::cascade::{self, Cascade};
+use crate::cascade::smile::SmileSettings;
+use crate::cascade::{self, Cascade, CascadeSettings};
 use crate::dataset::{self, Split};
 use crate::error::{Error, Result};
+use crate::eval;
 use crate::files::write_whole;
 use crate::nets::grid::Grid;
 use crate::nets::spec::Output;
@@ -69,8 +73,7 @@ pub fn run(
     }
     let mut events = Events::open(&settings.run, observer)?;
     if let Some((recipe, _)) = recipes.first() {
-        let text = toml::to_string(&recipe.cascade.settings()).map_err(|e| Error::Backend(e.to_string()))?;
-        write_whole(&settings.run.join("cascade.toml"), text.as_bytes())?;
+        write_cascade(recipe, settings)?;
     }
     let mut data = Data::default();
     for (recipe, text) in recipes {
@@ -86,6 +89,37 @@ pub fn run(
         }
     }
     Ok(RunEnd::Done)
+}
+
+/// Writes the cascade's settings beside its weights, for `eval --cascade RUN/cascade.toml`: with the smile's probability as this
+/// run fitted it, and without a smile as long as this run has no net for it.
+fn write_cascade(recipe: &Recipe, settings: &TrainingOptions<'_>) -> Result<()> {
+    let mut cascade = recipe.cascade.settings();
+    cascade.smile = match cascade.smile {
+        Some(smile) => fitted(smile, settings)?,
+        None => None,
+    };
+    let text = toml::to_string(&cascade).map_err(|e| Error::Backend(e.to_string()))?;
+    write_whole(&settings.run.join("cascade.toml"), text.as_bytes())
+}
+
+/// Returns the settings with slope and offset from the notes of this run's weights; `None` without weights.
+fn fitted(smile: SmileSettings, settings: &TrainingOptions<'_>) -> Result<Option<SmileSettings>> {
+    let path = settings.run.join(format!("{}.safetensors", smile.net));
+    if !path.exists() {
+        return Ok(None);
+    }
+    let notes = Weights::load(&path)?.notes;
+    let number = |key: &str| notes.get(key).and_then(|v| v.parse::<f32>().ok());
+    let (slope, offset) = (number("slope").unwrap_or(smile.slope), number("offset").unwrap_or(smile.offset));
+    Ok(Some(SmileSettings { slope, offset, ..smile }))
+}
+
+/// Returns how the smile is set in the cascade that the recipe is for.
+fn smile_settings(recipe: &Recipe) -> Result<SmileSettings> {
+    recipe.cascade.settings().smile.ok_or_else(|| {
+        Error::Setting(format!("{}: its cascade has no [smile]; a recipe of smiles needs cascade = \"shipped\"", recipe.net))
+    })
 }
 
 /// Returns how many rounds the weights in the run's folder were trained for; 0 without weights.
@@ -116,7 +150,16 @@ fn train_round(
     let schedule = recipe.rounds[round].schedule;
     let weights = if round == 0 {
         let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 40);
-        Weights::initial(&net, || StandardNormal.sample(&mut rng))
+        let mut weights = Weights::initial(&net, || StandardNormal.sample(&mut rng));
+        if let Some(start) = &recipe.start {
+            let learned = trained(start, settings)?;
+            for (name, array) in &mut weights.arrays {
+                if let Some(known) = learned.arrays.get(name).filter(|known| known.shape == array.shape) {
+                    array.data.clone_from(&known.data);
+                }
+            }
+        }
+        weights
     } else {
         Weights::load(&weights_path(recipe, settings))?
     };
@@ -142,6 +185,12 @@ fn train_round(
             let task = Octave::new(grid, &data.pictures, &data.negatives, *background, &mut rng);
             trainer::train(&task, &stage, weights, events)?
         }
+        SampleSettings::Smiles(samples) => {
+            let shown = smile_settings(recipe)?;
+            data.load_smiles(recipe, settings, events)?;
+            let task = Smiles::new(net.side, &shown, samples, &data.smiles, &mut rng);
+            trainer::train(&task, &stage, weights, events)?
+        }
         SampleSettings::Windows(windows) => {
             data.load(settings, events)?;
             data.load_faces(settings, events)?;
@@ -154,6 +203,15 @@ fn train_round(
     };
     let End::Done(mut weights) = end else { return Ok(RunEnd::Stopped) };
     let samples = (schedule.steps * schedule.batch) as u64;
+    if let SampleSettings::Smiles(_) = &recipe.samples {
+        let held = smile::fit::held(&net, &weights, &smile_settings(recipe)?, &data.smiles)?;
+        for (set, balanced_accuracy, auc) in held.figures {
+            let (stage, set) = (name.clone(), set.to_string());
+            events.push(&Event::Held { stage, set, balanced_accuracy, auc })?;
+        }
+        weights.notes.insert("slope".into(), held.settings.slope.to_string());
+        weights.notes.insert("offset".into(), held.settings.offset.to_string());
+    }
     for (key, value) in [
         ("net", recipe.net.clone()),
         ("rounds", (round + 1).to_string()),
@@ -165,6 +223,7 @@ fn train_round(
     }
     weights.check(&net, &name)?;
     weights.save(&weights_path(recipe, settings))?;
+    write_cascade(recipe, settings)?;
     events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
     Ok(RunEnd::Done)
 }
@@ -223,12 +282,14 @@ fn cascade(
     for (refiner, threshold) in cascade.refiners.iter_mut().zip(thresholds.iter().skip(1)) {
         refiner.threshold = *threshold;
     }
-    let weights = |net: &str| {
-        let path = settings.run.join(format!("{net}.safetensors"));
-        if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
-    };
-    let options = cascade::Options { min_face: windows.mining_min_face, ..Default::default() };
-    Cascade::from_parts(cascade, &weights, options)
+    let options = cascade::Options { min_face: windows.mining_min_face, smile: false, ..Default::default() };
+    Cascade::from_parts(cascade, &|net| trained(net, settings), options)
+}
+
+/// Returns the weights of a net as this run trained it, else those that ship.
+fn trained(net: &str, settings: &TrainingOptions<'_>) -> Result<Weights> {
+    let path = settings.run.join(format!("{net}.safetensors"));
+    if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
 }
 
 /// The pictures of all sets, each read when it is first needed.
@@ -238,6 +299,7 @@ struct Data {
     negatives: Vec<Picture>,
     faces: Vec<Picture>,
     portraits: Vec<Picture>,
+    smiles: Vec<SmileFace>,
 }
 
 impl Data {
@@ -257,8 +319,26 @@ impl Data {
         Ok(())
     }
 
+    /// Faces that smile or not, found by the whole cascade as trained so far.
+    fn load_smiles(&mut self, recipe: &Recipe, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
+        if !self.smiles.is_empty() {
+            return Ok(());
+        }
+        let cascade_settings = CascadeSettings { smile: None, ..recipe.cascade.settings() };
+        let finder = |min_face| {
+            let options = cascade::Options { min_face, threshold: eval::smile::LEAST_SCORE, smile: false };
+            Cascade::from_parts(cascade_settings.clone(), &|net| trained(net, settings), options)
+        };
+        let done = AtomicUsize::new(0);
+        let of = smile::faces::count(&settings.data)?;
+        self.smiles = watched("finding faces that smile or not", &done, of, events, || {
+            smile::faces::load(&settings.data, &finder, settings.threads, &done)
+        })?;
+        Ok(())
+    }
+
     fn sources(&self) -> Sources<'_> {
-        let Self { pictures, negatives, faces, portraits } = self;
+        let Self { pictures, negatives, faces, portraits, .. } = self;
         Sources { pictures, negatives, faces, portraits }
     }
 }

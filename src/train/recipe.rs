@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::Schedule;
+use super::smile::SmileSamples;
 use crate::cascade;
 use crate::error::{Error, Result};
 use crate::nets::spec::Net;
@@ -22,6 +23,10 @@ pub struct Recipe {
     /// Number of parts of a batch that run in parallel, each with its own batch norm statistics.
     #[serde(default = "default_shards")]
     pub shards: usize,
+    /// A net that has learned before: arrays of the same name and shape are taken over as a start. This run's, else the one that
+    /// ships.
+    #[serde(default)]
+    pub start: Option<String>,
     /// The cascade that the net is a level of; its earlier levels mine windows for the net.
     #[serde(default)]
     pub cascade: Member,
@@ -72,6 +77,8 @@ pub enum SampleSettings {
     },
     /// Single windows, with one label each: for all other nets.
     Windows(WindowSettings),
+    /// Faces, smiling or not: for the smile net.
+    Smiles(SmileSamples),
 }
 
 /// How windows are drawn and labelled.
@@ -181,6 +188,11 @@ impl Recipe {
                 return fail("samples: shares, mined + negatives and faces + portraits must lie in 0..1");
             }
         }
+        if let SampleSettings::Smiles(s) = &recipe.samples
+            && let Some(fault) = s.fault()
+        {
+            return fail(fault);
+        }
         recipe.zoo_net().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
         Ok(recipe)
     }
@@ -205,11 +217,15 @@ impl Recipe {
     }
 }
 
+/// The recipe of the smile net: file name and text.
+pub const SMILE: (&str, &str) = ("models/smile.toml", include_str!("../../models/smile.toml"));
+
 /// The recipes of the shipped cascade, in the order of training: file name and text.
-pub const SHIPPED: [(&str, &str); 3] = [
+pub const SHIPPED: [(&str, &str); 4] = [
     ("models/octave.toml", include_str!("../../models/octave.toml")),
     ("models/refine24.toml", include_str!("../../models/refine24.toml")),
     ("models/refine48.toml", include_str!("../../models/refine48.toml")),
+    SMILE,
 ];
 
 /// The recipes of the article's cascade, in the order of training: file name and text.

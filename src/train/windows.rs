@@ -202,7 +202,7 @@ impl Task for Windows<'_> {
                 Output::Face => face_loss(targets, head, &mut figures),
                 Output::Calibration => calibration_loss(targets, head, &mut figures),
                 Output::Box => box_loss(targets, head, &mut figures),
-                Output::Octave => {}
+                Output::Octave | Output::Smile => {}
             }
         }
         figures
