@@ -1,8 +1,13 @@
 //! Smiles over time: a face's probability smoothed along its track, a state that does not flicker, how long a face smiled, and
 //! the moment at which all of them do. What one frame says is told by [`crate::cascade::smile`].
 
-/// Time in which a smoothed probability covers most (63 %) of the way to a new one, seconds.
-const SETTLING: f64 = 0.2;
+/// Time in which the mean of the last frames covers most (63 %) of the way to a new value, seconds: one frame alone says little.
+const RECENT: f64 = 0.12;
+/// The same of the smoothed value on its way to that mean, where it differs from it by no more than [`UNSURE`]: so that what a
+/// camera's noise, an encoder or a pixel's motion change is not seen.
+const SETTLING: f64 = 1.2;
+/// The smoothed logit never differs by more from the mean of the last frames: a real change shows at once.
+const UNSURE: f32 = 0.8;
 /// Logits are cut here, so that a sure frame does not hold a change up for long: a probability of .98.
 const SUREST: f32 = 4.0;
 /// A face begins to smile at this probability …
@@ -13,6 +18,9 @@ pub const ENDS: f32 = 0.4;
 /// A face's smile along its track.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SmileTrack {
+    /// Mean of the last frames.
+    recent: f32,
+    /// What is told.
     logit: f32,
     time: f64,
     smiling: bool,
@@ -22,7 +30,7 @@ impl SmileTrack {
     /// A face seen for the first time, at `time` seconds, with this probability of a smile (0..1).
     pub fn new(probability: f32, time: f64) -> Self {
         let logit = logit(probability);
-        Self { logit, time, smiling: probability >= BEGINS }
+        Self { recent: logit, logit, time, smiling: probability >= BEGINS }
     }
 
     /// The face is seen again.
@@ -30,8 +38,10 @@ impl SmileTrack {
         // Times of pictures and of broken files may stand still.
         let step = if time > self.time { time - self.time } else { 1.0 / 30.0 };
         self.time = time;
-        let share = 1.0 - (-step / SETTLING).exp();
-        self.logit += share as f32 * (logit(probability) - self.logit);
+        let share = |settling: f64| (1.0 - (-step / settling).exp()) as f32;
+        self.recent += share(RECENT) * (logit(probability) - self.recent);
+        self.logit += share(SETTLING) * (self.recent - self.logit);
+        self.logit = self.logit.clamp(self.recent - UNSURE, self.recent + UNSURE);
         let now = self.probability();
         self.smiling = if self.smiling { now >= ENDS } else { now >= BEGINS };
     }

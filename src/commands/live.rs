@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use facecascade::Cascade;
 use facecascade::files::same_file;
 use facecascade::output::recorder::Recorder;
 use facecascade::pipeline::{self, PipelineOptions, Policy, SearchBudget};
@@ -59,7 +60,7 @@ pub(crate) struct LiveArgs {
     #[arg(long, value_name = "DIR", default_value = ".")]
     snap: PathBuf,
     /// Save a picture when all faces, or any, have smiled for half a second: once a smile, the sharpest frame, without boxes
-    #[arg(long, value_name = "WHO", value_enum, conflicts_with = "no_smile")]
+    #[arg(long, value_name = "WHO", value_enum, conflicts_with_all = ["no_smile", "redact"])]
     snap_on_smile: Option<WhoArg>,
     #[command(flatten)]
     redaction: RedactArgs,
@@ -108,6 +109,10 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
     } else {
         Some(args.detector.build(args.min_face.unwrap_or(MIN_FACE))?)
     };
+    anyhow::ensure!(
+        args.snap_on_smile.is_none() || boxes.as_ref().is_some_and(Cascade::tells_smiles),
+        "--snap-on-smile: this cascade has no [smile] in its settings, so it can't tell smiles; add it, or leave out --cascade"
+    );
     let source = open(&args, common)?;
     let about = source.describe();
     let size = source.size().unwrap_or(USUAL);
