@@ -103,6 +103,21 @@ fn write_cascade(recipe: &Recipe, settings: &TrainingOptions<'_>) -> Result<()> 
     write_whole(&settings.run.join("cascade.toml"), text.as_bytes())
 }
 
+/// Writes the nets that find the faces beside the smile net, as they ship where this run has not trained them, so that the run's
+/// cascade is whole. Without their note of rounds, `train all` still trains them.
+fn write_finders(recipe: &Recipe, settings: &TrainingOptions<'_>) -> Result<()> {
+    let cascade = recipe.cascade.settings();
+    for net in std::iter::once(&cascade.proposer.net).chain(cascade.refiners.iter().map(|refiner| &refiner.net)) {
+        let path = settings.run.join(format!("{net}.safetensors"));
+        if !path.exists() {
+            let mut weights = cascade::shipped_weights(net)?;
+            weights.notes.remove("rounds");
+            weights.save(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns the settings with slope and offset from the notes of this run's weights; `None` without weights.
 fn fitted(smile: SmileSettings, settings: &TrainingOptions<'_>) -> Result<Option<SmileSettings>> {
     let path = settings.run.join(format!("{}.safetensors", smile.net));
@@ -211,6 +226,7 @@ fn train_round(
         }
         weights.notes.insert("slope".into(), held.settings.slope.to_string());
         weights.notes.insert("offset".into(), held.settings.offset.to_string());
+        write_finders(recipe, settings)?;
     }
     for (key, value) in [
         ("net", recipe.net.clone()),
