@@ -136,7 +136,8 @@ fn smiles() -> tempfile::TempDir {
     let at = |p: &str| folder.path().join(p);
     std::fs::create_dir_all(at("mtfl/test")).unwrap();
     std::fs::create_dir_all(at("fer")).unwrap();
-    let asset = |name: &str| image::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name)).unwrap().to_rgb8();
+    let asset =
+        |name: &str| image::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name)).unwrap().to_rgb8();
     let cut = |picture: &image::RgbImage, x, y, side: u32, to: u32| {
         imageops::resize(&imageops::crop_imm(picture, x, y, side, side).to_image(), to, to, FilterType::Triangle)
     };
@@ -177,5 +178,8 @@ fn smiles_are_measured_end_to_end_and_a_face_that_is_not_found_counts_as_wrong()
     }
     let table = eval(&["--set", "smile"], data.path());
     let table = String::from_utf8(table.stdout).unwrap();
-    assert!(["mtfl/test", "fer/test", "calibration error", "24 px", "frontal"].iter().all(|w| table.contains(w)), "{table}");
+    assert!(
+        ["mtfl/test", "fer/test", "calibration error", "24 px", "frontal"].iter().all(|w| table.contains(w)),
+        "{table}"
+    );
 }

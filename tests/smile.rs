@@ -52,7 +52,10 @@ fn the_smile_track_follows_a_clip_without_flicker() {
     let track = clip("assets/smile-off-on-off.mp4", dir.path());
     let changes = changes(&track);
     // It cuts to the smile after 1.33 s, and back after 3.83 s.
-    assert!(matches!(changes[..], [(on, true), (off, false)] if (1.3..1.8).contains(&on) && (3.8..4.5).contains(&off)), "{changes:?}");
+    assert!(
+        matches!(changes[..], [(on, true), (off, false)] if (1.3..1.8).contains(&on) && (3.8..4.5).contains(&off)),
+        "{changes:?}"
+    );
     let smiling = clip("assets/one-face-smiling.mp4", dir.path());
     assert!(smiling.iter().all(|(_, p)| *p >= f64::from(BEGINS)), "{smiling:?}");
 }

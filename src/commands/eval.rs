@@ -44,7 +44,8 @@ const MIN_FACE: f32 = 20.0;
 
 The data folder holds pictures and what is marked in them (docs/training.md lists the columns):
   wider/  annotations.csv, images.csv                  WIDER FACE, splits val and train
-  masks/  annotations.csv, images.csv                  faces with masks, in the format of wider/
+  masks/  annotations.csv, images.csv                  faces with masks, in the format of wider/; every fifth picture
+                                                      is measured, training sees the others
   fddb/   FDDB-folds/ and originalPics/ as published,  FDDB
           or ellipses.csv, images.csv
 
@@ -110,7 +111,7 @@ impl Set {
         match self {
             Self::WiderVal => dataset::wider(data, Split::Val),
             Self::WiderTrain => dataset::wider(data, Split::Train),
-            Self::Masks => dataset::masks(data),
+            Self::Masks => dataset::masks(data, Split::Val),
             Self::Fddb => dataset::fddb(data),
             Self::Smile => dataset::mtfl(data, Split::Test),
         }

@@ -133,7 +133,9 @@ fn synthetic(name: &str) -> Option<anyhow::Result<SceneSettings>> {
             _ => false,
         };
         if !known {
-            return Some(Err(usage(&format!("--source {name}: behind `synthetic` stand ,smile=SECONDS and ,faces=NUMBER"))));
+            return Some(Err(usage(&format!(
+                "--source {name}: behind `synthetic` stand ,smile=SECONDS and ,faces=NUMBER"
+            ))));
         }
     }
     Some(Ok(settings))

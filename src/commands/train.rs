@@ -119,7 +119,9 @@ impl Display {
                 return self.line(&format!("{stage}: resumed at step {step}"));
             }
             Event::Held { stage, set, balanced_accuracy, auc } => {
-                let text = format!("{stage}: on faces held back of {set}: balanced accuracy {balanced_accuracy:.3}, AUC {auc:.3}");
+                let text = format!(
+                    "{stage}: on faces held back of {set}: balanced accuracy {balanced_accuracy:.3}, AUC {auc:.3}"
+                );
                 return self.line(&text);
             }
             Event::Start { .. } | Event::Checkpoint { .. } => return,

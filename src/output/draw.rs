@@ -257,7 +257,10 @@ mod tests {
         for (width, height) in [(1, 1), (200, 1), (1, 200), (64, 48)] {
             let mut picture = RgbImage::new(width, height);
             for rect in rects {
-                faces(&mut picture, &[Face { rect, score: 0.5, smile: None }, Face { rect, score: 0.5, smile: Some(0.7) }]);
+                faces(
+                    &mut picture,
+                    &[Face { rect, score: 0.5, smile: None }, Face { rect, score: 0.5, smile: Some(0.7) }],
+                );
             }
         }
     }

@@ -3,9 +3,12 @@
 
 pub(crate) mod augment;
 pub(crate) mod checkpoint;
+mod data;
 pub mod events;
+pub(crate) mod faces;
 pub(crate) mod loss;
 pub(crate) mod mining;
+pub(crate) mod occlude;
 pub(crate) mod octave;
 pub(crate) mod optimizer;
 pub(crate) mod pictures;

@@ -4,9 +4,12 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::augment::{self, Light};
+use super::faces::Faces;
 use super::loss;
+use super::occlude::Occluder;
 use super::pictures::{Picture, box_in_crop, is_clear};
 use super::task::{Figures, Prediction, Samples, Task};
+use super::windows::Sources;
 use crate::cascade::crops::{self, Crop};
 use crate::geometry::Rect;
 use crate::nets::grid::{Grid, OCTAVE_NUMBERS};
@@ -29,56 +32,58 @@ pub(crate) enum Label {
     Face([f32; 3]),
 }
 
+/// Which crops are drawn how often. Shares, 0..1.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shares {
+    /// Crops from pictures without faces.
+    pub background: f64,
+    /// Crops round faces whose face comes from `masks/`.
+    pub masked: f64,
+    /// Faces that are partly covered.
+    pub occluded: f64,
+}
+
 /// The task of the octave net.
 #[derive(Debug)]
 pub(crate) struct Octave<'a> {
     grid: Grid,
-    pictures: &'a [Picture],
     negatives: &'a [Picture],
     light: Light,
-    /// (picture, face) that a crop can be built round.
-    faces: Vec<(u32, u32)>,
-    /// Cumulative weights of `faces`.
-    weights: Vec<f64>,
-    /// Share of crops from `negatives`.
+    occluder: Occluder<'a>,
+    faces: Faces<'a>,
+    masked: Faces<'a>,
+    /// Of [`Shares`], as far as there are such pictures.
     background: f64,
+    masked_share: f64,
 }
 
 impl<'a> Octave<'a> {
-    /// Trains a net with that `grid`: draws crops round the faces of `pictures`, and a share of `background` from `negatives`.
-    pub(crate) fn new(
-        grid: Grid,
-        pictures: &'a [Picture],
-        negatives: &'a [Picture],
-        background: f64,
-        rng: &mut StdRng,
-    ) -> Self {
-        let (mut faces, mut weights, mut sum) = (Vec::new(), Vec::new(), 0.0);
-        for (p, picture) in pictures.iter().enumerate() {
-            let fit =
-                |f: &crate::dataset::Truth| is_clear(f) && f.rect.to_square().w * MOST_ENLARGED >= grid.smallest_face;
-            let crowd = picture.faces.iter().filter(|f| fit(f)).count();
-            for (f, face) in picture.faces.iter().enumerate().filter(|(_, f)| fit(f)) {
-                let side = f64::from(face.rect.to_square().w);
-                let pose = if face.pose_atypical { 2.5 } else { 1.0 };
-                sum += (8.0 / crowd as f64).sqrt().min(1.0)
-                    * pose
-                    * (side / f64::from(2.0 * grid.smallest_face)).clamp(0.5, 2.5);
-                faces.push((p as u32, f as u32));
-                weights.push(sum);
-            }
-        }
-        let background = if negatives.is_empty() {
-            0.0
-        } else if faces.is_empty() {
-            1.0
-        } else {
-            background
+    /// Trains a net with that `grid` on crops of `sources`, drawn in these `shares`.
+    pub(crate) fn new(grid: Grid, sources: Sources<'a>, shares: Shares, rng: &mut StdRng) -> Self {
+        // Large faces are drawn more often: recall of large faces is what the following levels can't make up for.
+        let weight = |face: &crate::dataset::Truth| {
+            let (side, smallest) = (f64::from(face.rect.to_square().w), f64::from(grid.smallest_face));
+            if side * f64::from(MOST_ENLARGED) < smallest { 0.0 } else { (side / (2.0 * smallest)).clamp(0.5, 2.5) }
         };
-        Self { grid, pictures, negatives, light: Light::new(rng), faces, weights, background }
+        let (faces, masked) = (Faces::new(sources.pictures, weight), Faces::new(sources.masked, weight));
+        let background = match (sources.negatives.is_empty(), faces.is_empty()) {
+            (true, _) => 0.0,
+            (false, true) => 1.0,
+            (false, false) => shares.background,
+        };
+        Self {
+            grid,
+            negatives: sources.negatives,
+            light: Light::new(rng),
+            occluder: Occluder::new(shares.occluded, sources.negatives),
+            masked_share: if masked.is_empty() { 0.0 } else { shares.masked },
+            faces,
+            masked,
+            background,
+        }
     }
 
-    fn place(&self, rng: &mut StdRng) -> (&Picture, Crop) {
+    fn place(&self, rng: &mut StdRng) -> (&'a Picture, Crop) {
         let n = SIDE as f32;
         if rng.random_bool(self.background) {
             let picture = &self.negatives[rng.random_range(0..self.negatives.len())];
@@ -88,10 +93,9 @@ impl<'a> Octave<'a> {
             let (cx, cy) = (within(rng, side, w), within(rng, side, h));
             return (picture, Crop { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() });
         }
-        let at = rng.random_range(0.0..self.weights.last().copied().unwrap_or(1.0));
-        let (p, f) = self.faces[self.weights.partition_point(|w| *w < at).min(self.faces.len() - 1)];
-        let picture = &self.pictures[p as usize];
-        let face = picture.faces[f as usize].rect.to_square();
+        let faces = if rng.random_bool(self.masked_share) { &self.masked } else { &self.faces };
+        let (picture, face) = faces.draw(rng);
+        let face = face.to_square();
         let wanted = self.grid.smallest_face * 2f32.powf(rng.random_range(-0.05..1.05));
         let side = n * (face.w / wanted).max(1.0 / MOST_ENLARGED);
         let room = ((side - face.w) / 2.0).max(0.0);
@@ -156,6 +160,17 @@ pub(crate) fn label(grid: &Grid, faces: &[(Rect, bool)]) -> Vec<Label> {
     labels
 }
 
+/// Ignores backgrounds that lie on no face, in a sample whose other faces may be unmarked.
+fn ignore_away_from(grid: &Grid, faces: &[(Rect, bool)], labels: &mut [Label]) {
+    for (at, label) in labels.iter_mut().enumerate().filter(|(_, label)| **label == Label::Background) {
+        let (x, y, side) = grid.window(at, cells_of(grid));
+        let window = Rect::square(x, y, side);
+        if faces.iter().all(|(face, _)| window.intersection(face) == 0.0) {
+            *label = Label::Ignored;
+        }
+    }
+}
+
 impl Task for Octave<'_> {
     type Targets = Vec<Label>;
 
@@ -167,13 +182,21 @@ impl Task for Octave<'_> {
         for crop in input.chunks_exact_mut(len) {
             let (picture, at) = self.place(rng);
             crops::sample(&picture.pyramid, 0, &at, SIDE, crop);
-            self.light.change(rng, crop);
             faces.clear();
-            faces.extend(picture.faces.iter().map(|face| {
+            for face in &picture.faces {
                 let square = box_in_crop(&face.rect, &at, SIDE).to_square();
-                (square, !is_clear(face) || square.w < TINY || face.rect.h < 8.0)
-            }));
+                let ignored = !is_clear(face) || square.w < TINY || face.rect.h < 8.0;
+                if !ignored {
+                    self.occluder.change(rng, crop, SIDE, &at, &face.rect);
+                }
+                faces.push((square, ignored));
+            }
+            self.light.change(rng, crop);
+            let first = targets.len();
             targets.extend(label(&self.grid, &faces));
+            if picture.partly_marked {
+                ignore_away_from(&self.grid, &faces, &mut targets[first..]);
+            }
         }
         Samples { input, n, side: SIDE, targets }
     }
@@ -247,6 +270,19 @@ mod tests {
                 assert_ne!(*label, Label::Background);
             }
         }
+    }
+
+    #[test]
+    fn where_faces_may_be_unmarked_only_what_touches_a_face_is_background() {
+        let faces = [(Rect::square(80.0, 80.0, 17.0), false)];
+        let mut labels = label(&grid(), &faces);
+        let whole = labels.clone();
+        ignore_away_from(&grid(), &faces, &mut labels);
+        for (at, (label, before)) in labels.iter().zip(&whole).enumerate() {
+            let touches = window(at).intersection(&faces[0].0) > 0.0;
+            assert_eq!(label, if touches || *before != Label::Background { before } else { &Label::Ignored });
+        }
+        assert!(labels.contains(&Label::Background) && labels.contains(&Label::Ignored));
     }
 
     #[test]

@@ -7,20 +7,17 @@ use std::time::{Duration, Instant};
 
 use rand_distr::{Distribution, StandardNormal};
 
+use super::data::{Data, watched};
 use super::events::{Event, Events};
 use super::mining::{self, MinedWindows};
-use super::octave::Octave;
-use super::pictures::{self, Picture};
+use super::octave::{Octave, Shares};
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
-use super::smile::faces::SmileFace;
 use super::smile::{self, Smiles};
 use super::trainer::{self, End, TrainingStage};
-use super::windows::{Sources, Windows};
+use super::windows::Windows;
 use crate::cascade::smile::SmileSettings;
-use crate::cascade::{self, Cascade, CascadeSettings};
-use crate::dataset::{self, Split};
+use crate::cascade::{self, Cascade};
 use crate::error::{Error, Result};
-use crate::eval;
 use crate::files::write_whole;
 use crate::nets::grid::Grid;
 use crate::nets::spec::Output;
@@ -29,7 +26,7 @@ use crate::nets::weights::Weights;
 /// Where a training run reads and writes, and how it runs.
 #[derive(Debug)]
 pub struct TrainingOptions<'a> {
-    /// The data folder, which holds `wider/`, `negatives/`, `wider_faces/` and `mtfl/`.
+    /// The data folder, which holds `wider/`, `negatives/`, `wider_faces/`, `mtfl/` and, where recipes ask for it, `masks/`.
     pub data: PathBuf,
     /// The run's folder, for record, checkpoints and weights; made if missing.
     pub run: PathBuf,
@@ -133,7 +130,10 @@ fn fitted(smile: SmileSettings, settings: &TrainingOptions<'_>) -> Result<Option
 /// Returns how the smile is set in the cascade that the recipe is for.
 fn smile_settings(recipe: &Recipe) -> Result<SmileSettings> {
     recipe.cascade.settings().smile.ok_or_else(|| {
-        Error::Setting(format!("{}: its cascade has no [smile]; a recipe of smiles needs cascade = \"shipped\"", recipe.net))
+        Error::Setting(format!(
+            "{}: its cascade has no [smile]; a recipe of smiles needs cascade = \"shipped\"",
+            recipe.net
+        ))
     })
 }
 
@@ -192,12 +192,14 @@ fn train_round(
     };
     let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 41);
     let end = match &recipe.samples {
-        SampleSettings::Scenes { background } => {
+        SampleSettings::Scenes { background, masked, occluded } => {
             data.load(settings, events)?;
+            data.load_masked(*masked, settings, events)?;
             let grid = Grid::of(&net).filter(|grid| grid.head == Output::Octave).ok_or_else(|| {
                 Error::Setting(format!("{name}: samples of scenes train a net with an octave head only"))
             })?;
-            let task = Octave::new(grid, &data.pictures, &data.negatives, *background, &mut rng);
+            let shares = Shares { background: *background, masked: *masked, occluded: *occluded };
+            let task = Octave::new(grid, data.sources(), shares, &mut rng);
             trainer::train(&task, &stage, weights, events)?
         }
         SampleSettings::Smiles(samples) => {
@@ -209,6 +211,7 @@ fn train_round(
         SampleSettings::Windows(windows) => {
             data.load(settings, events)?;
             data.load_faces(settings, events)?;
+            data.load_masked(windows.masked, settings, events)?;
             let Some(pool) = mined(windows, recipe, round, &name, settings, data, events)? else {
                 return Ok(RunEnd::Stopped);
             };
@@ -303,93 +306,7 @@ fn cascade(
 }
 
 /// Returns the weights of a net as this run trained it, else those that ship.
-fn trained(net: &str, settings: &TrainingOptions<'_>) -> Result<Weights> {
+pub(super) fn trained(net: &str, settings: &TrainingOptions<'_>) -> Result<Weights> {
     let path = settings.run.join(format!("{net}.safetensors"));
     if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
-}
-
-/// The pictures of all sets, each read when it is first needed.
-#[derive(Debug, Default)]
-struct Data {
-    pictures: Vec<Picture>,
-    negatives: Vec<Picture>,
-    faces: Vec<Picture>,
-    portraits: Vec<Picture>,
-    smiles: Vec<SmileFace>,
-}
-
-impl Data {
-    fn load(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
-        if self.pictures.is_empty() {
-            self.pictures = read("wider/train", &dataset::wider(&settings.data, Split::Train)?, settings, events)?;
-            self.negatives = read("negatives", &dataset::negatives(&settings.data)?, settings, events)?;
-        }
-        Ok(())
-    }
-
-    fn load_faces(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
-        if self.faces.is_empty() {
-            self.faces = read("wider_faces", &dataset::wider_faces(&settings.data)?, settings, events)?;
-            self.portraits = read("mtfl/train", &dataset::mtfl(&settings.data, Split::Train)?, settings, events)?;
-        }
-        Ok(())
-    }
-
-    /// Faces that smile or not, found by the whole cascade as trained so far.
-    fn load_smiles(&mut self, recipe: &Recipe, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
-        if !self.smiles.is_empty() {
-            return Ok(());
-        }
-        let cascade_settings = CascadeSettings { smile: None, ..recipe.cascade.settings() };
-        let finder = |min_face| {
-            let options = cascade::Options { min_face, threshold: eval::smile::LEAST_SCORE, smile: false };
-            Cascade::from_parts(cascade_settings.clone(), &|net| trained(net, settings), options)
-        };
-        let done = AtomicUsize::new(0);
-        let of = smile::faces::count(&settings.data)?;
-        self.smiles = watched("finding faces that smile or not", &done, of, events, || {
-            smile::faces::load(&settings.data, &finder, settings.threads, &done)
-        })?;
-        Ok(())
-    }
-
-    fn sources(&self) -> Sources<'_> {
-        let Self { pictures, negatives, faces, portraits, .. } = self;
-        Sources { pictures, negatives, faces, portraits }
-    }
-}
-
-/// Decodes the pictures of a set on all threads and reports progress.
-fn read(
-    name: &str,
-    list: &[dataset::Annotated],
-    settings: &TrainingOptions<'_>,
-    events: &mut Events<'_>,
-) -> Result<Vec<Picture>> {
-    let done = AtomicUsize::new(0);
-    let progress = |_| {
-        done.fetch_add(1, Ordering::Relaxed);
-    };
-    watched(&format!("reading {name}"), &done, list.len(), events, || {
-        pictures::load(list, crate::cascade::crops::SHORTEST, settings.threads, &progress)
-    })
-}
-
-/// Runs `work` on a thread of its own and reports its progress, `done` of `of` items, ten times a second.
-fn watched<T: Send>(
-    stage: &str,
-    done: &AtomicUsize,
-    of: usize,
-    events: &mut Events<'_>,
-    work: impl FnOnce() -> Result<T> + Send,
-) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(work);
-        while !thread.is_finished() {
-            std::thread::sleep(Duration::from_millis(100));
-            let done = done.load(Ordering::Relaxed) as u64;
-            events.push(&Event::Progress { stage: stage.to_string(), done, of: of as u64 })?;
-        }
-        thread.join().unwrap_or_else(|_| Err(Error::Backend(format!("{stage}: a thread panicked"))))
-    })
 }

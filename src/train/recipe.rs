@@ -74,6 +74,12 @@ pub enum SampleSettings {
     Scenes {
         /// Share of crops from pictures without faces.
         background: f64,
+        /// Share of the crops round faces whose face comes from `masks/`.
+        #[serde(default)]
+        masked: f64,
+        /// Share of faces that are partly covered ([`super::occlude`]).
+        #[serde(default)]
+        occluded: f64,
     },
     /// Single windows, with one label each: for all other nets.
     Windows(WindowSettings),
@@ -119,6 +125,12 @@ pub struct WindowSettings {
     /// Share of the windows drawn round faces whose face comes from `mtfl/`.
     #[serde(default)]
     pub portraits: f64,
+    /// Share of the windows drawn round faces whose face comes from `masks/`.
+    #[serde(default)]
+    pub masked: f64,
+    /// Share of faces that are partly covered ([`super::occlude`]).
+    #[serde(default)]
+    pub occluded: f64,
     /// Thresholds of the levels during mining, level 1 first; at or below those of detection.
     #[serde(default)]
     pub mining_thresholds: Vec<f32>,
@@ -182,16 +194,22 @@ impl Recipe {
             if !(0.0 < w.negative && w.negative <= w.positive && 0.0 < w.part && w.positive < 1.0 && w.smallest > 0.0) {
                 return fail("samples: 0 < negative ≤ positive < 1, part > 0 and smallest > 0 are needed");
             }
-            let shares = [w.mined, w.negatives, w.random, w.hard, w.shifted, w.faces, w.portraits];
-            let sums = [w.mined + w.negatives, w.faces + w.portraits];
+            let shares =
+                [w.mined, w.negatives, w.random, w.hard, w.shifted, w.faces, w.portraits, w.masked, w.occluded];
+            let sums = [w.mined + w.negatives, w.faces + w.portraits + w.masked];
             if shares.iter().chain(&sums).any(|s| !(0.0..=1.0).contains(s)) {
-                return fail("samples: shares, mined + negatives and faces + portraits must lie in 0..1");
+                return fail("samples: shares, mined + negatives and faces + portraits + masked must lie in 0..1");
             }
         }
         if let SampleSettings::Smiles(s) = &recipe.samples
             && let Some(fault) = s.fault()
         {
             return fail(fault);
+        }
+        if let SampleSettings::Scenes { background, masked, occluded } = &recipe.samples
+            && [background, masked, occluded].iter().any(|s| !(0.0..=1.0).contains(*s))
+        {
+            return fail("samples: background, masked and occluded must lie in 0..1");
         }
         recipe.zoo_net().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
         Ok(recipe)

@@ -70,7 +70,8 @@ pub(super) fn run(args: &EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     });
     let by_pose: Vec<Group> = by_pose.collect();
     let plots = if args.plot { plot(args, &whole)? } else { Vec::new() };
-    let text = if args.json { as_json(&whole, &by_height, &by_pose) } else { table(&whole, &by_height, &by_pose, &plots) };
+    let text =
+        if args.json { as_json(&whole, &by_height, &by_pose) } else { table(&whole, &by_height, &by_pose, &plots) };
     crate::commands::say(text.trim_end())?;
     Ok(Outcome::Done)
 }
@@ -207,12 +208,16 @@ fn as_json(whole: &[Group], by_height: &[Group], by_pose: &[Group]) -> String {
         })
     };
     let groups = |list: &[Group]| list.iter().map(group).collect::<Vec<Value>>();
-    format!("{}\n", json!({"set": "smile", "sets": groups(whole), "by_height": groups(by_height), "by_pose": groups(by_pose)}))
+    format!(
+        "{}\n",
+        json!({"set": "smile", "sets": groups(whole), "by_height": groups(by_height), "by_pose": groups(by_pose)})
+    )
 }
 
 fn plot(args: &EvalArgs, whole: &[Group]) -> anyhow::Result<Vec<PathBuf>> {
     let curves = whole.iter().map(|g| {
-        let figures = format!("{}: AUC {:.3}, balanced {:.3}", g.name, auc(&g.faces), smile::balanced_accuracy(&g.faces));
+        let figures =
+            format!("{}: AUC {:.3}, balanced {:.3}", g.name, auc(&g.faces), smile::balanced_accuracy(&g.faces));
         Series { name: figures, points: roc(&g.faces) }
     });
     let said = whole.iter().map(|g| {
@@ -225,7 +230,10 @@ fn plot(args: &EvalArgs, whole: &[Group]) -> anyhow::Result<Vec<PathBuf>> {
     let (curves, said): (Vec<_>, Vec<_>) = (curves.collect(), said.chain([right]).collect());
     let drawings = [
         ("roc-smile.png", plots::shares("Smiles: ROC", "Other faces taken for smiles", "Smiles told", &curves)?),
-        ("reliability-smile.png", plots::shares("Smiles: reliability", "Probability said", "Share that smiled", &said)?),
+        (
+            "reliability-smile.png",
+            plots::shares("Smiles: reliability", "Probability said", "Share that smiled", &said)?,
+        ),
     ];
     super::write_plots(&args.out, drawings.map(|(name, picture)| (name.to_owned(), picture)))
 }

@@ -138,7 +138,9 @@ mod tests {
 
     #[test]
     fn boxes_beyond_the_picture_have_a_sharpness() {
-        for rect in [Rect::new(-50.0, -50.0, 500.0, 500.0), Rect::new(90.0, 90.0, 5.0, 5.0), Rect::new(f32::NAN, 0.0, 1.0, 1.0)] {
+        for rect in
+            [Rect::new(-50.0, -50.0, 500.0, 500.0), Rect::new(90.0, 90.0, 5.0, 5.0), Rect::new(f32::NAN, 0.0, 1.0, 1.0)]
+        {
             assert!(sharpness(&picture(9), &rect).is_finite());
         }
         assert_eq!(sharpness(&RgbImage::new(0, 0), &Rect::new(0.0, 0.0, 9.0, 9.0)), 0.0);

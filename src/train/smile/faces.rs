@@ -96,14 +96,7 @@ fn face_of(
 ) -> Result<SmileFace> {
     let found = middle_face(&cascade.detect(picture)?, picture.dimensions());
     let pyramid = Pyramid::of(picture, crops::SHORTEST);
-    Ok(SmileFace {
-        pyramid,
-        rect: found.map_or(otherwise, |f| f.rect),
-        found: found.is_some(),
-        smile,
-        set,
-        held_back,
-    })
+    Ok(SmileFace { pyramid, rect: found.map_or(otherwise, |f| f.rect), found: found.is_some(), smile, set, held_back })
 }
 
 /// `work` of 0..`of` on threads, in order; `done` counts.

@@ -31,11 +31,8 @@ pub(crate) fn held(net: &Net, weights: &Weights, settings: &SmileSettings, faces
     let kind = |f: &SmileFace| usize::from(f.set == Set::Tiles) * 2 + usize::from(f.smile);
     let mut counts = [0.0f64; 4];
     held.iter().for_each(|f| counts[kind(f)] += 1.0);
-    let samples: Vec<(f64, bool, f64)> = held
-        .iter()
-        .zip(&logits)
-        .map(|(f, logit)| (f64::from(*logit), f.smile, 1.0 / counts[kind(f)]))
-        .collect();
+    let samples: Vec<(f64, bool, f64)> =
+        held.iter().zip(&logits).map(|(f, logit)| (f64::from(*logit), f.smile, 1.0 / counts[kind(f)])).collect();
     let (slope, offset) = logistic(&samples);
     let settings = SmileSettings { slope: slope as f32, offset: offset as f32, ..settings.clone() };
     let figures = [(Set::Portraits, "mtfl"), (Set::Tiles, "fer")]

@@ -80,9 +80,8 @@ impl<'a> Smiles<'a> {
         faces: &'a [SmileFace],
         rng: &mut StdRng,
     ) -> Self {
-        let pool = |set, smile| {
-            faces.iter().filter(|f| f.set == set && f.smile == smile && !f.held_back).collect::<Vec<_>>()
-        };
+        let pool =
+            |set, smile| faces.iter().filter(|f| f.set == set && f.smile == smile && !f.held_back).collect::<Vec<_>>();
         let pools = [Set::Portraits, Set::Tiles].map(|set| [pool(set, false), pool(set, true)]);
         Self { side, shown, settings, light: Light::new(rng), pools }
     }
@@ -236,7 +235,8 @@ fn enlarge(small: &[f32], n: usize, out: &mut [f32], side: usize) {
         for (out, &(x0, x1, fx)) in row.chunks_exact_mut(3).zip(&taps) {
             for (c, out) in out.iter_mut().enumerate() {
                 let at = |y: usize, x: usize| small[(y * n + x) * 3 + c];
-                let (top, bottom) = (at(y0, x0) * (1.0 - fx) + at(y0, x1) * fx, at(y1, x0) * (1.0 - fx) + at(y1, x1) * fx);
+                let (top, bottom) =
+                    (at(y0, x0) * (1.0 - fx) + at(y0, x1) * fx, at(y1, x0) * (1.0 - fx) + at(y1, x1) * fx);
                 *out = top * (1.0 - fy) + bottom * fy;
             }
         }

@@ -23,7 +23,8 @@ fn shown() -> SmileSettings {
 
 fn faces() -> Vec<SmileFace> {
     let face = |i: u32| {
-        let picture = image::RgbImage::from_fn(60, 60, |x, y| image::Rgb([(x * 4) as u8, (y * 4) as u8, (40 * i) as u8]));
+        let picture =
+            image::RgbImage::from_fn(60, 60, |x, y| image::Rgb([(x * 4) as u8, (y * 4) as u8, (40 * i) as u8]));
         SmileFace {
             pyramid: Pyramid::of(&picture, 8),
             rect: Rect::new(15.0, 10.0, 28.0, 40.0),
