@@ -237,6 +237,27 @@ fn the_articles_nets_are_trained_one_after_the_other_and_run_as_a_cascade() {
 }
 
 #[test]
+fn the_smile_net_is_trained_and_joins_the_runs_cascade_with_the_probability_that_was_fitted() {
+    let data = data();
+    let run = data.path().join("run");
+    let recipe = data.path().join("smile.toml");
+    let (head, _) = include_str!("../models/smile.toml").split_once("[[round]]").unwrap();
+    std::fs::write(&recipe, format!("{head}[[round]]\nschedule = {{ steps = 3, batch = 8, peak = 1e-3 }}\n")).unwrap();
+    let load = |options| facecascade::Cascade::load(&run.join("cascade.toml"), options);
+    for recipe in [octave(data.path(), 3), windows(data.path(), "refine24", 2), windows(data.path(), "refine48", 3)] {
+        assert!(train(&recipe, data.path(), &run, &["--resume"]).output().unwrap().status.success());
+    }
+    assert!(!load(Default::default()).unwrap().tells_smiles(), "there is no smile net yet");
+    let output = train(&recipe, data.path(), &run, &["--resume"]).output().unwrap();
+    assert!(output.status.success(), "{}", text_of(&output));
+    let cascade = load(Default::default()).unwrap();
+    assert!(cascade.tells_smiles());
+    let notes = Weights::load(&run.join("smile.safetensors")).unwrap().notes;
+    let smile = cascade.settings().smile.clone().unwrap();
+    assert_eq!((notes["slope"].parse(), notes["offset"].parse()), (Ok(smile.slope), Ok(smile.offset)));
+}
+
+#[test]
 fn what_is_wrong_with_a_recipe_a_folder_or_a_run_is_said_in_one_line() {
     let data = data();
     let folder = data.path();

@@ -12,6 +12,7 @@ mod proposer;
 mod refiner;
 pub(crate) mod settings;
 mod shipped;
+pub(crate) mod smile;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use proposer::Proposer;
 use refiner::Refiner;
 pub use settings::CascadeSettings;
 pub use shipped::weights as shipped_weights;
+use smile::SmileNet;
 use state::State;
 pub use work::{Started, Submitted, Work};
 
@@ -50,11 +52,13 @@ pub struct Options {
     pub min_face: f32,
     /// Faces with a lower score (0..1) are left out.
     pub threshold: f32,
+    /// Whether to tell smiles, if the settings name a net for it.
+    pub smile: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { min_face: 20.0, threshold: 0.5 }
+        Self { min_face: 20.0, threshold: 0.5, smile: true }
     }
 }
 
@@ -123,6 +127,7 @@ impl Until {
 pub struct Cascade {
     proposer: Proposer,
     refiners: Vec<Refiner>,
+    smiles: Option<SmileNet>,
     settings: CascadeSettings,
     options: Options,
     pyramids: Builder,
@@ -177,9 +182,11 @@ impl Cascade {
         };
         let proposer = Proposer::new(&settings.proposer, options.min_face, load)?;
         let refiners = settings.refiners.iter().enumerate().map(|(i, r)| Refiner::new(r, i + 1, load));
+        let smiles = settings.smile.as_ref().filter(|_| options.smile).map(|s| SmileNet::new(s, load)).transpose()?;
         Ok(Self {
             proposer,
             refiners: refiners.collect::<Result<_>>()?,
+            smiles,
             settings,
             options,
             pyramids: Builder::default(),
@@ -253,6 +260,11 @@ impl Cascade {
         1 + self.refiners.len()
     }
 
+    /// Whether faces come with a probability of a smile: the options ask for it, and the settings name a net for it.
+    pub fn tells_smiles(&self) -> bool {
+        self.smiles.is_some()
+    }
+
     /// The options that this cascade was made with.
     pub fn options(&self) -> &Options {
         &self.options
@@ -317,6 +329,9 @@ impl Cascade {
             // Suppression, the last step of every level's filter, left what it chose from there.
             faces::merge(&mut state.candidates, &state.buffers.before, &self.settings.faces);
             state.candidates.retain(|c| self.settings.faces.score(c.score) >= self.options.threshold);
+            if let Some(smiles) = &self.smiles {
+                smiles.look_at(state);
+            }
         }
         state.passed();
     }
@@ -340,7 +355,7 @@ fn windows(state: &State) -> Vec<Window> {
 }
 
 fn check(options: &Options) -> Result<()> {
-    let Options { min_face, threshold } = options;
+    let Options { min_face, threshold, smile: _ } = options;
     if !(min_face.is_finite() && *min_face >= 8.0) {
         return Err(Error::Setting(format!("the smallest face is {min_face} pixels; it must be at least 8")));
     }

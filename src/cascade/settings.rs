@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::smile::SmileSettings;
 use crate::error::{Error, Result};
 
 /// A whole cascade: a proposer and up to two refiners.
@@ -16,6 +17,9 @@ pub struct CascadeSettings {
     /// The global filter and the score.
     #[serde(default)]
     pub faces: FaceSettings,
+    /// The smile net, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smile: Option<SmileSettings>,
 }
 
 /// How windows are corrected after a level.
@@ -133,8 +137,9 @@ impl CascadeSettings {
         Self::built_in(super::shipped::YUNET, "models/yunet/cascade.toml (built in)")
     }
 
-    /// The first `refiners` refiners only: a cascade whose last levels are not trained yet.
+    /// The first `refiners` refiners only, and no smiles: a cascade whose last levels are not trained yet.
     pub fn with_refiners(mut self, refiners: usize) -> Self {
+        self.smile = None;
         self.refiners.truncate(refiners);
         self
     }
@@ -171,6 +176,9 @@ impl CascadeSettings {
         }
         if let Some((key, v, _, range)) = checks.into_iter().find(|c| !c.2) {
             return Err(Error::Setting(format!("{key} is {v}; it must {range}")));
+        }
+        if let Some(smile) = &self.smile {
+            smile.check()?;
         }
         if self.refiners.len() > super::REFINERS {
             let n = self.refiners.len();

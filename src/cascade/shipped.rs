@@ -13,10 +13,11 @@ pub(super) const ARTICLE: &str = include_str!("../../models/article/cascade.toml
 pub(super) const YUNET: &str = include_str!("../../models/yunet/cascade.toml");
 
 /// Nets and their weights files.
-const WEIGHTS: [(&str, &[u8]); 3] = [
+const WEIGHTS: [(&str, &[u8]); 4] = [
     ("octave", include_bytes!("../../models/octave.safetensors")),
     ("refine24", include_bytes!("../../models/refine24.safetensors")),
     ("refine48", include_bytes!("../../models/refine48.safetensors")),
+    ("smile", include_bytes!("../../models/smile.safetensors")),
 ];
 
 /// The built-in weights of `net`.

@@ -2,6 +2,7 @@
 
 mod print;
 mod redaction;
+mod smile;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -32,6 +33,8 @@ const MIN_FACE: f32 = 20.0;
       also pictures of precision-recall and ROC: out/pr-wider-val.png, out/roc-wider-val.png
   facecascade eval --data DIR --cascade runs/article/cascade.toml --every 4 --json
       another cascade on every fourth picture, as one JSON object
+  facecascade eval --data DIR --set smile --plot --out out
+      how well smiles are told; also out/roc-smile.png, out/reliability-smile.png
   facecascade eval --data DIR --set fddb --detections found.jsonl --adjust
       boxes that `detect --json` wrote, also mapped to FDDB's box convention
   facecascade eval --data DIR --redaction --beside yunet=yunet.jsonl,score=0.3
@@ -90,6 +93,7 @@ enum Set {
     WiderTrain,
     Masks,
     Fddb,
+    Smile,
 }
 
 impl Set {
@@ -99,6 +103,7 @@ impl Set {
             Self::WiderTrain => "wider-train",
             Self::Masks => "masks",
             Self::Fddb => "fddb",
+            Self::Smile => "smile",
         }
     }
 
@@ -108,6 +113,7 @@ impl Set {
             Self::WiderTrain => dataset::wider(data, Split::Train),
             Self::Masks => dataset::masks(data, Split::Val),
             Self::Fddb => dataset::fddb(data),
+            Self::Smile => dataset::mtfl(data, Split::Test),
         }
     }
 }
@@ -150,6 +156,9 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     if let Some(truth) = &args.redaction.truth {
         return redaction::run_film(&args.redaction, truth, args.json);
     }
+    if args.set == Set::Smile {
+        return smile::run(&args, common);
+    }
     let all = args.set.read(&args.data)?;
     let (mut pictures, mut others) = (Vec::new(), Vec::new());
     for (i, picture) in all.into_iter().enumerate() {
@@ -162,7 +171,7 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     let (measured, detector) = match &args.detections {
         Some(file) => (read_detections(file, &pictures, &others)?, file.display().to_string()),
         None => {
-            let options = Options { min_face: args.min_face.unwrap_or(MIN_FACE), threshold: WHOLE_CURVE };
+            let options = Options { min_face: args.min_face.unwrap_or(MIN_FACE), threshold: WHOLE_CURVE, smile: false };
             tracing::info!("smallest face {} pixels, score at least {WHOLE_CURVE}", options.min_face);
             let name = args.cascade.as_ref().map_or("shipped".to_owned(), |file| file.display().to_string());
             let cascade = super::load(args.cascade.as_deref(), options.clone())?;
@@ -305,7 +314,6 @@ fn complain(failures: &[(String, String)], common: &Common) {
 }
 
 fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: making the folder", args.out.display()))?;
     let both = raw
         .curves
         .iter()
@@ -325,9 +333,15 @@ fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Res
         (format!("pr-{set}.png"), plots::precision_recall(&format!("Precision and recall: {title}"), &precision)?),
         (format!("roc-{set}.png"), plots::roc(&format!("Recall and false alarms: {title}"), &roc)?),
     ];
+    write_plots(&args.out, drawings)
+}
+
+/// Writes pictures as PNG into a folder, which is made if missing; gives their paths.
+fn write_plots(folder: &Path, drawings: [(String, image::RgbImage); 2]) -> anyhow::Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: making the folder", folder.display()))?;
     let mut paths = Vec::new();
     for (name, picture) in drawings {
-        let path = args.out.join(name);
+        let path = folder.join(name);
         let mut png = std::io::Cursor::new(Vec::new());
         picture.write_to(&mut png, image::ImageFormat::Png).context("encoding a PNG")?;
         write_whole(&path, png.get_ref())?;

@@ -68,7 +68,8 @@ impl SearchSettings {
             picture.0,
             start.0
         );
-        detector.build_for(Options { min_face: self.min_face, threshold: self.scores.lowest() })
+        // What is covered shows no smile.
+        detector.build_for(Options { min_face: self.min_face, threshold: self.scores.lowest(), smile: false })
     }
 }
 

@@ -136,7 +136,7 @@ fn detect(cascade: Option<&Path>, pictures: &[Annotated], common: &Common) -> an
     for picture in pictures {
         let min_face = smallest_face(picture.height);
         if let std::collections::hash_map::Entry::Vacant(place) = cascades.entry(min_face.to_bits()) {
-            let options = Options { min_face, threshold: scores.lowest() };
+            let options = Options { min_face, threshold: scores.lowest(), smile: false };
             place.insert(super::super::load(cascade, options)?);
         }
     }
