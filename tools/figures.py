@@ -11,6 +11,8 @@ usage: figures.py KIND ...    one or more, each with what it needs:
   redaction FILE       output of: facecascade eval --data DIR --redaction --beside …
   leaks FILE           output of: tools/leaks.sh
   run FOLDER [NOTE]    folder of the run that made the weights (its events.jsonl): `train all`, or `train smile` for the smile net
+  masks FILE           output of: facecascade eval --data DIR --set masks
+  harden FOLDER        folder of the run of models/harden/*.toml
   quick-start          runs the commands of README.md's quick start with target/release/facecascade
 NOTE says what else is to be known, such as what the machine did besides; it begins with none of the words above."""
 import json
@@ -76,16 +78,29 @@ def policies(output, note):
     put(PERFORMANCE, "policies", f"{command}{note and ' ' + note} printed:\n\n{code(output)}")
 
 
+def record_of(folder):
+    return [json.loads(line) for line in (pathlib.Path(folder) / "events.jsonl").read_text().splitlines()]
+
+
+def parts(done):
+    rows = ["From the run's record (`events.jsonl`):\n", "| part of the run | samples | time |", "|---|---|---|"]
+    for event in done:
+        what = "windows" if "mining" in event["stage"] else "samples"
+        rows.append(f"| {event['stage']} | {event['samples']:,} {what} | {event['seconds']:.0f} s |")
+    return rows
+
+
+def harden(folder):
+    done = [event for event in record_of(folder) if event["event"] == "done"]
+    put(NETS, "harden", "\n".join(parts(done)))
+
+
 def run(folder, note):
-    record = [json.loads(line) for line in (pathlib.Path(folder) / "events.jsonl").read_text().splitlines()]
+    record = record_of(folder)
     done = [event for event in record if event["event"] == "done"]
     nets = [net for net in ("octave", "refine24", "refine48", "smile") if any(net in event["stage"] for event in done)]
     for net in nets:
-        rows = ["From the run's record (`events.jsonl`):\n", "| part of the run | samples | time |", "|---|---|---|"]
-        for event in done:
-            if net in event["stage"]:
-                what = "windows" if "mining" in event["stage"] else "samples"
-                rows.append(f"| {event['stage']} | {event['samples']:,} {what} | {event['seconds']:.0f} s |")
+        rows = parts([event for event in done if net in event["stage"]])
         rows.extend(["", "On the faces held back, as the cascade finds them:\n", "| set | balanced accuracy | AUC |", "|---|---|---|"]
                     if net == "smile" else [])
         for event in record:
@@ -115,7 +130,8 @@ def quick_start():
     put(README, "quick-start", code("\n".join(filter(None, lines)), "console"))
 
 
-KINDS = {"eval": evaluation, "smile": lambda output: put(NETS, "smile-accuracy", code(output)), "bench": bench, "latency": latency, "policies": policies,
+KINDS = {"eval": evaluation, "smile": lambda output: put(NETS, "smile-accuracy", code(output)),
+         "masks": lambda output: put(NETS, "masks", code(output)), "harden": harden, "bench": bench, "latency": latency, "policies": policies,
          **{kind: lambda output, kind=kind: put(PERFORMANCE, kind, code(output)) for kind in ("video-speed", "redaction", "leaks")}, "run": run, "quick-start": quick_start}
 NOTES = ("latency", "policies", "run")
 
@@ -129,7 +145,7 @@ while arguments:
         if not arguments:
             sys.exit(f"figures.py: {kind} needs a file or folder\n\n{__doc__}")
         where = arguments.pop(0)
-        given.append(where if kind == "run" else pathlib.Path(where).read_text())
+        given.append(where if kind in ("run", "harden") else pathlib.Path(where).read_text())
     if kind in NOTES:
         given.append(arguments.pop(0) if arguments and arguments[0] not in KINDS else "")
     if arguments and arguments[0] not in KINDS:
