@@ -183,3 +183,24 @@ fn smiles_are_measured_end_to_end_and_a_face_that_is_not_found_counts_as_wrong()
         "{table}"
     );
 }
+
+#[test]
+fn of_a_film_whose_faces_are_known_the_open_ones_are_counted_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, boxes: [&str; 3]| {
+        let line = |(frame, faces): (usize, &&str)| format!("{{\"frame\":{frame},\"faces\":[{faces}]}}\n");
+        std::fs::write(dir.path().join(name), boxes.iter().enumerate().map(line).collect::<String>()).unwrap();
+    };
+    let face = r#"{"x":10,"y":10,"w":50,"h":60}"#;
+    write("truth.jsonl", [face, face, ""]);
+    write("run.jsonl", [face, "", r#"{"id":2,"x":300,"y":10,"w":50,"h":60}"#]);
+    let run = |more: &[&str]| {
+        let arguments = ["eval", "--redaction", "--truth", "truth.jsonl", "--covers", "run.jsonl"];
+        Command::new(env!("CARGO_BIN_EXE_facecascade")).args(arguments).args(more).current_dir(&dir).output().unwrap()
+    };
+    let text = String::from_utf8(run(&[]).stdout).unwrap();
+    assert!(text.contains("3 frames, 1 uncovered face-frames") && text.contains("open in frames 1"), "{text}");
+    let object = json(&run(&["--json"]));
+    let row = &object["redaction"][0];
+    assert_eq!((&row["sizes"]["40-80"]["open"], &row["wrong"], &row["pictures"]), (&1.into(), &1.into(), &3.into()));
+}

@@ -54,8 +54,8 @@ neither way. FDDB's figures are its discrete score at 100 to 2000 false alarms o
 picture on fewer. A false alarm is a box on no face or on one already found.")]
 pub(crate) struct EvalArgs {
     /// Data folder: holds wider/, masks/ or fddb/ (see below)
-    #[arg(long, value_name = "DIR", required_unless_present = "truth", default_value = "", hide_default_value = true)]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "truth")]
+    data: Option<PathBuf>,
     /// Which pictures
     #[arg(long, value_enum, default_value_t = Set::WiderVal)]
     set: Set,
@@ -159,7 +159,7 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     if args.set == Set::Smile {
         return smile::run(&args, common);
     }
-    let all = args.set.read(&args.data)?;
+    let all = args.set.read(args.data.as_deref().context("--data is missing")?)?;
     let (mut pictures, mut others) = (Vec::new(), Vec::new());
     for (i, picture) in all.into_iter().enumerate() {
         if i % args.every as usize == 0 { pictures.push(picture) } else { others.push(picture) }
