@@ -295,6 +295,8 @@ impl Coverage {
         let Some(start) = self.held[from].face(id).copied() else { return };
         let (mut rect, mut seen, mut face) = (start.face.rect, from, start.face);
         let mut anchor = Anchor::default();
+        // Where the face was found last, and whether it was followed from there without doubt.
+        let (mut found, mut certain) = (rect, true);
         for k in (to..from).rev() {
             if self.held[k + 1].cut {
                 break;
@@ -306,8 +308,10 @@ impl Coverage {
             let weak = here.found.iter().filter(|f| fit(&place, &f.rect).is_some());
             if let Some(weak) = weak.max_by(|a, b| a.score.total_cmp(&b.score)) {
                 (rect, seen, face) = (weak.rect, k, *weak);
+                (found, certain) = (rect, true);
             } else if likeness >= if near { ALIKE } else { VERY_ALIKE } {
                 rect = place;
+                certain &= likeness >= VERY_ALIKE;
             } else if !near && !flat {
                 break;
             }
@@ -324,7 +328,9 @@ impl Coverage {
             if outside || taken {
                 break;
             }
-            self.held[k].add(id, &face, rect, Basis::Guess);
+            // A faint face in a dissolve is easily taken for something beside it.
+            let covered = if near && !certain { both(&rect, &found) } else { rect };
+            self.held[k].add(id, &face, covered, Basis::Guess);
         }
     }
 }
