@@ -115,12 +115,17 @@ fn seconds(text: &str) -> Result<f64, String> {
     if value > 0.0 && value < 1e9 { Ok(value) } else { Err("must be over 0".into()) }
 }
 
-/// Opens the source that `--source NAME` names: `synthetic`, or a video or picture, decoded with `threads` threads.
-fn played(name: &Path, threads: usize) -> anyhow::Result<Box<dyn Source>> {
+/// Opens the source that `--source NAME` names: `synthetic`, an address, or a video or picture, decoded with `threads` threads.
+/// Setting `stop` ends the reading of a pipe.
+fn played(name: &Path, threads: usize, stop: &AtomicBool) -> anyhow::Result<Box<dyn Source>> {
     if name == Path::new("synthetic") {
         return Ok(Box::new(Synthetic::new(Scene::new(&SceneSettings::default())?, None)));
     }
-    Ok(Box::new(Playback::open(name, threads)?))
+    #[cfg(feature = "camera")]
+    if let Some(address) = name.to_str().filter(|_| facecascade::source::input::is_address(name)) {
+        return Ok(facecascade::source::camera::network::open(address, threads)?);
+    }
+    Ok(Box::new(Playback::open(name, threads, stop)?))
 }
 
 /// Returns a flag that Ctrl-C sets; a second Ctrl-C ends the program at once.

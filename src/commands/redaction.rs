@@ -47,12 +47,12 @@ pub(crate) fn margin(text: &str) -> Result<f32, String> {
 
 /// What is searched for to cover faces in pictures `height` pixels high.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Wanted {
+pub(crate) struct SearchSettings {
     pub(crate) min_face: f32,
     pub(crate) scores: Scores,
 }
 
-impl Wanted {
+impl SearchSettings {
     /// `--min-face` and `--threshold` win where they are given.
     pub(crate) fn new(detector: &DetectorArgs, min_face: Option<f32>, height: u32) -> Self {
         let scores = detector.threshold.map_or_else(Scores::default, Scores::all);
@@ -75,15 +75,15 @@ impl Wanted {
 /// Cascades for videos of any height: each is kept until another is needed.
 #[derive(Debug, Default)]
 pub(crate) struct Cascades {
-    built: Option<(Wanted, Cascade)>,
+    built: Option<(SearchSettings, Cascade)>,
 }
 
 impl Cascades {
-    /// The cascade for `wanted`.
-    pub(crate) fn get(&mut self, wanted: Wanted, detector: &DetectorArgs) -> anyhow::Result<&Cascade> {
+    /// The cascade for `search`.
+    pub(crate) fn get(&mut self, search: SearchSettings, detector: &DetectorArgs) -> anyhow::Result<&Cascade> {
         let built = match self.built.take() {
-            Some((same, cascade)) if same == wanted => (wanted, cascade),
-            _ => (wanted, wanted.build(detector)?),
+            Some((same, cascade)) if same == search => (search, cascade),
+            _ => (search, search.build(detector)?),
         };
         Ok(&self.built.insert(built).1)
     }

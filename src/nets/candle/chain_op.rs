@@ -71,7 +71,10 @@ impl Source<'_> {
 impl ChainOp {
     /// Whether a chain can compute operations of this kind.
     pub(super) fn computes(kind: OpKind) -> bool {
-        !matches!(kind, OpKind::Gather | OpKind::Dropout(_))
+        match kind {
+            OpKind::Conv | OpKind::Dense | OpKind::Depthwise | OpKind::MaxPool | OpKind::AveragePool => true,
+            OpKind::Gather | OpKind::Dropout(_) => false,
+        }
     }
 
     /// The operation's geometry for `n` inputs of `h` × `w`; `None` if they are too small. A fully connected layer is a pointwise

@@ -165,17 +165,41 @@ fn gradients_of_a_net_of_several_strides_are_right() {
 #[test]
 fn every_net_gives_the_same_on_our_ops_and_on_candles() {
     for name in zoo::NAMES {
-        let net = zoo::by_name(name).unwrap();
-        let mut rng = StdRng::seed_from_u64(3);
-        let weights = weights(&net, &mut rng);
-        let x = random(&mut rng, 2 * net.window().len());
-        let x = Tensor::from_vec(x, (2, net.side, net.side, 3), &Device::Cpu).unwrap();
-        let run =
-            |ops| Model::new(&net, &weights, ops, &Device::Cpu).unwrap().forward(&x, &mut Mode::Inference).unwrap();
-        for ((output, own), (_, stock)) in run(Ops::Own).into_iter().zip(run(Ops::Stock)) {
-            let size = stock.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-            let worst = (own - stock).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-            assert!(worst <= 1e-4 * size.max(1.0), "{name} {output:?}: {worst} of {size}");
-        }
+        check_same(&zoo::by_name(name).unwrap(), name);
+    }
+}
+
+#[test]
+fn every_layer_gives_the_same_on_our_ops_and_on_candles() {
+    let pool = |size, stride, pad| Layer::MaxPool { size, stride, pad };
+    let layers = [
+        vec![conv(19, 1, 1, 0)],
+        vec![conv(7, 3, 2, 1), Layer::BatchNorm, Layer::Relu],
+        vec![depthwise(3, 1, 1)],
+        vec![depthwise(2, 2, 0), Layer::BatchNorm],
+        vec![pool(2, 2, 0)],
+        vec![pool(3, 2, 1)],
+        vec![Layer::AveragePool(2)],
+        vec![Layer::AveragePool(3), Layer::Relu],
+        vec![Layer::Flatten, Layer::Dense(11), Layer::BatchNorm, Layer::Relu],
+        vec![Layer::Branches(vec![vec![conv(3, 3, 2, 1)], vec![pool(3, 2, 1), conv(4, 1, 1, 0)]])],
+    ];
+    for layers in layers {
+        let what = format!("{layers:?}");
+        check_same(&net([vec![conv(5, 1, 1, 0)], layers].concat()), &what);
+    }
+}
+
+/// Checks that our ops and candle's give the same outputs.
+fn check_same(net: &Net, what: &str) {
+    let mut rng = StdRng::seed_from_u64(3);
+    let weights = weights(net, &mut rng);
+    let x = random(&mut rng, 2 * net.window().len());
+    let x = Tensor::from_vec(x, (2, net.side, net.side, 3), &Device::Cpu).unwrap();
+    let run = |ops| Model::new(net, &weights, ops, &Device::Cpu).unwrap().forward(&x, &mut Mode::Inference).unwrap();
+    for ((output, own), (_, stock)) in run(Ops::Own).into_iter().zip(run(Ops::Stock)) {
+        let size = stock.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        let worst = (own - stock).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!(worst <= 1e-4 * size.max(1.0), "{what} {output:?}: {worst} of {size}");
     }
 }

@@ -131,7 +131,8 @@ fn random_nets_agree_with_the_cpu_engine() {
         .prop_map(|(out, kernel, stride, pad)| vec![Layer::Conv { out, kernel, stride, pad: pad.min(kernel - 1) }]);
     let depthwise = (1_usize..4, 1_usize..3)
         .prop_map(|(kernel, stride)| vec![Layer::Depthwise { kernel, stride, pad: kernel / 2 }]);
-    let pool = (2_usize..4, 1_usize..3).prop_map(|(size, stride)| vec![Layer::MaxPool { size, stride, pad: 0 }]);
+    let pool =
+        (2_usize..4, 1_usize..3, 0_usize..2).prop_map(|(size, stride, pad)| vec![Layer::MaxPool { size, stride, pad }]);
     let behind = prop_oneof![
         Just(vec![]),
         Just(vec![Layer::Relu]),
@@ -168,4 +169,7 @@ fn a_net_without_shaders_is_refused_with_the_layer_at_fault() {
     let weights = random_weights(&net, 1);
     let error = OctaveNet::new(gpu.device(), &net, &weights, 0.0, 1).unwrap_err().to_string();
     assert!(error.contains("net12") && error.contains("octave head"), "{error}");
+    let net = Net { trunk: vec![Layer::AveragePool(2)], ..crate::nets::zoo::octave() };
+    let error = OctaveNet::new(gpu.device(), &net, &random_weights(&net, 1), 0.0, 1).unwrap_err().to_string();
+    assert!(error.contains("trunk.0, AveragePool"), "{error}");
 }
