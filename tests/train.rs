@@ -168,7 +168,8 @@ fn a_detector_in_one_net_is_measured_as_it_learns_goes_on_where_it_stopped_and_r
         let wider = data.path().join("wider").join(file);
         let text = std::fs::read_to_string(&wider).unwrap();
         std::fs::write(data.path().join("masks").join(file), text.replace("train/", "../wider/train/")).unwrap();
-        std::fs::write(&wider, [text.clone(), text.replace("train,train/", "val,train/")].concat()).unwrap();
+        let rows = text.lines().skip(1).map(|row| row.replacen("train,", "val,", 1) + "\n");
+        std::fs::write(&wider, text.clone() + &rows.collect::<String>()).unwrap();
     }
     let (whole, stopped) = (data.path().join("whole"), data.path().join("stopped"));
     let trained = |steps, run: &Path, more: &[&str]| {
