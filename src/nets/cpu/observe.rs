@@ -3,7 +3,7 @@
 use super::Engine;
 use super::stream::{Data, Maps, Streams, Target};
 use crate::nets::kernels::{Isa, RowKernel};
-use crate::nets::lower::{Part, Sequence};
+use crate::nets::lower::{OpKind, Part, Sequence};
 
 /// Called with the path of a layer, its number of channels and its output.
 pub(in crate::nets) type Watch<'a> = dyn FnMut(&str, usize, &[f32]) + 'a;
@@ -20,7 +20,7 @@ struct Observed {
 
 impl Engine {
     /// Runs trunk and heads over `n` inputs `[n, h, w, 3]` of normalised pixels, which must not be too small, and shows every
-    /// operation's output.
+    /// operation's output but those of mere copies.
     pub(in crate::nets) fn observe(&self, input: &[f32], (n, h, w): (usize, usize, usize), watch: &mut Watch) {
         let mut streams = Streams::default();
         let input = Observed { data: input.to_vec(), n, h, w, c: 3 };
@@ -50,7 +50,10 @@ fn sequence(
                     let source = Maps { data: Data::Floats(&maps.data), n, h, w, c };
                     let mut target = Target { data: &mut data, step: op.output.c };
                     streams.run(isa, std::slice::from_ref(op), source, &mut target);
-                    watch(&op.path, op.output.c, &data);
+                    // A copy may have the path of the layer that it is made for.
+                    if op.kind != OpKind::Gather {
+                        watch(&op.path, op.output.c, &data);
+                    }
                     maps = Observed { data, n, h: out_h, w: out_w, c: op.output.c };
                 }
             }

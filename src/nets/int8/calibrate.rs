@@ -16,8 +16,10 @@ const GREATEST: f64 = 127.0;
 const BYTE: f64 = 255.0;
 /// No channel's range is less than this share of its layer's widest one.
 const NARROWEST: f64 = 1e-3;
-/// The greatest bias, in steps of the sum.
-const BIAS: f64 = (1 << 28) as f64;
+/// The greatest bias, in steps of the sum, and the greatest sum in steps of the output.
+const GREATEST_SUM: f64 = (1 << 28) as f64;
+/// The least multiplier: a zero point fits in the bias.
+const MULTIPLIER: f64 = 1.0 / (1 << 20) as f64;
 /// The path that stands for the net's input.
 const INPUT: &str = "";
 
@@ -38,6 +40,10 @@ impl Range {
         self.greatest = self.greatest.max(v);
         self.sum += f64::from(v);
         self.count += 1.0;
+    }
+
+    fn width(&self) -> f64 {
+        f64::from(self.greatest) - f64::from(self.least)
     }
 
     fn mean(&self) -> f64 {
@@ -110,6 +116,11 @@ struct Channel {
 impl Channel {
     /// A channel of a picture.
     const PICTURE: Self = Self { step: 1.0 / SPREAD as f64, zero: MIDDLE as f64, mean: 0.0 };
+
+    /// A channel that takes the values of `range`.
+    fn of(range: &Range, step: f64) -> Self {
+        Self { step, zero: (-f64::from(range.least) / step).round_ties_even(), mean: range.mean() }
+    }
 }
 
 struct Quantiser<'a> {
@@ -158,19 +169,24 @@ impl Quantiser<'_> {
             }
             return Ok(channels);
         }
-        let outputs = self.outputs(op)?;
+        let ranges = self.ranges(op)?;
+        let widest = ranges.iter().map(Range::width).fold(0.0, f64::max).max(1e-6);
         let (weight, bias) = self.weights.folded(op)?;
         let mut quantised = QuantisedOp { weight: vec![0; weight.len()], ..QuantisedOp::default() };
-        for (o, output) in outputs.iter().enumerate() {
+        let (mut outputs, count) = (Vec::new(), op.output.c);
+        for (o, range) in ranges.iter().enumerate() {
             // The taps of one output: index among the weights, and the channel that is read.
             let taps: Vec<(usize, Channel)> = match op.kind {
-                OpKind::Depthwise => (0..rows * columns).map(|tap| (tap * outputs.len() + o, input[o])).collect(),
-                _ => (0..op.inputs()).map(|i| (i * outputs.len() + o, input[i % input.len()])).collect(),
+                OpKind::Depthwise => (0..rows * columns).map(|tap| (tap * count + o, input[o])).collect(),
+                _ => (0..op.inputs()).map(|i| (i * count + o, input[i % input.len()])).collect(),
             };
             let real = |(i, channel): &(usize, Channel)| f64::from(weight[*i]) * channel.step;
-            let widest = taps.iter().map(|tap| real(tap).abs()).fold(0.0, f64::max);
-            let bias = f64::from(bias[o]);
-            let step = (widest / GREATEST).max(bias.abs() / BIAS).max(f64::from(f32::MIN_POSITIVE) * BIAS);
+            let (greatest, bias) = (taps.iter().map(|tap| real(tap).abs()).fold(0.0, f64::max), f64::from(bias[o]));
+            let most = bias.abs() + taps.iter().map(|tap| real(tap).abs() * BYTE).sum::<f64>();
+            // All of the range in 255 steps, of which 0 is one.
+            let least_step = (widest * NARROWEST / BYTE).max(most / GREATEST_SUM);
+            let output = Channel::of(range, (range.width() / BYTE).max(least_step));
+            let step = (greatest / GREATEST).max(bias.abs() / GREATEST_SUM).max(output.step * MULTIPLIER);
             let (mut zero, mut error) = (0.0, 0.0);
             for tap in &taps {
                 let rounded = (real(tap) / step).round_ties_even();
@@ -184,23 +200,10 @@ impl Quantiser<'_> {
             quantised.bias.push(((bias - error) / step - zero + shift).round_ties_even() as i32);
             quantised.multiplier.push(multiplier as f32);
             quantised.zero.push(output.zero as u8);
+            outputs.push(output);
         }
         self.quantised.ops.insert(op.path.clone(), quantised);
         Ok(outputs)
-    }
-
-    /// The meaning of an operation's bytes: its range in 255 steps, of which 0 is one.
-    fn outputs(&self, op: &Op) -> Result<Vec<Channel>> {
-        let ranges = self.ranges(op)?;
-        let width = |range: &Range| f64::from(range.greatest) - f64::from(range.least);
-        let widest = ranges.iter().map(width).fold(0.0, f64::max).max(1e-6);
-        Ok(ranges
-            .iter()
-            .map(|range| {
-                let step = width(range).max(widest * NARROWEST) / BYTE;
-                Channel { step, zero: (-f64::from(range.least) / step).round_ties_even(), mean: range.mean() }
-            })
-            .collect())
     }
 
     fn ranges(&self, op: &Op) -> Result<&[Range]> {

@@ -61,6 +61,9 @@ fn reference(sequence: &Lowered<Option<Arrays>>, mut map: Map, weights: &Quantis
                     })
                     .collect();
                 let ends = ends?;
+                if ends.iter().any(|e| (e.d.h, e.d.w) != (ends[0].d.h, ends[0].d.w)) {
+                    return None;
+                }
                 let d = Dims { c: ends.iter().map(|e| e.d.c).sum(), ..ends[0].d };
                 let pixel = |i| ends.iter().flat_map(move |e| &e.data[i * e.d.c..(i + 1) * e.d.c]).copied();
                 let zero = ends.iter().flat_map(|e| e.zero.clone()).collect();
@@ -203,7 +206,7 @@ fn every_net_of_the_zoo_says_in_8_bits_nearly_what_it_says_in_floats() {
     for name in zoo::NAMES {
         let net = zoo::by_name(name).unwrap();
         let float = random_weights(&net, &mut rng);
-        let weights = quantised(&net, &float, &mut rng, 3);
+        let weights = quantised(&net, &float, &mut rng, 30);
         let (n, side) = (4, net.side);
         let input: Vec<u8> = (0..n * side * side * 3).map(|_| rng.random()).collect();
         let (engine, in_floats) = (Engine::new(&net, &weights).unwrap(), cpu::Engine::new(&net, &float).unwrap());
