@@ -3,7 +3,7 @@
 
 use super::dots::{Dots, Isa, Kernel};
 use super::row::{Row, Sink, with_sink};
-use super::{Requantise, aligned};
+use super::{Requantise, aligned, unrolled};
 use crate::nets::kernels::aligned::Aligned;
 
 /// Rows that lie side by side, and so the most that a kernel may have.
@@ -109,10 +109,10 @@ impl Depthwise<'_> {
                 let mut left = row.width;
                 while left >= M {
                     let sums = tile::<D, STRIDE, M, COLUMNS>(input, pixel, &taps, bias);
-                    for sum in sums {
-                        sink.put(sum, by, output, D::N);
-                        output += row.output_step;
-                    }
+                    unrolled!(m < M, {
+                        sink.put(sums[m], by, output + m * row.output_step, D::N);
+                    });
+                    output += M * row.output_step;
                     input = input.wrapping_add(M * row.input_step);
                     left -= M;
                 }

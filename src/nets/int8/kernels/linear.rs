@@ -5,7 +5,7 @@
 
 use super::dots::{Dots, Isa, Kernel};
 use super::row::{Row, Sink, with_sink};
-use super::{Requantise, aligned};
+use super::{Requantise, aligned, unrolled};
 use crate::nets::kernels::aligned::Aligned;
 
 /// Bytes that a sum takes at a time.
@@ -128,14 +128,22 @@ impl Product<'_> {
         cursor: &mut Cursor,
     ) {
         let row = &self.row;
-        let mut inputs = [self.input.as_ptr(); M];
-        let mut outputs = [first; M];
-        for (input, output) in inputs.iter_mut().zip(&mut outputs) {
-            *input = input.wrapping_add(cursor.item * row.input_item + cursor.x * row.input_step);
-            *output += cursor.item * row.output_item + cursor.x * row.output_step;
-            cursor.x += 1;
-            if cursor.x == row.width {
-                *cursor = Cursor { item: cursor.item + 1, x: 0 };
+        let (mut inputs, mut outputs) = ([self.input.as_ptr(); M], [first; M]);
+        let (input, output) = (cursor.item * row.input_item, cursor.item * row.output_item);
+        if cursor.x + M < row.width {
+            for m in 0..M {
+                inputs[m] = inputs[m].wrapping_add(input + (cursor.x + m) * row.input_step);
+                outputs[m] += output + (cursor.x + m) * row.output_step;
+            }
+            cursor.x += M;
+        } else {
+            for (input, output) in inputs.iter_mut().zip(&mut outputs) {
+                *input = input.wrapping_add(cursor.item * row.input_item + cursor.x * row.input_step);
+                *output += cursor.item * row.output_item + cursor.x * row.output_step;
+                cursor.x += 1;
+                if cursor.x == row.width {
+                    *cursor = Cursor { item: cursor.item + 1, x: 0 };
+                }
             }
         }
         // SAFETY: see the caller.
@@ -156,15 +164,16 @@ impl Product<'_> {
                     }
                 }
             }
-            for (sums, output) in sums.into_iter().zip(outputs) {
-                for (v, sum) in sums.into_iter().enumerate() {
+            let by: [D::Reals; V] = std::array::from_fn(|v| requantise.multiplier::<D>(first + v * D::N));
+            unrolled!(m < M, {
+                for v in 0..V {
                     let channel = first + v * D::N;
-                    if channel < self.weights.outputs || !S::PART {
+                    if !S::PART || channel < self.weights.outputs {
                         let n = self.weights.outputs.saturating_sub(channel).min(D::N);
-                        sink.put(sum, requantise.multiplier::<D>(channel), output + v * D::N, n);
+                        sink.put(sums[m][v], by[v], outputs[m] + v * D::N, n);
                     }
                 }
-            }
+            });
         }
     }
 }

@@ -72,3 +72,18 @@ fn aligned(weights: &[i8]) -> Aligned {
     bytemuck::cast_slice_mut(aligned.at_least(weights.len().div_ceil(4)))[..weights.len()].copy_from_slice(weights);
     aligned
 }
+
+/// Runs a block with 0, 1, … `count` − 1 ≤ 11 in place of the name, without a loop: what it indexes stays in registers. (A
+/// closure would not take on the instruction set.)
+macro_rules! unrolled {
+    ($name:ident < $count:expr, $body:block) => {
+        $crate::nets::int8::kernels::unrolled!($name, $count, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    ($name:ident, $count:expr, $body:block, $($number:literal)*) => {
+        $(if $number < $count {
+            let $name = $number;
+            $body
+        })*
+    };
+}
+use unrolled;
