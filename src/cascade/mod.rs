@@ -25,11 +25,12 @@ use image::RgbImage;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Face, Rect, Window};
+use crate::nets::int8::quantised::{self, Quantised};
 use crate::nets::weights::Weights;
 use crate::nets::windows::WindowNet;
 use crate::nets::zoo;
 use crate::pyramid::{Builder, Plan};
-pub use placement::Placement;
+pub use placement::{Placement, Precision};
 use proposer::Proposer;
 use refiner::Refiner;
 pub use settings::CascadeSettings;
@@ -50,11 +51,13 @@ pub struct Options {
     pub min_face: f32,
     /// Faces with a lower score (0..1) are left out.
     pub threshold: f32,
+    /// The numbers that nets compute with on the CPU.
+    pub precision: Precision,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { min_face: 20.0, threshold: 0.5 }
+        Self { min_face: 20.0, threshold: 0.5, precision: Precision::Auto }
     }
 }
 
@@ -100,6 +103,38 @@ impl Candidate {
     }
 }
 
+/// A net's weights.
+struct NetWeights {
+    float: Weights,
+    quantised: Option<Quantised>,
+}
+
+/// The quantised weights that a net runs with, if it is to run with them.
+fn chosen(
+    precision: Precision,
+    net: &str,
+    float: &Weights,
+    quantised: Option<Quantised>,
+) -> Result<Option<Quantised>> {
+    let other = quantised.as_ref().is_some_and(|quantised| !quantised.is_made_from(float));
+    let remedy = "make them anew with `facecascade quantise`, or choose --precision f32";
+    match precision {
+        Precision::F32 => Ok(None),
+        Precision::Auto if other => {
+            tracing::warn!("{net} runs in floats: its 8-bit weights were made from other float weights; {remedy}");
+            Ok(None)
+        }
+        Precision::Auto => Ok(quantised),
+        Precision::Int8 if other => {
+            Err(Error::Setting(format!("{net}: the 8-bit weights were made from other float weights; {remedy}")))
+        }
+        Precision::Int8 if quantised.is_none() => {
+            Err(Error::Setting(format!("{net} has no 8-bit weights; {remedy}")))
+        }
+        Precision::Int8 => Ok(quantised),
+    }
+}
+
 /// How far a picture goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
@@ -135,10 +170,12 @@ impl Cascade {
     /// # Errors
     /// If an option is out of range.
     pub fn shipped(options: Options) -> Result<Self> {
-        Self::from_parts(CascadeSettings::shipped()?, &shipped::weights, options)
+        let weights = |net: &str| Ok(NetWeights { float: shipped::weights(net)?, quantised: shipped::quantised(net)? });
+        Self::assemble(CascadeSettings::shipped()?, &weights, options)
     }
 
-    /// The cascade of a settings file, whose nets' weights lie beside it as `NAME.safetensors`.
+    /// The cascade of a settings file, whose nets' weights lie beside it as `NAME.safetensors`, and quantised ones, if there are
+    /// any, as `NAME.int8.safetensors`.
     ///
     /// # Errors
     /// If a file is missing, holds a wrong key or does not fit its net, or an option is out of range.
@@ -148,17 +185,19 @@ impl Cascade {
         let folder = settings_file.parent().unwrap_or(Path::new(""));
         let weights = |net: &str| {
             let file = folder.join(format!("{net}.safetensors"));
-            let weights = Weights::load(&file)?;
+            let (float, in_int8) = (Weights::load(&file)?, quantised::file(folder, net));
+            let quantised = in_int8.exists().then(|| Quantised::load(&in_int8)).transpose()?;
             if let Some(net) = zoo::by_name(net) {
-                weights.check(&net, &file.display().to_string())?;
+                float.check(&net, &file.display().to_string())?;
+                quantised.iter().try_for_each(|q| q.check(&net, &in_int8.display().to_string()))?;
             }
-            Ok(weights)
+            Ok(NetWeights { float, quantised })
         };
-        Self::from_parts(settings, &weights, options)
+        Self::assemble(settings, &weights, options)
     }
 
     /// A cascade of any settings, with `weights` by the net's name: in training, the levels trained so far
-    /// ([`CascadeSettings::with_refiners`]).
+    /// ([`CascadeSettings::with_refiners`]). Its nets compute with floats.
     ///
     /// # Errors
     /// If a net is unknown, `weights` fails or gives what does not fit the net, or an option is out of range.
@@ -167,13 +206,24 @@ impl Cascade {
         weights: &dyn Fn(&str) -> Result<Weights>,
         options: Options,
     ) -> Result<Self> {
+        let weights = |net: &str| Ok(NetWeights { float: weights(net)?, quantised: None });
+        Self::assemble(settings, &weights, options)
+    }
+
+    fn assemble(
+        settings: CascadeSettings,
+        weights: &dyn Fn(&str) -> Result<NetWeights>,
+        options: Options,
+    ) -> Result<Self> {
         settings.check()?;
         check(&options)?;
         let load = |name: &str| {
             let net = zoo::by_name(name).ok_or_else(|| {
                 Error::Setting(format!("there is no net named {name:?}; there are {}", zoo::NAMES.join(", ")))
             })?;
-            WindowNet::new(&net, weights(name)?)
+            let NetWeights { float, quantised } = weights(name)?;
+            let quantised = chosen(options.precision, name, &float, quantised)?;
+            WindowNet::new(&net, float, quantised.as_ref())
         };
         let proposer = Proposer::new(&settings.proposer, options.min_face, load)?;
         let refiners = settings.refiners.iter().enumerate().map(|(i, r)| Refiner::new(r, i + 1, load));
@@ -246,6 +296,27 @@ impl Cascade {
     /// Multiply-adds that every picture of `width` × `height` pixels costs, whatever it shows: level 1's.
     pub fn multiply_adds(&self, width: usize, height: usize) -> u64 {
         self.proposer.multiply_adds(width, height)
+    }
+
+    /// The same cascade, whose nets note from here on what their operations give, so that [`Self::quantise`] can choose scales.
+    #[cfg(feature = "train")]
+    pub fn observing(mut self) -> Self {
+        self.nets().for_each(WindowNet::observe);
+        self
+    }
+
+    /// The nets' weights in 8 bits, by name, made from what the nets gave on the pictures since [`Self::observing`].
+    ///
+    /// # Errors
+    /// If a net saw nothing.
+    #[cfg(feature = "train")]
+    pub fn quantise(&mut self) -> Result<Vec<(&'static str, Quantised)>> {
+        self.nets().map(|net| Ok((net.net().name, net.quantise()?))).collect()
+    }
+
+    #[cfg(feature = "train")]
+    fn nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
+        self.proposer.nets().chain(self.refiners.iter_mut().flat_map(Refiner::window_nets))
     }
 
     /// Number of levels, 1 to 3.
@@ -340,7 +411,7 @@ fn windows(state: &State) -> Vec<Window> {
 }
 
 fn check(options: &Options) -> Result<()> {
-    let Options { min_face, threshold } = options;
+    let Options { min_face, threshold, precision: _ } = options;
     if !(min_face.is_finite() && *min_face >= 8.0) {
         return Err(Error::Setting(format!("the smallest face is {min_face} pixels; it must be at least 8")));
     }

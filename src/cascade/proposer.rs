@@ -47,7 +47,7 @@ impl Proposer {
         Ok(Self { net, grid, calibrator, settings: settings.clone(), first_scale })
     }
 
-    /// The CPU's engine, the only one that runs over whole levels.
+    /// The CPU's engine for floats, which knows dimensions and costs.
     fn engine(&self) -> &Engine {
         self.net.cpu()
     }
@@ -89,10 +89,9 @@ impl Proposer {
         buffers: &mut Buffers,
     ) {
         let Buffers { part: pixels, scratch, chosen, .. } = buffers;
-        let (engine, scratch, pixels) = (self.engine(), &mut scratch.cpu, part.pixels(level, pixels));
-        let Some(cells) = engine.trunk_rgb(pixels, 1, part.h, part.w, scratch) else { return };
-        let outputs = engine.head(self.grid.head, None, scratch);
-        count.multiply_adds += engine.multiply_adds(part.h, part.w);
+        let Some(cells) = self.net.run_picture(part.pixels(level, pixels), part.h, part.w, scratch) else { return };
+        let outputs = self.net.head_of_picture(self.grid.head, scratch);
+        count.multiply_adds += self.engine().multiply_adds(part.h, part.w);
         count.windows += outputs.len() / self.grid.numbers;
         let seen = Seen { number, level, left: part.x as f32, top: part.y as f32, columns: cells.w };
         let first = candidates.len();
@@ -105,7 +104,7 @@ impl Proposer {
         }
         // Where calibration is another head's, its numbers are those of the window's cell.
         if let Some(code) = self.calibrator.own().filter(|c| c.output() != self.grid.head && !chosen.is_empty()) {
-            let codes = engine.head(code.output(), None, scratch);
+            let codes = self.net.head_of_picture(code.output(), scratch);
             for (candidate, cell) in candidates[first..].iter_mut().zip(chosen) {
                 candidate.moved = code.apply(&candidate.rect, &codes[*cell * code.len()..][..code.len()]);
             }
@@ -121,6 +120,17 @@ impl Proposer {
             _ => rect,
         };
         Candidate { moved, pyramid_level: seen.number, ..Candidate::found(rect, self.grid.logit(numbers)) }
+    }
+
+    /// All nets.
+    #[cfg(feature = "train")]
+    pub(super) fn nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
+        std::iter::once(&mut self.net).chain(self.calibrator.net_of_its_own())
+    }
+
+    /// Whether the net that looks at pictures does so in 8 bits.
+    pub(super) fn is_int8(&self) -> bool {
+        self.net.is_int8()
     }
 
     /// The nets that run on windows.

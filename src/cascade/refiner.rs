@@ -47,6 +47,11 @@ impl Refiner {
         std::iter::once(&mut self.net).chain(self.calibrator.net_of_its_own())
     }
 
+    /// Whether its net runs in 8 bits on the CPU.
+    pub(super) fn is_int8(&self) -> bool {
+        self.net.is_int8()
+    }
+
     /// Whether its net is on a device, not on the CPU.
     pub(super) fn is_on_device(&self) -> bool {
         self.net.is_on_device()

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use facecascade::source::Source;
 use facecascade::source::playback::Playback;
 use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
-use facecascade::{Cascade, Options};
+use facecascade::{Cascade, Options, Precision};
 
 pub(crate) mod bench;
 pub(crate) mod detect;
@@ -18,6 +18,8 @@ pub(crate) mod live;
 mod place;
 mod redaction;
 mod screen;
+#[cfg(feature = "train")]
+pub(crate) mod quantise;
 #[cfg(feature = "train")]
 pub(crate) mod train;
 pub(crate) mod video;
@@ -57,7 +59,18 @@ pub(crate) struct DetectorArgs {
     #[arg(long, value_name = "SETTINGS.toml")]
     pub(crate) cascade: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) precision: PrecisionArgs,
+    #[command(flatten)]
     pub(crate) placement: place::PlacementArgs,
+}
+
+/// The precision of nets, as an option of commands.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PrecisionArgs {
+    /// Numbers that nets compute with on the CPU. auto: 8 bits for each net that has 8-bit weights (those that ship do), which is about
+    /// twice as fast; f32: floats
+    #[arg(long, value_name = "auto|f32|int8", default_value_t)]
+    pub(crate) precision: Precision,
 }
 
 impl DetectorArgs {
@@ -77,11 +90,15 @@ impl DetectorArgs {
     }
 
     fn options(&self, min_face: f32) -> Options {
-        Options { min_face, threshold: self.threshold.unwrap_or(Options::default().threshold) }
+        Options {
+            min_face,
+            threshold: self.threshold.unwrap_or(Options::default().threshold),
+            precision: self.precision.precision,
+        }
     }
 
     fn load_for(&self, options: Options) -> facecascade::Result<Cascade> {
-        let Options { min_face, threshold } = options;
+        let Options { min_face, threshold, .. } = options;
         match &self.cascade {
             Some(file) => {
                 tracing::info!("cascade {}, smallest face {min_face} pixels, threshold {threshold}", file.display());
@@ -119,6 +136,17 @@ fn played(name: &Path, threads: usize) -> anyhow::Result<Box<dyn Source>> {
         return Ok(Box::new(Synthetic::new(Scene::new(&SceneSettings::default())?, None)));
     }
     Ok(Box::new(Playback::open(name, threads)?))
+}
+
+/// A bar that counts pictures; hidden with --quiet.
+#[cfg(feature = "train")]
+fn progress_bar(pictures: usize, common: &crate::cli::Common) -> indicatif::ProgressBar {
+    if common.quiet {
+        return indicatif::ProgressBar::hidden();
+    }
+    let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {per_sec:.1}, {eta} left");
+    let bar = indicatif::ProgressBar::new(pictures as u64);
+    if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
 /// Returns a flag that Ctrl-C sets; a second Ctrl-C ends the program at once.

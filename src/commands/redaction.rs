@@ -67,7 +67,11 @@ impl Wanted {
             picture.0,
             start.0
         );
-        detector.build_for(Options { min_face: self.min_face, threshold: self.scores.lowest() })
+        detector.build_for(Options {
+            min_face: self.min_face,
+            threshold: self.scores.lowest(),
+            precision: detector.precision.precision,
+        })
     }
 }
 

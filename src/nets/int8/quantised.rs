@@ -47,12 +47,12 @@ pub fn file(folder: &Path, net: &str) -> PathBuf {
     folder.join(format!("{net}.int8.safetensors"))
 }
 
-/// A number that changes with any of the weights (FNV-1a of their bytes).
+/// A number that changes with any of the weights (FNV-1a over their bits).
 fn fingerprint(weights: &Weights) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for (name, array) in &weights.arrays {
-        for byte in name.bytes().chain(array.data.iter().flat_map(|v| v.to_le_bytes())) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        for bits in name.bytes().map(u32::from).chain(array.data.iter().map(|v| v.to_bits())) {
+            hash = (hash ^ u64::from(bits)).wrapping_mul(0x0100_0000_01b3);
         }
     }
     format!("{hash:016x}")
