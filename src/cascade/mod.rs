@@ -299,7 +299,6 @@ impl Cascade {
     }
 
     /// The same cascade, whose nets note from here on what their operations give, so that [`Self::quantise`] can choose scales.
-    #[cfg(feature = "train")]
     pub fn observing(mut self) -> Self {
         self.nets().for_each(WindowNet::observe);
         self
@@ -309,12 +308,10 @@ impl Cascade {
     ///
     /// # Errors
     /// If a net saw nothing.
-    #[cfg(feature = "train")]
     pub fn quantise(&mut self) -> Result<Vec<(&'static str, Quantised)>> {
         self.nets().map(|net| Ok((net.net().name, net.quantise()?))).collect()
     }
 
-    #[cfg(feature = "train")]
     fn nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
         self.proposer.nets().chain(self.refiners.iter_mut().flat_map(Refiner::window_nets))
     }

@@ -123,7 +123,6 @@ impl Proposer {
     }
 
     /// All nets.
-    #[cfg(feature = "train")]
     pub(super) fn nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
         std::iter::once(&mut self.net).chain(self.calibrator.net_of_its_own())
     }

@@ -42,7 +42,6 @@ impl Refiner {
     }
 
     /// The nets that run on windows.
-    #[cfg(feature = "train")]
     pub(super) fn window_nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
         std::iter::once(&mut self.net).chain(self.calibrator.net_of_its_own())
     }

@@ -1,10 +1,8 @@
 //! Runs a net over batches of windows, on the CPU (in floats or in 8 bits) or on a GPU: levels 2 and 3 of the cascade and nets that
 //! calibrate use it. If the GPU fails, the net runs on the CPU from then on. Level 1's net runs over pictures, on the CPU.
 
-#[cfg(feature = "train")]
 use std::sync::{Mutex, PoisonError};
 
-#[cfg(feature = "train")]
 use super::int8::calibrate::Ranges;
 use super::int8::quantised::Quantised;
 use super::spec::{Dims, Net, Output};
@@ -23,13 +21,11 @@ pub(crate) struct WindowNet {
     cpu: cpu::Engine,
     /// What runs on the CPU in place of `cpu`, if there is one.
     int8: Option<int8::Engine>,
-    /// Kept for the GPU's engines, which may be asked for at any time.
-    #[cfg(any(feature = "gpu", feature = "train"))]
+    /// Kept for the GPU's engines, which may be asked for at any time, and for [`Self::quantise`].
     weights: Weights,
     #[cfg(feature = "train")]
     device: device::Place,
     /// What the net's operations gave so far, if that is noted.
-    #[cfg(feature = "train")]
     observed: Option<Mutex<Ranges>>,
 }
 
@@ -55,11 +51,9 @@ impl WindowNet {
         Ok(Self {
             cpu: cpu::Engine::new(net, &weights)?,
             int8: quantised.map(|quantised| int8::Engine::new(net, quantised)).transpose()?,
-            #[cfg(any(feature = "gpu", feature = "train"))]
             weights,
             #[cfg(feature = "train")]
             device: device::Place::default(),
-            #[cfg(feature = "train")]
             observed: None,
         })
     }
@@ -85,7 +79,6 @@ impl WindowNet {
     /// # Panics
     /// If `pixels` is not `h · w · 3` long.
     pub(crate) fn run_picture(&self, pixels: &[u8], h: usize, w: usize, scratch: &mut Scratch) -> Option<Dims> {
-        #[cfg(feature = "train")]
         if let Some(observed) = &self.observed {
             observed.lock().unwrap_or_else(PoisonError::into_inner).add_rgb(&self.cpu, pixels, h, w);
         }
@@ -107,7 +100,6 @@ impl WindowNet {
     }
 
     /// Notes from here on what the net's operations give.
-    #[cfg(feature = "train")]
     pub(crate) fn observe(&mut self) {
         self.observed = Some(Mutex::default());
     }
@@ -116,7 +108,6 @@ impl WindowNet {
     ///
     /// # Errors
     /// If nothing was noted.
-    #[cfg(feature = "train")]
     pub(crate) fn quantise(&self) -> Result<Quantised> {
         let none = Mutex::default();
         let ranges = self.observed.as_ref().unwrap_or(&none).lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +147,6 @@ impl WindowNet {
             }
         }
         let side = self.net().side;
-        #[cfg(feature = "train")]
         if let Some(observed) = &self.observed {
             observed.lock().unwrap_or_else(PoisonError::into_inner).add(&self.cpu, input, (n, side, side));
         }
