@@ -110,12 +110,7 @@ struct NetWeights {
 }
 
 /// The quantised weights that a net runs with, if it is to run with them.
-fn chosen(
-    precision: Precision,
-    net: &str,
-    float: &Weights,
-    quantised: Option<Quantised>,
-) -> Result<Option<Quantised>> {
+fn chosen(precision: Precision, net: &str, float: &Weights, quantised: Option<Quantised>) -> Result<Option<Quantised>> {
     let other = quantised.as_ref().is_some_and(|quantised| !quantised.is_made_from(float));
     let remedy = "make them anew with `facecascade quantise`, or choose --precision f32";
     match precision {
@@ -128,9 +123,7 @@ fn chosen(
         Precision::Int8 if other => {
             Err(Error::Setting(format!("{net}: the 8-bit weights were made from other float weights; {remedy}")))
         }
-        Precision::Int8 if quantised.is_none() => {
-            Err(Error::Setting(format!("{net} has no 8-bit weights; {remedy}")))
-        }
+        Precision::Int8 if quantised.is_none() => Err(Error::Setting(format!("{net} has no 8-bit weights; {remedy}"))),
         Precision::Int8 => Ok(quantised),
     }
 }

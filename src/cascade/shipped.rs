@@ -11,10 +11,22 @@ pub(super) const SETTINGS: &str = include_str!("../../models/shipped.toml");
 pub(super) const ARTICLE: &str = include_str!("../../models/article/cascade.toml");
 
 /// Nets, and their weights files in floats and in 8 bits.
-const WEIGHTS: [(&str, &[u8], Option<&[u8]>); 3] = [
-    ("octave", include_bytes!("../../models/octave.safetensors"), None),
-    ("refine24", include_bytes!("../../models/refine24.safetensors"), None),
-    ("refine48", include_bytes!("../../models/refine48.safetensors"), None),
+const WEIGHTS: [(&str, &[u8], &[u8]); 3] = [
+    (
+        "octave",
+        include_bytes!("../../models/octave.safetensors"),
+        include_bytes!("../../models/octave.int8.safetensors"),
+    ),
+    (
+        "refine24",
+        include_bytes!("../../models/refine24.safetensors"),
+        include_bytes!("../../models/refine24.int8.safetensors"),
+    ),
+    (
+        "refine48",
+        include_bytes!("../../models/refine48.safetensors"),
+        include_bytes!("../../models/refine48.int8.safetensors"),
+    ),
 ];
 
 /// The built-in weights of `net`.
@@ -35,6 +47,6 @@ pub fn weights(net: &str) -> Result<Weights> {
 /// # Errors
 /// Never, as a test holds.
 pub(super) fn quantised(net: &str) -> Result<Option<Quantised>> {
-    let bytes = WEIGHTS.iter().find(|(name, ..)| *name == net).and_then(|(.., bytes)| *bytes);
-    bytes.map(|bytes| Quantised::from_bytes(bytes, net)).transpose()
+    let found = WEIGHTS.iter().find(|(name, ..)| *name == net);
+    found.map(|(.., bytes)| Quantised::from_bytes(bytes, net)).transpose()
 }

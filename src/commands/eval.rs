@@ -171,11 +171,8 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     let (measured, detector) = match &args.detections {
         Some(file) => (read_detections(file, &pictures, &others)?, file.display().to_string()),
         None => {
-            let options = Options {
-                min_face: args.min_face.unwrap_or(MIN_FACE),
-                threshold: WHOLE_CURVE,
-                ..Options::default()
-            };
+            let options =
+                Options { min_face: args.min_face.unwrap_or(MIN_FACE), threshold: WHOLE_CURVE, ..Options::default() };
             tracing::info!("smallest face {} pixels, score at least {WHOLE_CURVE}", options.min_face);
             let name = args.cascade.as_ref().map_or("shipped".to_owned(), |file| file.display().to_string());
             (detect(&load(options.clone())?, &options, &pictures, common)?, name)

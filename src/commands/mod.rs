@@ -16,10 +16,10 @@ pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod live;
 mod place;
-mod redaction;
-mod screen;
 #[cfg(feature = "train")]
 pub(crate) mod quantise;
+mod redaction;
+mod screen;
 #[cfg(feature = "train")]
 pub(crate) mod train;
 pub(crate) mod video;

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use super::int8::calibrate::Ranges;
 use super::int8::quantised::Quantised;
 use super::spec::{Dims, Net, Output};
-use super::{cpu, int8};
 use super::weights::Weights;
+use super::{cpu, int8};
 use crate::error::Result;
 
 /// Windows in a batch on the CPU: larger batches are not faster, and need more memory.

@@ -89,8 +89,7 @@ impl Ranges {
     /// If an array is missing, or if no sample went through the net.
     pub fn quantise(&self, net: &Net, weights: &Weights) -> Result<Quantised> {
         let lowered = net.lower(Purpose::Inference)?;
-        let mut quantiser =
-            Quantiser { net: net.name, weights, ranges: self, quantised: Quantised::default() };
+        let mut quantiser = Quantiser { net: net.name, weights, ranges: self, quantised: Quantised::default() };
         let features = quantiser.sequence(&lowered.trunk, vec![Channel::PICTURE; 3], false)?;
         for (_, head) in &lowered.heads {
             quantiser.sequence(head, features.clone(), true)?;

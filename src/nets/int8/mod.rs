@@ -70,9 +70,8 @@ impl Engine {
         weights.check(net, weights.notes.get("net").map_or(net.name, String::as_str))?;
         let preparation = Preparation { net: net.name, isa, weights };
         let (trunk, channels) = preparation.sequence(&lowered.trunk, Channels::picture(), false)?;
-        let head = |(output, sequence): &(Output, _)| {
-            Ok((*output, preparation.sequence(sequence, channels.clone(), true)?.0))
-        };
+        let head =
+            |(output, sequence): &(Output, _)| Ok((*output, preparation.sequence(sequence, channels.clone(), true)?.0));
         let heads = lowered.heads.iter().map(head).collect::<Result<_>>()?;
         Ok(Self { net: net.clone(), isa, values: values(&trunk), whole: trunk.stride().is_some(), trunk, heads })
     }

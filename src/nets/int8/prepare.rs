@@ -149,7 +149,8 @@ impl Preparation<'_> {
     fn op(&self, op: &lower::Op, input: Channels, reals: bool) -> Result<(Op, Channels)> {
         let linear = matches!(op.kind, OpKind::Conv | OpKind::Dense);
         if reals && !linear {
-            let reason = format!("{} ends a head: in 8 bits a head ends in a convolution or a fully connected layer", op.path);
+            let reason =
+                format!("{} ends a head: in 8 bits a head ends in a convolution or a fully connected layer", op.path);
             return Err(Error::Net { net: self.net.into(), reason });
         }
         let input = if linear { input } else { input.filled_up() };

@@ -148,8 +148,10 @@ impl Quantised {
     /// # Errors
     /// If the folder can't be written to.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let fail =
-            |e: safetensors::SafeTensorError| Error::Weights { origin: path.display().to_string(), reason: e.to_string() };
+        let fail = |e: safetensors::SafeTensorError| Error::Weights {
+            origin: path.display().to_string(),
+            reason: e.to_string(),
+        };
         let mut tensors = Vec::new();
         for (name, op) in &self.ops {
             let arrays: [(&str, Dtype, usize, &[u8]); 4] = [

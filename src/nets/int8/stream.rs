@@ -128,7 +128,8 @@ impl Streams {
                 (state.done, state.fetched) = (0, 0);
             }
             // Rows of whole vectors can be read where they are; nothing behind them is read.
-            let direct = ops[0].pad == 0 && !first_op.is_picture() && !first_op.in_quads() && source.c == first_op.input;
+            let direct =
+                ops[0].pad == 0 && !first_op.is_picture() && !first_op.in_quads() && source.c == first_op.input;
             let mut chain = Chain {
                 isa,
                 ops,

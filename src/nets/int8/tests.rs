@@ -97,8 +97,7 @@ fn apply(op: &Op, map: &Map, weights: &Quantised, reals: bool) -> Option<End> {
         let (sum, by) = match op.kind {
             OpKind::Conv | OpKind::Dense => {
                 let all = (0..map.d.c).flat_map(|c| taps(c).map(move |tap| (c, tap)));
-                let sum: i32 =
-                    all.map(|(c, tap)| product(tap, c, (tap.0 * map.d.c + c) * channels + o)).sum();
+                let sum: i32 = all.map(|(c, tap)| product(tap, c, (tap.0 * map.d.c + c) * channels + o)).sum();
                 (sum + arrays.bias[o], arrays.multiplier[o])
             }
             OpKind::Depthwise => {
@@ -216,7 +215,8 @@ fn every_net_of_the_zoo_says_in_8_bits_nearly_what_it_says_in_floats() {
         for head in &net.heads {
             let got = engine.head(head.output, None, &mut scratch);
             let expected = in_floats.head(head.output, None, &mut other);
-            let mean = |of: &dyn Fn(usize) -> f32| (0..got.len()).map(|i| of(i).powi(2)).sum::<f32>() / got.len() as f32;
+            let mean =
+                |of: &dyn Fn(usize) -> f32| (0..got.len()).map(|i| of(i).powi(2)).sum::<f32>() / got.len() as f32;
             let (error, size) = (mean(&|i| got[i] - expected[i]), mean(&|i| expected[i]));
             assert!(error < 0.02 * size, "{name}, {:?}: {error} of {size}", head.output);
         }

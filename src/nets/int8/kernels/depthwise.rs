@@ -133,7 +133,8 @@ impl Depthwise<'_> {
         let pixel = requantise.padded();
         // SAFETY: see the caller.
         unsafe {
-            let weight = self.taps.weight.as_slice().as_ptr().cast::<i8>().add((self.top * columns * pixel + c) * SLOTS);
+            let weight =
+                self.taps.weight.as_slice().as_ptr().cast::<i8>().add((self.top * columns * pixel + c) * SLOTS);
             for item in 0..row.items {
                 for x in 0..row.width {
                     let input = self.input.as_ptr().add(row.rows[0] + item * row.input_item + x * row.input_step + c);

@@ -204,7 +204,9 @@ mod x86 {
     /// The lowest byte of each of sixteen sums.
     static LOWEST: Indices = {
         // SAFETY: sixteen bytes are a vector.
-        Indices(unsafe { std::mem::transmute::<[u8; 16], __m128i>([0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60]) })
+        Indices(unsafe {
+            std::mem::transmute::<[u8; 16], __m128i>([0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60])
+        })
     };
 
     #[derive(Clone, Copy)]

@@ -40,9 +40,11 @@ impl Packed {
             for row in 0..rows {
                 for group in 0..groups {
                     for output in first..first + vectors * isa.lanes() {
-                        packed.extend((group * GROUP..(group + 1) * GROUP).map(|byte| {
-                            if byte < length && output < outputs { weight(row, byte, output) } else { 0 }
-                        }));
+                        packed.extend(
+                            (group * GROUP..(group + 1) * GROUP).map(|byte| {
+                                if byte < length && output < outputs { weight(row, byte, output) } else { 0 }
+                            }),
+                        );
                     }
                 }
             }

@@ -99,7 +99,9 @@ impl Work<'_> {
         }
         for c in (0..self.channels).step_by(LANES) {
             let bytes = match self.plain {
-                Plain::Max => self.fold(from + c, [0; LANES], |most: Lanes, _, v| std::array::from_fn(|i| most[i].max(v[i]))),
+                Plain::Max => {
+                    self.fold(from + c, [0; LANES], |most: Lanes, _, v| std::array::from_fn(|i| most[i].max(v[i])))
+                }
                 Plain::Average => {
                     let sums = self.fold(from + c, [0; LANES], |sums: [i32; LANES], _, v| add(sums, v, [1; LANES]));
                     let share = 1.0 / (self.columns * self.row.rows.len()) as f32;
