@@ -2,9 +2,8 @@
 //! only the rows of its input that its kernel covers. Here a depthwise convolution's ring keeps its rows side by side, in groups of four
 //! bytes, and whoever makes a row writes it there in its place.
 
-use super::kernels::{Isa, Output, Row, SLOTS, insert};
+use super::kernels::{Isa, Output, Row, SLOTS, insert, nearest};
 use super::prepare::{Kernel, Prepared, floor_of_reals};
-use crate::nets::input::{MIDDLE, SPREAD};
 use crate::nets::kernels::aligned::Aligned;
 
 /// An operation with its kernel.
@@ -237,7 +236,10 @@ impl Chain<'_> {
                 line.clear();
                 match self.source.data {
                     Data::Bytes(data) => line.extend_from_slice(&data[from..from + w * c]),
-                    Data::Floats(data) => line.extend(data[from..from + w * c].iter().map(|v| byte(*v))),
+                    Data::Floats(data) => {
+                        line.resize(w * c, 0);
+                        nearest(self.isa, &data[from..from + w * c], line);
+                    }
                 }
                 if pixel > c {
                     spread(line, c, pixel);
@@ -322,11 +324,6 @@ fn outside(op: &Op, state: &State, y: usize, ring: &mut [u32]) {
             }
         }
     }
-}
-
-/// The byte that is nearest to a normalised one.
-fn byte(v: f32) -> u8 {
-    (v * SPREAD + MIDDLE).round_ties_even() as u8
 }
 
 /// Makes pixels of `c` values into pixels of `pixel` values, from the last to the first.

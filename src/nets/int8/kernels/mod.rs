@@ -12,7 +12,7 @@ mod row;
 pub(super) use depthwise::{SLOTS, Taps};
 pub use dots::Isa;
 pub(super) use linear::Packed;
-pub(super) use plain::{Depthwise as DeepDepthwise, Plain, insert};
+pub(super) use plain::{Depthwise as DeepDepthwise, Plain, insert, nearest};
 pub(super) use row::{Output, Row};
 
 use self::dots::Dots;
