@@ -1,6 +1,7 @@
 //! Windows in, calibrated boxes out: a proposer over the pyramid, then up to two refiners on windows, each finding,
 //! calibrating and filtering. No threads here; a picture can go from thread to thread between levels ([`work`]).
 
+mod accept;
 pub(crate) mod calibration;
 mod calibrator;
 mod colour;
@@ -30,9 +31,11 @@ use crate::nets::weights::Weights;
 use crate::nets::windows::WindowNet;
 use crate::nets::zoo;
 use crate::pyramid::{Builder, Plan};
+use crate::text::counted;
 pub use placement::{Placement, Precision};
 use proposer::Proposer;
 use refiner::Refiner;
+use settings::AcceptSettings;
 pub use settings::CascadeSettings;
 pub use shipped::weights as shipped_weights;
 use state::State;
@@ -68,8 +71,19 @@ pub struct StepTrace {
     pub name: &'static str,
     /// What came out, in pixels of the picture.
     pub windows: Vec<Window>,
+    /// What this level and those before it took for faces, so that no later level looks at it. Behind the last step these are among
+    /// `windows`.
+    pub accepted: Vec<Window>,
     /// Time it took. The pyramid's is in `find-1`.
     pub elapsed: Duration,
+}
+
+impl StepTrace {
+    /// How many windows came out: `12 windows`, or `12 windows + 3 accepted`.
+    pub fn counted(&self) -> String {
+        let windows = counted(self.windows.len(), "window");
+        if self.accepted.is_empty() { windows } else { format!("{windows} + {} accepted", self.accepted.len()) }
+    }
 }
 
 /// What one level did with a picture.
@@ -79,6 +93,8 @@ pub struct LevelCount {
     pub windows: usize,
     /// Windows that the level handed on.
     pub passed: usize,
+    /// Windows that the level took for faces at once.
+    pub accepted: usize,
     /// Multiply-adds, calibration included.
     pub multiply_adds: u64,
 }
@@ -270,7 +286,7 @@ impl Cascade {
             return Err(Error::Setting(format!("there is no level {level}; this cascade has 1 to {}", self.levels())));
         }
         let done = self.run(picture, Until::Windows(level));
-        let windows = windows(&done.state);
+        let windows = windows(&done.state.candidates);
         self.give_back(done);
         Ok(windows)
     }
@@ -360,7 +376,7 @@ impl Cascade {
             watch("filter-1", pictures);
         } else if let Some(refiner) = level.checked_sub(2).and_then(|i| self.refiners.get(i)) {
             let [find, calibrate, filter] = REFINER_STEPS[level - 2];
-            refiner.find(pictures);
+            refiner.find(pictures, self.accept(level, until));
             watch(find, pictures);
             refiner.calibrate(pictures);
             watch(calibrate, pictures);
@@ -374,12 +390,34 @@ impl Cascade {
 
     /// Behind the last level comes the global filter.
     fn end_level(&self, level: usize, state: &mut State, until: Until) {
+        if let Some(settings) = self.accept(level, until) {
+            accept::accept(state, settings, self.last_overlap(), self.settings.faces.vote);
+        }
         if until == Until::Faces && level == self.levels() {
             // Suppression, the last step of every level's filter, left what it chose from there.
-            faces::merge(&mut state.candidates, &state.buffers.before, &self.settings.faces);
+            let overlap = self.last_overlap();
+            let State { candidates, accepted, buffers, .. } = &mut *state;
+            faces::merge(candidates, &buffers.before, accepted, overlap, &self.settings.faces);
+            accepted.clear();
             state.candidates.retain(|c| self.settings.faces.score(c.score) >= self.options.threshold);
         }
         state.passed();
+    }
+
+    /// When a level takes a window for a face at once: in detection, before the last level, and if its net runs in 8 bits.
+    fn accept(&self, level: usize, until: Until) -> Option<&AcceptSettings> {
+        if until != Until::Faces || level >= self.levels() {
+            return None;
+        }
+        match level {
+            1 => self.settings.proposer.accept.as_ref().filter(|_| self.proposer.is_int8()),
+            _ => self.settings.refiners[level - 2].accept.as_ref().filter(|_| self.refiners[level - 2].is_int8()),
+        }
+    }
+
+    /// The last level's IoU of suppression.
+    fn last_overlap(&self) -> f32 {
+        self.settings.refiners.last().map_or(self.settings.proposer.overlap, |refiner| refiner.overlap)
     }
 
     /// Lends buffers from the pool; where none is free, there are new ones.
@@ -396,8 +434,8 @@ impl Cascade {
     }
 }
 
-fn windows(state: &State) -> Vec<Window> {
-    state.candidates.iter().map(|c| Window { rect: c.rect, score: c.score }).collect()
+fn windows(candidates: &[Candidate]) -> Vec<Window> {
+    candidates.iter().map(|c| Window { rect: c.rect, score: c.score }).collect()
 }
 
 fn check(options: &Options) -> Result<()> {

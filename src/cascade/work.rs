@@ -94,6 +94,7 @@ impl Cascade {
         *within = None;
         self.pyramids.take(pending, picture, &plan, halves, levels, from_gpu);
         state.candidates.clear();
+        state.accepted.clear();
         state.counts.clear();
         Started { state }
     }
@@ -114,7 +115,8 @@ impl Cascade {
         let mut begin = Instant::now();
         self.advance(started.level() + 1, &mut [&mut started.state], Until::Faces, |name, states| {
             let elapsed = begin.elapsed();
-            steps.push(StepTrace { name, windows: windows(states[0]), elapsed });
+            let State { candidates, accepted, .. } = &*states[0];
+            steps.push(StepTrace { name, windows: windows(candidates), accepted: windows(accepted), elapsed });
             begin = Instant::now();
         });
     }
