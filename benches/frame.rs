@@ -98,10 +98,11 @@ fn describe(out: &mut impl Write, name: &str, cascade: &Cascade, scene: &RgbImag
     for (level, count) in cascade.counts(scene)?.iter().enumerate() {
         let millions = count.multiply_adds as f64 / 1e6;
         text += &format!(
-            "  level {}: {} windows in, {} out, {millions:.1} M multiply-adds\n",
+            "  level {}: {} windows in, {} out, {} accepted, {millions:.1} M multiply-adds\n",
             level + 1,
             count.windows,
-            count.passed
+            count.passed,
+            count.accepted
         );
     }
     let _ = writeln!(out, "{text}");

@@ -108,7 +108,6 @@ impl Calibrator {
     }
 
     /// The net that only calibrates, if there is one.
-    #[cfg(feature = "train")]
     pub(super) fn net_of_its_own(&mut self) -> Option<&mut WindowNet> {
         if let Self::Net(net, _) = self { Some(net) } else { None }
     }

@@ -50,7 +50,7 @@ impl Proposer {
         Ok(Self { net, grids, calibrator, settings: settings.clone(), first_scale })
     }
 
-    /// The CPU's engine, the only one that runs over whole levels.
+    /// The CPU's engine for floats, which knows dimensions and costs.
     fn engine(&self) -> &Engine {
         self.net.cpu()
     }
@@ -107,14 +107,14 @@ impl Proposer {
         // A net with cells heads has none in a smaller part than one cell of its coarsest.
         let least = if self.is_by_octaves() { 0 } else { self.grids.iter().map(|g| g.stride).max().unwrap_or(0) };
         let (h, w) = (part.h.max(least), part.w.max(least));
-        let (engine, scratch, pixels) = (self.engine(), &mut scratch.cpu, part.pixels(level, (h, w), pixels));
-        if engine.trunk_rgb(pixels, 1, h, w, scratch).is_none() {
+        if self.net.run_picture(part.pixels(level, (h, w), pixels), h, w, scratch).is_none() {
             return;
         }
+        let engine = self.engine();
         count.multiply_adds += engine.multiply_adds(h, w);
         for grid in &self.grids {
             let Some(cells) = engine.head_dims(grid.head, h, w) else { continue };
-            let outputs = engine.head(grid.head, None, scratch);
+            let outputs = self.net.head_of_picture(grid.head, scratch);
             count.windows += outputs.len() / grid.numbers;
             let seen = Seen { grid, number, level, left: part.x as f32, top: part.y as f32, columns: cells.w };
             let first = candidates.len();
@@ -127,7 +127,7 @@ impl Proposer {
             }
             // Where calibration is another head's, its numbers are those of the window's cell.
             if let Some((code, output)) = self.calibrator.own_head().filter(|_| !chosen.is_empty()) {
-                let codes = engine.head(output, None, scratch);
+                let codes = self.net.head_of_picture(output, scratch);
                 for (candidate, cell) in candidates[first..].iter_mut().zip(chosen.iter()) {
                     candidate.moved = code.apply(&candidate.rect, &codes[*cell * code.len()..][..code.len()]);
                 }
@@ -144,6 +144,16 @@ impl Proposer {
             _ => rect,
         };
         Candidate { moved, pyramid_level: seen.number, ..Candidate::found(rect, seen.grid.logit(numbers)) }
+    }
+
+    /// All nets.
+    pub(super) fn nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
+        std::iter::once(&mut self.net).chain(self.calibrator.net_of_its_own())
+    }
+
+    /// Whether the net that looks at pictures does so in 8 bits.
+    pub(super) fn is_int8(&self) -> bool {
+        self.net.is_int8()
     }
 
     /// The nets that run on windows.

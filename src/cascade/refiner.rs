@@ -1,8 +1,8 @@
 //! Levels 2 and 3: a net that looks at each window again, at a higher resolution. One type, configured twice.
 
 use super::LevelCount;
-use super::calibrator::Calibrator;
-use super::settings::RefinerSettings;
+use super::calibrator::{Calibrator, Code};
+use super::settings::{AcceptSettings, RefinerSettings};
 use super::state::{Buffers, State, crop_and_run};
 use crate::error::{Error, Result};
 use crate::nets::grid::face_logit;
@@ -42,9 +42,13 @@ impl Refiner {
     }
 
     /// The nets that run on windows.
-    #[cfg(feature = "train")]
     pub(super) fn window_nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
         std::iter::once(&mut self.net).chain(self.calibrator.net_of_its_own())
+    }
+
+    /// Whether its net runs in 8 bits on the CPU.
+    pub(super) fn is_int8(&self) -> bool {
+        self.net.is_int8() && !self.net.is_on_device()
     }
 
     /// Whether its net is on a device, not on the CPU.
@@ -53,8 +57,8 @@ impl Refiner {
     }
 
     /// Looks at every window of all pictures and drops those under the threshold. Calibration is computed for the others
-    /// only.
-    pub(super) fn find(&self, pictures: &mut [&mut State]) {
+    /// only; those over the upper threshold, if there is one, are moved by the net's head for boxes, if it has one.
+    pub(super) fn find(&self, pictures: &mut [&mut State], accept: Option<&AcceptSettings>) {
         let own = self.calibrator.own_head();
         let (face, code) = (
             self.net.cpu().trunk_multiply_adds() + self.net.cpu().head_multiply_adds(Output::Face),
@@ -64,6 +68,8 @@ impl Refiner {
             state.counts.push(LevelCount { windows: state.candidates.len(), ..Default::default() });
         }
         let Some(first) = pictures.first_mut() else { return };
+        let accept = accept
+            .filter(|_| own.is_some_and(|(code, _)| code != Code::Box) && self.net.net().head(Output::Box).is_some());
         let mut chosen = std::mem::take(&mut first.buffers.chosen);
         crop_and_run(pictures, &self.net, |pictures, rows, scratch| {
             let outputs = self.net.head(Output::Face, None, scratch);
@@ -87,12 +93,25 @@ impl Refiner {
                     candidate.moved = code.apply(&candidate.rect, numbers);
                 }
             }
+            if let Some(accept) = accept {
+                chosen.retain(|i| rows[*i].of(pictures).score > accept.threshold);
+                if !chosen.is_empty() {
+                    let codes = self.net.head(Output::Box, Some(&chosen), scratch);
+                    for (i, numbers) in chosen.iter().zip(codes.chunks_exact(Code::Box.len())) {
+                        let candidate = rows[*i].of(pictures);
+                        candidate.moved = Code::Box.apply(&candidate.rect, numbers);
+                    }
+                }
+            }
         });
         pictures[0].buffers.chosen = chosen;
         for state in pictures.iter_mut() {
             let seen = state.candidates.len();
             state.candidates.retain(|c| c.score > self.settings.threshold);
-            state.count(seen as u64 * face + state.candidates.len() as u64 * code);
+            let sure =
+                accept.map_or(0, |accept| state.candidates.iter().filter(|c| c.score > accept.threshold).count());
+            let boxes = self.net.cpu().head_multiply_adds(Output::Box);
+            state.count(seen as u64 * face + state.candidates.len() as u64 * code + sure as u64 * boxes);
         }
     }
 

@@ -54,6 +54,9 @@ pub struct ProposerSettings {
     pub level_overlap: f32,
     /// Non-maximum suppression across pyramid levels: IoU from which only the better stays.
     pub overlap: f32,
+    /// When a window is a face already, so that no later level looks at it; never if there is none.
+    #[serde(default)]
+    pub accept: Option<AcceptSettings>,
 }
 
 /// Levels 2 and 3: a net run on the windows that the level before let through.
@@ -74,6 +77,22 @@ pub struct RefinerSettings {
     pub calibration_net: Option<String>,
     /// Non-maximum suppression: IoU from which only the better stays.
     pub overlap: f32,
+    /// When a window is a face already, so that no later level looks at it; never if there is none.
+    #[serde(default)]
+    pub accept: Option<AcceptSettings>,
+}
+
+/// When a level takes a window for a face at once. Holds for nets that run in 8 bits, whose scores it was chosen by; nets in floats hand on
+/// all that they find, so that their boxes are the plain cascade's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptSettings {
+    /// Windows with a higher score of this level are faces.
+    pub threshold: f32,
+    /// The last level would have given about `slope` · score + `offset`.
+    pub slope: f32,
+    /// Added to `slope` · score.
+    pub offset: f32,
 }
 
 /// The global filter, which makes the last level's windows into faces, and their score.
@@ -163,6 +182,12 @@ impl CascadeSettings {
             ("faces.slope".into(), f.slope, f.slope > 0.0 && f.slope.is_finite(), "be greater than 0"),
             finite("faces.offset".into(), f.offset),
         ];
+        let accepts = std::iter::once(&p.accept).chain(self.refiners.iter().map(|r| &r.accept));
+        for (i, accept) in accepts.enumerate().filter_map(|(i, accept)| Some((i, accept.as_ref()?))) {
+            checks.push(number(format!("level {}: accept.threshold", i + 1), accept.threshold));
+            checks.push(finite(format!("level {}: accept.slope", i + 1), accept.slope));
+            checks.push(finite(format!("level {}: accept.offset", i + 1), accept.offset));
+        }
         for (i, r) in self.refiners.iter().enumerate() {
             checks.push(number(format!("refiner {}: threshold", i + 1), r.threshold));
             checks.push(share(format!("refiner {}: overlap", i + 1), r.overlap));

@@ -98,6 +98,7 @@ impl Cascade {
         self.pyramids.take(pending, picture, &plan, halves, levels, from_gpu);
         state.candidates.clear();
         state.smiles.clear();
+        state.accepted.clear();
         state.counts.clear();
         Started { state }
     }
@@ -118,7 +119,8 @@ impl Cascade {
         let mut begin = Instant::now();
         self.advance(started.level() + 1, &mut [&mut started.state], Until::Faces, |name, states| {
             let elapsed = begin.elapsed();
-            steps.push(StepTrace { name, windows: windows(states[0]), elapsed });
+            let State { candidates, accepted, .. } = &*states[0];
+            steps.push(StepTrace { name, windows: windows(candidates), accepted: windows(accepted), elapsed });
             begin = Instant::now();
         });
     }

@@ -62,6 +62,8 @@ pub(crate) struct EvalArgs {
     /// Settings of another cascade than the shipped one; its weights lie beside them
     #[arg(long, value_name = "SETTINGS.toml", conflicts_with = "detections")]
     cascade: Option<PathBuf>,
+    #[command(flatten)]
+    precision: crate::commands::PrecisionArgs,
     /// Side of the smallest face looked for, pixels [default: 20]
     #[arg(long, value_name = "PX", conflicts_with = "detections")]
     min_face: Option<f32>,
@@ -159,23 +161,25 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     if args.set == Set::Smile {
         return smile::run(&args, common);
     }
+    let load = |options: Options| {
+        super::load(args.cascade.as_deref(), Options { precision: args.precision.precision, ..options })
+    };
     let all = args.set.read(args.data.as_deref().context("--data is missing")?)?;
     let (mut pictures, mut others) = (Vec::new(), Vec::new());
     for (i, picture) in all.into_iter().enumerate() {
         if i % args.every as usize == 0 { pictures.push(picture) } else { others.push(picture) }
     }
     if args.redaction.redaction {
-        let cascade = args.cascade.as_deref();
-        return redaction::run(&args.redaction, args.set.name(), cascade, &pictures, &others, args.json, common);
+        return redaction::run(&args.redaction, args.set.name(), &load, &pictures, &others, args.json, common);
     }
     let (measured, detector) = match &args.detections {
         Some(file) => (read_detections(file, &pictures, &others)?, file.display().to_string()),
         None => {
-            let options = Options { min_face: args.min_face.unwrap_or(MIN_FACE), threshold: WHOLE_CURVE, smile: false };
+            let (min_face, threshold) = (args.min_face.unwrap_or(MIN_FACE), WHOLE_CURVE);
+            let options = Options { min_face, threshold, smile: false, ..Options::default() };
             tracing::info!("smallest face {} pixels, score at least {WHOLE_CURVE}", options.min_face);
             let name = args.cascade.as_ref().map_or("shipped".to_owned(), |file| file.display().to_string());
-            let cascade = super::load(args.cascade.as_deref(), options.clone())?;
-            (detect(&cascade, &options, &pictures, common)?, name)
+            (detect(&load(options.clone())?, &options, &pictures, common)?, name)
         }
     };
     complain(&measured.failures, common);
@@ -218,7 +222,7 @@ struct PictureCost {
 }
 
 fn detect(cascade: &Cascade, options: &Options, pictures: &[Annotated], common: &Common) -> anyhow::Result<Measured> {
-    let bar = progress_bar(pictures.len(), common);
+    let bar = super::progress_bar(pictures.len(), common);
     let traced = pictures.len().div_ceil(TRACED).max(1);
     let one = |(i, picture): (usize, &Annotated)| {
         (picture.name.clone(), detect_one(cascade, picture, i.is_multiple_of(traced)))
@@ -290,15 +294,6 @@ fn multiply_adds_vga(cascade: &Cascade, costs: &[PictureCost]) -> Vec<f64> {
         sum / pixels.max(1.0) * 640.0 * 480.0
     };
     std::iter::once(cascade.multiply_adds(640, 480) as f64).chain((1..cascade.levels()).map(refiner)).collect()
-}
-
-fn progress_bar(pictures: usize, common: &Common) -> indicatif::ProgressBar {
-    if common.quiet {
-        return indicatif::ProgressBar::hidden();
-    }
-    let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {per_sec:.1}, {eta} left");
-    let bar = indicatif::ProgressBar::new(pictures as u64);
-    if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
 /// Names the failures on stderr: the first ten, or all with -v.

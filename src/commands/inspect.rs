@@ -68,7 +68,12 @@ pub(crate) fn run(args: InspectArgs, _common: &Common) -> anyhow::Result<Outcome
 
     let mut out = std::io::stdout().lock();
     for stage in &stages {
-        writeln!(out, "{:<12} {:>5} windows {:>8.2} ms", stage.name, stage.windows.len(), ms(stage.elapsed))?;
+        let accepted = match stage.accepted.len() {
+            0 => String::new(),
+            n => format!("  + {n} accepted"),
+        };
+        let (windows, elapsed) = (stage.windows.len(), ms(stage.elapsed));
+        writeln!(out, "{:<12} {windows:>5} windows {elapsed:>8.2} ms{accepted}", stage.name)?;
     }
     let found = counted(faces.len(), "face");
     writeln!(out, "{}: {found} -> {}", args.picture.display(), args.output.display())?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use facecascade::source::Source;
 use facecascade::source::playback::Playback;
 use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
-use facecascade::{Cascade, Options};
+use facecascade::{Cascade, Options, Precision};
 
 pub(crate) mod bench;
 pub(crate) mod detect;
@@ -16,6 +16,8 @@ pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod live;
 mod place;
+#[cfg(feature = "train")]
+pub(crate) mod quantise;
 mod redaction;
 mod screen;
 #[cfg(feature = "train")]
@@ -60,7 +62,18 @@ pub(crate) struct DetectorArgs {
     #[arg(long, value_name = "SETTINGS.toml")]
     pub(crate) cascade: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) precision: PrecisionArgs,
+    #[command(flatten)]
     pub(crate) placement: place::PlacementArgs,
+}
+
+/// The precision of nets, as an option of commands.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PrecisionArgs {
+    /// Numbers that nets compute with on the CPU. auto: 8 bits for each net that has 8-bit weights (those that ship do), which is about
+    /// twice as fast; f32: floats
+    #[arg(long, value_name = "auto|f32|int8", default_value_t)]
+    pub(crate) precision: Precision,
 }
 
 impl DetectorArgs {
@@ -81,7 +94,7 @@ impl DetectorArgs {
 
     fn options(&self, min_face: f32) -> Options {
         let threshold = self.threshold.unwrap_or(Options::default().threshold);
-        Options { min_face, threshold, smile: !self.no_smile }
+        Options { min_face, threshold, smile: !self.no_smile, precision: self.precision.precision }
     }
 
     fn load_for(&self, options: Options) -> facecascade::Result<Cascade> {
@@ -152,6 +165,17 @@ fn played(name: &Path, threads: usize, stop: &AtomicBool) -> anyhow::Result<Box<
         return Ok(facecascade::source::camera::network::open(address, threads)?);
     }
     Ok(Box::new(Playback::open(name, threads, stop)?))
+}
+
+/// A bar that counts pictures; hidden with --quiet.
+#[cfg(feature = "train")]
+fn progress_bar(pictures: usize, common: &crate::cli::Common) -> indicatif::ProgressBar {
+    if common.quiet {
+        return indicatif::ProgressBar::hidden();
+    }
+    let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {per_sec:.1}, {eta} left");
+    let bar = indicatif::ProgressBar::new(pictures as u64);
+    if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
 /// Returns a flag that Ctrl-C sets; a second Ctrl-C ends the program at once.

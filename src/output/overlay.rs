@@ -12,7 +12,7 @@ use crate::cascade;
 use crate::geometry::Rect;
 use crate::pipeline::Stage;
 use crate::pyramid::{Pyramid, cpu::Resizer};
-use crate::text::{counted, ms};
+use crate::text::ms;
 use crate::track::{Basis, Tracked};
 
 /// Colour of details.
@@ -107,12 +107,11 @@ impl Canvas {
             let (left, top) = (x + 2 + fit.left as u32, y + caption + fit.top as u32);
             self.panel.clone_from(&self.small);
             let inner = Fit { left: 0.0, top: 0.0, ..fit };
-            for window in step.windows.iter().rev() {
+            for window in step.windows.iter().rev().chain(&step.accepted) {
                 draw::outline(&mut self.panel, &inner.rect(&window.rect), draw::confidence(window.score), 1.0, 0.8);
             }
             imageops::replace(&mut self.picture, &self.panel, left.into(), top.into());
-            let windows = counted(step.windows.len(), "window");
-            let words = format!("{} · {windows} · {:.1} ms", step.name, ms(step.elapsed));
+            let words = format!("{} · {} · {:.1} ms", step.name, step.counted(), ms(step.elapsed));
             // A caption wider than its panel is written smaller.
             let line = line.min(line * (cell_w - 8) as f32 / draw::text_width(&words, line).max(1.0));
             draw::text(&mut self.picture, &words, (x + 4) as f32, (y + 2) as f32, line, INK);
@@ -292,6 +291,7 @@ mod tests {
         let step = |name| cascade::StepTrace {
             name,
             windows: vec![Window { rect: Rect::new(-5.0, 4.0, 30.0, 30.0), score: 2.0 }],
+            accepted: vec![Window { rect: Rect::new(50.0, 4.0, 30.0, 30.0), score: 9.0 }],
             elapsed: Duration::from_millis(1),
         };
         let steps = ["find-1", "calibrate-1", "filter-1", "find-2"].map(step);
@@ -314,6 +314,7 @@ mod tests {
         let steps = [1, 2, 3, 4].map(|_| cascade::StepTrace {
             name: "find-1",
             windows: windows.clone(),
+            accepted: Vec::new(),
             elapsed: Duration::ZERO,
         });
         let mut canvas = Canvas::default();

@@ -10,7 +10,7 @@ use super::recipe::Recipe;
 use super::smile::{self, faces::SmileFace};
 use super::validation::{self, SetMeasures, ValidationSet};
 use super::windows::Sources;
-use crate::cascade::{self, Cascade, CascadeSettings};
+use crate::cascade::{self, Cascade, CascadeSettings, Precision};
 use crate::dataset::{self, Annotated, Split};
 use crate::error::{Error, Result};
 use crate::eval;
@@ -87,7 +87,12 @@ impl Data {
         }
         let cascade_settings = CascadeSettings { smile: None, ..recipe.cascade.settings() };
         let finder = |min_face| {
-            let options = cascade::Options { min_face, threshold: eval::smile::LEAST_SCORE, smile: false };
+            let options = cascade::Options {
+                min_face,
+                threshold: eval::smile::LEAST_SCORE,
+                smile: false,
+                precision: Precision::F32,
+            };
             Cascade::from_parts(cascade_settings.clone(), &|net| trained(net, settings), options)
         };
         let done = AtomicUsize::new(0);

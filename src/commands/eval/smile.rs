@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use facecascade::dataset::{self, Annotated, Split, fer};
 use facecascade::eval::plots::{self, Series};
 use facecascade::eval::smile::{
@@ -42,12 +43,13 @@ struct Group {
 
 pub(super) fn run(args: &EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     let every = |i: usize| i.is_multiple_of(args.every as usize);
-    let portraits = portraits(dataset::mtfl(&args.data, Split::Test)?, every, common.threads())?;
-    let tiles = tiles(&fer::read(&args.data, Split::Test)?, every)?;
+    let data = args.data.as_deref().context("--data is missing")?;
+    let portraits = portraits(dataset::mtfl(data, Split::Test)?, every, common.threads())?;
+    let tiles = tiles(&fer::read(data, Split::Test)?, every)?;
     let sets = [("mtfl/test", portraits, args.min_face.unwrap_or(PORTRAIT_FACE)), ("fer/test", tiles, TILE_FACE)];
     let (mut whole, mut by_height) = (Vec::new(), Vec::new());
     for (name, set, min_face) in &sets {
-        let bar = super::progress_bar(set.len() * (1 + HEIGHTS.len()), common);
+        let bar = super::super::progress_bar(set.len() * (1 + HEIGHTS.len()), common);
         let judged = |min_face: f32, height: Option<f32>| {
             let cascade = cascade(args, min_face)?;
             let one = |portrait: &Portrait| {

@@ -3,10 +3,11 @@
 //! The net's lowered operations each get the kernel that computes a row of them ([`super::kernels`]); `run` walks over
 //! the operations, and `stream` passes rows of a map through a chain of them. Maps are channels last, `[n, h, w, c]`.
 
+mod observe;
 mod run;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(in crate::nets) mod tests;
 
 use run::Runner;
 use stream::{Data, Maps, Sum, Target};

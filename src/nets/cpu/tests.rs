@@ -154,7 +154,7 @@ fn reference_maps(net: &Net, lowered: &Lowered, input: &Map, weights: &Weights) 
     Some(maps)
 }
 
-fn random_weights(net: &Net, rng: &mut StdRng) -> Weights {
+pub(in crate::nets) fn random_weights(net: &Net, rng: &mut StdRng) -> Weights {
     let mut weights = Weights::initial(net, || rng.random_range(-1.7..1.7));
     for (name, array) in &mut weights.arrays {
         let range = match name.rsplit('.').next().unwrap() {
@@ -167,7 +167,7 @@ fn random_weights(net: &Net, rng: &mut StdRng) -> Weights {
     weights
 }
 
-fn random_input(rng: &mut StdRng, len: usize) -> Vec<f32> {
+pub(in crate::nets) fn random_input(rng: &mut StdRng, len: usize) -> Vec<f32> {
     (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
@@ -218,7 +218,7 @@ fn check(net: &Net, weights: &Weights, rng: &mut StdRng, (n, h, w): (usize, usiz
     }
 }
 
-fn layer(depth: u32) -> BoxedStrategy<Vec<Layer>> {
+pub(in crate::nets) fn layer(depth: u32) -> BoxedStrategy<Vec<Layer>> {
     let out = prop::sample::select(vec![1usize, 3, 8, 12, 16, 20, 32, 37, 48]);
     let kernel = prop::sample::select(vec![1usize, 1, 2, 3, 3, 5]);
     let tail = prop::sample::select(vec![
@@ -252,7 +252,7 @@ fn layer(depth: u32) -> BoxedStrategy<Vec<Layer>> {
 }
 
 /// Those of the proposed layers that fit, as far as they stay affordable.
-fn fitting(proposed: Vec<Layer>, mut d: Dims) -> Vec<Layer> {
+pub(in crate::nets) fn fitting(proposed: Vec<Layer>, mut d: Dims) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
     for layer in proposed {
         let layer = match layer {

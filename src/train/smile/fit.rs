@@ -22,7 +22,7 @@ pub(crate) struct Held {
 /// # Errors
 /// If the weights don't fit the net.
 pub(crate) fn held(net: &Net, weights: &Weights, settings: &SmileSettings, faces: &[SmileFace]) -> Result<Held> {
-    let smiles = SmileNet::new(settings, |_| WindowNet::new(net, weights.clone()))?;
+    let smiles = SmileNet::new(settings, |_| WindowNet::new(net, weights.clone(), None))?;
     let held: Vec<&SmileFace> = faces.iter().filter(|f| f.held_back).collect();
     let (mut input, mut scratch, mut logits) = (Vec::new(), Scratch::default(), Vec::new());
     for face in &held {
