@@ -160,7 +160,6 @@ impl SmileNet {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::cascade::{CascadeSettings, shipped_weights};
 
     #[test]
