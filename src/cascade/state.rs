@@ -14,8 +14,8 @@ pub(super) struct State {
     pub(super) picture: Picture,
     /// The windows that are left.
     pub(super) candidates: Vec<Candidate>,
-    /// Behind the last level: the smile net's logit of each face; empty where smiles are not told.
-    pub(super) smiles: Vec<f32>,
+    /// Behind the last level: the smile net's logit of each face that it looked at; empty where smiles are not told.
+    pub(super) smiles: Vec<Option<f32>>,
     /// One for each level that ran, or runs.
     pub(super) counts: Vec<LevelCount>,
     pub(super) buffers: Buffers,
