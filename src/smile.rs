@@ -3,10 +3,10 @@
 
 /// Time in which the mean of the last frames covers most (63 %) of the way to a new value, seconds: one frame alone says little.
 const RECENT: f64 = 0.12;
-/// The same of the smoothed value on its way to that mean, where it differs from it by no more than [`UNSURE`]: so that what a
-/// camera's noise, an encoder or a pixel's motion change is not seen.
+/// The same of the told value on its way to that mean, so that what a camera's noise, an encoder or a pixel's motion change is
+/// not seen. Sooner after a face's first frame and after a real change, where the told value is the mean of all frames since.
 const SETTLING: f64 = 1.2;
-/// The smoothed logit never differs by more from the mean of the last frames: a real change shows at once.
+/// The told logit never differs by more from the mean of the last frames: a real change shows at once.
 const UNSURE: f32 = 0.8;
 /// Logits are cut here, so that a sure frame does not hold a change up for long: a probability of .98.
 const SUREST: f32 = 4.0;
@@ -22,6 +22,8 @@ pub struct SmileTrack {
     recent: f32,
     /// What is told.
     logit: f32,
+    /// Seconds since the first frame or the last real change.
+    age: f64,
     time: f64,
     smiling: bool,
 }
@@ -30,7 +32,7 @@ impl SmileTrack {
     /// A face seen for the first time, at `time` seconds, with this probability of a smile (0..1).
     pub fn new(probability: f32, time: f64) -> Self {
         let logit = logit(probability);
-        Self { recent: logit, logit, time, smiling: probability >= BEGINS }
+        Self { recent: logit, logit, age: 0.0, time, smiling: probability >= BEGINS }
     }
 
     /// The face is seen again.
@@ -38,10 +40,14 @@ impl SmileTrack {
         // Times of pictures and of broken files may stand still.
         let step = if time > self.time { time - self.time } else { 1.0 / 30.0 };
         self.time = time;
-        let share = |settling: f64| (1.0 - (-step / settling).exp()) as f32;
+        self.age += step;
+        let share = |settling: f64| (1.0 - (-step / settling.min(self.age)).exp()) as f32;
         self.recent += share(RECENT) * (logit(probability) - self.recent);
-        self.logit += share(SETTLING) * (self.recent - self.logit);
-        self.logit = self.logit.clamp(self.recent - UNSURE, self.recent + UNSURE);
+        let settled = self.logit + share(SETTLING) * (self.recent - self.logit);
+        self.logit = settled.clamp(self.recent - UNSURE, self.recent + UNSURE);
+        if self.logit != settled {
+            self.age = 0.0;
+        }
         let now = self.probability();
         self.smiling = if self.smiling { now >= ENDS } else { now >= BEGINS };
     }

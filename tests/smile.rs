@@ -101,6 +101,23 @@ fn one_portrait_gives_one_number_and_none_with_no_smile() {
 }
 
 #[test]
+fn of_a_crowd_the_largest_faces_are_looked_at() {
+    let face = imageops::crop_imm(&picture("assets/astronaut.jpg"), 149, 20, 150, 150).to_image();
+    let mut crowd = RgbImage::from_pixel(720, 540, Rgb([120; 3]));
+    for i in 0..48 {
+        let side = 64 + i / 2;
+        let face = imageops::resize(&face, side, side, imageops::FilterType::Triangle);
+        imageops::replace(&mut crowd, &face, i64::from(i % 8 * 90), i64::from(i / 8 * 90));
+    }
+    let faces = Cascade::shipped(Options::default()).unwrap().detect(&crowd).unwrap();
+    let (told, not): (Vec<_>, Vec<_>) = faces.iter().partition(|face| face.smile.is_some());
+    assert!(told.len() == 32 && !not.is_empty(), "{} and {}", told.len(), not.len());
+    let side = |face: &&facecascade::Face| face.rect.w.max(face.rect.h);
+    let smallest = told.iter().map(side).fold(f32::INFINITY, f32::min);
+    assert!(not.iter().all(|face| side(face) <= smallest));
+}
+
+#[test]
 fn live_saves_one_picture_when_the_face_has_begun_to_smile_and_within_a_second() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = program();

@@ -241,7 +241,12 @@ impl Cascade {
         };
         let proposer = Proposer::new(&settings.proposer, options.min_face, load)?;
         let refiners = settings.refiners.iter().enumerate().map(|(i, r)| Refiner::new(r, i + 1, load));
-        let smiles = settings.smile.as_ref().filter(|_| options.smile).map(|s| SmileNet::new(s, load)).transpose()?;
+        let smiles = settings
+            .smile
+            .as_ref()
+            .filter(|_| options.smile)
+            .map(|s| SmileNet::new(s, options.min_face, load))
+            .transpose()?;
         Ok(Self {
             proposer,
             refiners: refiners.collect::<Result<_>>()?,

@@ -20,13 +20,19 @@ pub struct SmileSettings {
     pub reach: f32,
     /// How far the square's middle lies below the box's, as a share of the box's longer side: the mouth tells most.
     pub drop: f32,
-    /// Views of each face, 1 to 8: their logits are averaged.
+    /// Views of each face, 1 to 8, whose logits are averaged; one view alone where only large faces are looked for.
     pub views: usize,
     /// The probability is sigmoid(`slope` · logit + `offset`).
     pub slope: f32,
     /// See `slope`.
     pub offset: f32,
 }
+
+/// Where faces have to be larger than this to be found, pixels, one view is enough: the rest of a frame costs so little there that
+/// a second view of three faces would be more than a tenth of it.
+const LARGE: f32 = 32.0;
+/// Most faces of a picture that the net looks at, the largest ones: those of a crowd together cost less than a tenth of its frame.
+const MOST: usize = 32;
 
 /// Views of a face: centre moved across and down (shares of the square's side), side (ratio), mirrored. The first ones make
 /// up for each other's shifts.
@@ -84,22 +90,28 @@ impl SmileSettings {
 #[derive(Debug)]
 pub(crate) struct SmileNet {
     net: WindowNet,
+    views: &'static [(f32, f32, f32, bool)],
     settings: SmileSettings,
 }
 
 impl SmileNet {
-    /// `load` makes a net by its name in the zoo.
+    /// `load` makes a net by its name in the zoo; `min_face` is the side of the smallest face looked for, pixels.
     ///
     /// # Errors
     /// If `load` fails or the net has no smile head.
-    pub(crate) fn new(settings: &SmileSettings, load: impl Fn(&str) -> Result<WindowNet>) -> Result<Self> {
+    pub(crate) fn new(
+        settings: &SmileSettings,
+        min_face: f32,
+        load: impl Fn(&str) -> Result<WindowNet>,
+    ) -> Result<Self> {
         settings.check()?;
         let net = load(&settings.net)?;
         if net.net().head(Output::Smile).is_none() {
             let reason = "it has no smile head, and so can't tell a smile".to_string();
             return Err(Error::Net { net: settings.net.clone(), reason });
         }
-        Ok(Self { net, settings: settings.clone() })
+        let views = if min_face > LARGE { &VIEWS[..1] } else { &VIEWS[..settings.views] };
+        Ok(Self { net, views, settings: settings.clone() })
     }
 
     /// How it is set.
@@ -112,11 +124,20 @@ impl SmileNet {
         self.net.grow(&mut buffers.input, &mut buffers.scratch);
     }
 
-    /// Looks at the faces that are left behind the last level.
+    /// Looks at the faces that are left behind the last level, at the largest ones if they are many.
     pub(super) fn look_at(&self, state: &mut State) {
         let State { picture, candidates, smiles, buffers: Buffers { input, scratch, .. }, .. } = state;
+        let side = |i: usize| candidates[i].rect.w.max(candidates[i].rect.h);
+        let mut chosen: Vec<usize> = (0..candidates.len()).collect();
+        chosen.sort_by(|a, b| side(*b).total_cmp(&side(*a)));
+        chosen.truncate(MOST);
+        let mut logits = Vec::with_capacity(chosen.len());
+        self.look(&picture.halves, chosen.iter().map(|i| candidates[*i].rect), input, scratch, &mut logits);
         smiles.clear();
-        self.look(&picture.halves, candidates.iter().map(|c| c.rect), input, scratch, smiles);
+        smiles.resize(candidates.len(), None);
+        for (i, logit) in chosen.into_iter().zip(logits) {
+            smiles[i] = Some(logit);
+        }
     }
 
     /// Appends to `logits` the mean logit over the views of each of `faces` in the picture that `halves` (the picture and
@@ -130,7 +151,7 @@ impl SmileNet {
         logits: &mut Vec<f32>,
     ) {
         let side = self.net.net().side;
-        let views = &VIEWS[..self.settings.views];
+        let views = self.views;
         let batch = (self.net.batch() / views.len()).max(1);
         let mut faces = faces.peekable();
         while faces.peek().is_some() {

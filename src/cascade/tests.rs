@@ -301,7 +301,7 @@ fn a_cascade_is_loaded_from_a_settings_file_and_the_weights_beside_it() {
     std::fs::write(&file, super::shipped::SETTINGS).unwrap();
     let missing = Cascade::load(&file, Options::default()).unwrap_err().to_string();
     assert!(missing.contains("octave.safetensors"), "{missing}");
-    for net in ["octave", "refine24", "refine48"] {
+    for net in ["octave", "refine24", "refine48", "smile"] {
         weights(net, net.len() as u64).save(&folder.path().join(format!("{net}.safetensors"))).unwrap();
     }
     let loaded = Cascade::load(&file, Options { min_face: 20.0, threshold: 0.1, ..Options::default() }).unwrap();

@@ -132,7 +132,7 @@ impl Cascade {
         }
         let score = |s| self.settings.faces.score(s);
         let State { candidates, smiles, .. } = &started.state;
-        let smile = |i: usize| Some(self.smiles.as_ref()?.settings().probability(*smiles.get(i)?));
+        let smile = |i: usize| Some(self.smiles.as_ref()?.settings().probability((*smiles.get(i)?)?));
         let faces = candidates.iter().enumerate();
         faces.map(|(i, c)| Face { rect: c.rect, score: score(c.score), smile: smile(i) }).collect()
     }

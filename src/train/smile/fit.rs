@@ -3,7 +3,7 @@
 use super::faces::{Set, SmileFace};
 use crate::cascade::smile::{SmileNet, SmileSettings};
 use crate::error::Result;
-use crate::eval::smile::{Judged, auc, balanced_accuracy};
+use crate::eval::smile::{Judged, PORTRAIT_FACE, auc, balanced_accuracy};
 use crate::nets::spec::Net;
 use crate::nets::weights::Weights;
 use crate::nets::windows::{Scratch, WindowNet};
@@ -22,7 +22,7 @@ pub(crate) struct Held {
 /// # Errors
 /// If the weights don't fit the net.
 pub(crate) fn held(net: &Net, weights: &Weights, settings: &SmileSettings, faces: &[SmileFace]) -> Result<Held> {
-    let smiles = SmileNet::new(settings, |_| WindowNet::new(net, weights.clone(), None))?;
+    let smiles = SmileNet::new(settings, PORTRAIT_FACE, |_| WindowNet::new(net, weights.clone(), None))?;
     let held: Vec<&SmileFace> = faces.iter().filter(|f| f.held_back).collect();
     let (mut input, mut scratch, mut logits) = (Vec::new(), Scratch::default(), Vec::new());
     for face in &held {
