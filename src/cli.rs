@@ -60,6 +60,8 @@ enum Command {
     Train(commands::train::TrainArgs),
     #[cfg(feature = "train")]
     Eval(commands::eval::EvalArgs),
+    #[cfg(feature = "train")]
+    Quantise(commands::quantise::QuantiseArgs),
 }
 
 /// How a command ended that did not end with an error. `PartlyFailed`: something failed, the rest was done.
@@ -83,6 +85,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Train(args) => commands::train::run(args, &common),
         #[cfg(feature = "train")]
         Command::Eval(args) => commands::eval::run(args, &common),
+        #[cfg(feature = "train")]
+        Command::Quantise(args) => commands::quantise::run(args, &common),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

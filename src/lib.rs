@@ -58,6 +58,9 @@ pub mod cascade;
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
+pub mod smile;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod track;
 
 #[cfg(feature = "cli")]
@@ -80,7 +83,7 @@ pub mod eval;
 #[doc(hidden)]
 pub mod train;
 
-pub use cascade::placement::{Level1On, Placement, PyramidOn, RefinersOn};
+pub use cascade::placement::{Level1On, Placement, Precision, PyramidOn, RefinersOn};
 pub use cascade::{Cascade, Options};
 pub use error::{Error, Result};
 pub use geometry::{Face, Rect};

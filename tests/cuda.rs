@@ -22,7 +22,7 @@ use facecascade::nets::windows::{Scratch, WindowNet};
 use facecascade::nets::zoo;
 use facecascade::pipeline::{self, FrameResult, PipelineOptions, Policy};
 use facecascade::source::video::{Frames, probe};
-use facecascade::{Cascade, Face, Options};
+use facecascade::{Cascade, Face, Options, Precision};
 use image::RgbImage;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -49,7 +49,10 @@ fn gpu() -> Option<[Candle; 2]> {
 
 fn shipped(min_face: f32, refiners: RefinersOn) -> Cascade {
     let placement = Placement { refiners, ..Placement::default() };
-    Cascade::shipped(Options { min_face, threshold: 0.1 }).unwrap().placed(placement).unwrap()
+    Cascade::shipped(Options { min_face, threshold: 0.1, precision: Precision::F32, ..Options::default() })
+        .unwrap()
+        .placed(placement)
+        .unwrap()
 }
 
 /// Asserts that both lists hold the same faces, within the tolerances.
@@ -68,7 +71,7 @@ fn random(net: &str) -> (WindowNet, Weights) {
     let net = zoo::by_name(net).unwrap();
     let mut rng = StdRng::seed_from_u64(5);
     let weights = Weights::initial(&net, || rng.random_range(-1.5..1.5));
-    (WindowNet::new(&net, weights.clone()).unwrap(), weights)
+    (WindowNet::new(&net, weights.clone(), None).unwrap(), weights)
 }
 
 /// Random numbers in −1..1.

@@ -161,7 +161,7 @@ fn the_window_shows_boxes_round_the_synthetic_cameras_faces() {
     let Some(display) = Display::open() else { return };
     let dir = tempfile::tempdir().unwrap();
     let live = display.live(&["--source", "synthetic", "--seconds", "60"], dir.path());
-    let cascade = Cascade::shipped(Options { min_face: 60.0, threshold: 0.9 }).unwrap();
+    let cascade = Cascade::shipped(Options { min_face: 60.0, threshold: 0.9, ..Options::default() }).unwrap();
     let boxes_of = |picture: &RgbImage| {
         let faces = cascade.detect(picture).unwrap();
         faces.iter().map(|face| boxed(picture, &face.rect)).collect::<Vec<f32>>()

@@ -5,16 +5,28 @@ use super::nms::keep_best;
 use super::settings::FaceSettings;
 use crate::geometry::Rect;
 
-/// Merges into faces the windows that non-maximum suppression `kept` (best first) of `all`.
-pub(super) fn merge(kept: &mut Vec<Candidate>, all: &[Candidate], settings: &FaceSettings) {
+/// Merges into faces the windows that non-maximum suppression by `overlap` `kept` (best first) of `all`, and those that levels before
+/// `accepted`.
+pub(super) fn merge(
+    kept: &mut Vec<Candidate>,
+    all: &[Candidate],
+    accepted: &[Candidate],
+    overlap: f32,
+    settings: &FaceSettings,
+) {
     vote(kept, all, settings.vote);
+    if !accepted.is_empty() {
+        kept.extend_from_slice(accepted);
+        kept.sort_by(|a, b| b.score.total_cmp(&a.score));
+        keep_best(kept, |better, c| better.rect.iou(&c.rect) > overlap);
+    }
     // A box is dropped when more than a share of the smaller of the two lies in a better one that stays.
     keep_best(kept, |better, c| better.rect.overlap_of_smaller(&c.rect) > settings.nested);
 }
 
 /// Makes each box of `kept` the mean of all boxes in `all` that overlap it by more than `iou`, weighted by probability ×
 /// IoU. Its score stays.
-fn vote(kept: &mut [Candidate], all: &[Candidate], iou: f32) {
+pub(super) fn vote(kept: &mut [Candidate], all: &[Candidate], iou: f32) {
     for face in kept {
         let (mut weight, mut sum) = (0.0, [0.0; 4]);
         for other in all {
@@ -64,7 +76,7 @@ mod tests {
             candidate(0.0, 60.0, 1.0),
             candidate(90.0, 8.0, 0.0),
         ];
-        merge(&mut list, &[], &FaceSettings { nested: 0.7, ..FaceSettings::default() });
+        merge(&mut list, &[], &[], 1.0, &FaceSettings { nested: 0.7, ..FaceSettings::default() });
         assert_eq!(list.iter().map(|c| c.score).collect::<Vec<_>>(), [3.0, 0.0]);
     }
 }

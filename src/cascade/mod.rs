@@ -1,6 +1,7 @@
 //! Windows in, calibrated boxes out: a proposer over the pyramid, then up to two refiners on windows, each finding,
 //! calibrating and filtering. No threads here; a picture can go from thread to thread between levels ([`work`]).
 
+mod accept;
 pub(crate) mod calibration;
 mod calibrator;
 mod colour;
@@ -12,6 +13,7 @@ mod proposer;
 mod refiner;
 pub(crate) mod settings;
 mod shipped;
+pub(crate) mod smile;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -25,15 +27,19 @@ use image::RgbImage;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Face, Rect, Window};
+use crate::nets::int8::quantised::{self, Quantised};
 use crate::nets::weights::Weights;
 use crate::nets::windows::WindowNet;
 use crate::nets::zoo;
 use crate::pyramid::{Builder, Plan};
-pub use placement::Placement;
+use crate::text::counted;
+pub use placement::{Placement, Precision};
 use proposer::Proposer;
 use refiner::Refiner;
+use settings::AcceptSettings;
 pub use settings::CascadeSettings;
 pub use shipped::weights as shipped_weights;
+use smile::SmileNet;
 use state::State;
 pub use work::{Started, Submitted, Work};
 
@@ -50,11 +56,15 @@ pub struct Options {
     pub min_face: f32,
     /// Faces with a lower score (0..1) are left out.
     pub threshold: f32,
+    /// Whether to tell smiles, if the settings name a net for it.
+    pub smile: bool,
+    /// The numbers that nets compute with on the CPU.
+    pub precision: Precision,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { min_face: 20.0, threshold: 0.5 }
+        Self { min_face: 20.0, threshold: 0.5, smile: true, precision: Precision::Auto }
     }
 }
 
@@ -65,8 +75,19 @@ pub struct StepTrace {
     pub name: &'static str,
     /// What came out, in pixels of the picture.
     pub windows: Vec<Window>,
+    /// What this level and those before it took for faces, so that no later level looks at it. Behind the last step these are among
+    /// `windows`.
+    pub accepted: Vec<Window>,
     /// Time it took. The pyramid's is in `find-1`.
     pub elapsed: Duration,
+}
+
+impl StepTrace {
+    /// How many windows came out: `12 windows`, or `12 windows + 3 accepted`.
+    pub fn counted(&self) -> String {
+        let windows = counted(self.windows.len(), "window");
+        if self.accepted.is_empty() { windows } else { format!("{windows} + {} accepted", self.accepted.len()) }
+    }
 }
 
 /// What one level did with a picture.
@@ -76,6 +97,8 @@ pub struct LevelCount {
     pub windows: usize,
     /// Windows that the level handed on.
     pub passed: usize,
+    /// Windows that the level took for faces at once.
+    pub accepted: usize,
     /// Multiply-adds, calibration included.
     pub multiply_adds: u64,
 }
@@ -97,6 +120,31 @@ impl Candidate {
     /// A window of level 1.
     fn found(rect: Rect, logit: f32) -> Self {
         Self { rect, moved: rect, score: logit, logits: [logit, 0.0, 0.0], pyramid_level: 0 }
+    }
+}
+
+/// A net's weights.
+struct NetWeights {
+    float: Weights,
+    quantised: Option<Quantised>,
+}
+
+/// The quantised weights that a net runs with, if it is to run with them.
+fn chosen(precision: Precision, net: &str, float: &Weights, quantised: Option<Quantised>) -> Result<Option<Quantised>> {
+    let other = quantised.as_ref().is_some_and(|quantised| !quantised.is_made_from(float));
+    let remedy = "make them anew with `facecascade quantise`, or choose --precision f32";
+    match precision {
+        Precision::F32 => Ok(None),
+        Precision::Auto if other => {
+            tracing::warn!("{net} runs in floats: its 8-bit weights were made from other float weights; {remedy}");
+            Ok(None)
+        }
+        Precision::Auto => Ok(quantised),
+        Precision::Int8 if other => {
+            Err(Error::Setting(format!("{net}: the 8-bit weights were made from other float weights; {remedy}")))
+        }
+        Precision::Int8 if quantised.is_none() => Err(Error::Setting(format!("{net} has no 8-bit weights; {remedy}"))),
+        Precision::Int8 => Ok(quantised),
     }
 }
 
@@ -123,6 +171,7 @@ impl Until {
 pub struct Cascade {
     proposer: Proposer,
     refiners: Vec<Refiner>,
+    smiles: Option<SmileNet>,
     settings: CascadeSettings,
     options: Options,
     pyramids: Builder,
@@ -135,10 +184,12 @@ impl Cascade {
     /// # Errors
     /// If an option is out of range.
     pub fn shipped(options: Options) -> Result<Self> {
-        Self::from_parts(CascadeSettings::shipped(), &shipped::weights, options)
+        let weights = |net: &str| Ok(NetWeights { float: shipped::weights(net)?, quantised: shipped::quantised(net)? });
+        Self::assemble(CascadeSettings::shipped(), &weights, options)
     }
 
-    /// The cascade of a settings file, whose nets' weights lie beside it as `NAME.safetensors`.
+    /// The cascade of a settings file, whose nets' weights lie beside it as `NAME.safetensors`, and quantised ones, if there are
+    /// any, as `NAME.int8.safetensors`.
     ///
     /// # Errors
     /// If a file is missing, holds a wrong key or does not fit its net, or an option is out of range.
@@ -148,17 +199,19 @@ impl Cascade {
         let folder = settings_file.parent().unwrap_or(Path::new(""));
         let weights = |net: &str| {
             let file = folder.join(format!("{net}.safetensors"));
-            let weights = Weights::load(&file)?;
+            let (float, in_int8) = (Weights::load(&file)?, quantised::file(folder, net));
+            let quantised = in_int8.exists().then(|| Quantised::load(&in_int8)).transpose()?;
             if let Some(net) = zoo::by_name(net) {
-                weights.check(&net, &file.display().to_string())?;
+                float.check(&net, &file.display().to_string())?;
+                quantised.iter().try_for_each(|q| q.check(&net, &in_int8.display().to_string()))?;
             }
-            Ok(weights)
+            Ok(NetWeights { float, quantised })
         };
-        Self::from_parts(settings, &weights, options)
+        Self::assemble(settings, &weights, options)
     }
 
     /// A cascade of any settings, with `weights` by the net's name: in training, the levels trained so far
-    /// ([`CascadeSettings::with_refiners`]).
+    /// ([`CascadeSettings::with_refiners`]). Its nets compute with floats.
     ///
     /// # Errors
     /// If a net is unknown, `weights` fails or gives what does not fit the net, or an option is out of range.
@@ -167,19 +220,32 @@ impl Cascade {
         weights: &dyn Fn(&str) -> Result<Weights>,
         options: Options,
     ) -> Result<Self> {
+        let weights = |net: &str| Ok(NetWeights { float: weights(net)?, quantised: None });
+        Self::assemble(settings, &weights, options)
+    }
+
+    fn assemble(
+        settings: CascadeSettings,
+        weights: &dyn Fn(&str) -> Result<NetWeights>,
+        options: Options,
+    ) -> Result<Self> {
         settings.check()?;
         check(&options)?;
         let load = |name: &str| {
             let net = zoo::by_name(name).ok_or_else(|| {
                 Error::Setting(format!("there is no net named {name:?}; there are {}", zoo::NAMES.join(", ")))
             })?;
-            WindowNet::new(&net, weights(name)?)
+            let NetWeights { float, quantised } = weights(name)?;
+            let quantised = chosen(options.precision, name, &float, quantised)?;
+            WindowNet::new(&net, float, quantised.as_ref())
         };
         let proposer = Proposer::new(&settings.proposer, options.min_face, load)?;
         let refiners = settings.refiners.iter().enumerate().map(|(i, r)| Refiner::new(r, i + 1, load));
+        let smiles = settings.smile.as_ref().filter(|_| options.smile).map(|s| SmileNet::new(s, load)).transpose()?;
         Ok(Self {
             proposer,
             refiners: refiners.collect::<Result<_>>()?,
+            smiles,
             settings,
             options,
             pyramids: Builder::default(),
@@ -227,7 +293,7 @@ impl Cascade {
             return Err(Error::Setting(format!("there is no level {level}; this cascade has 1 to {}", self.levels())));
         }
         let done = self.run(picture, Until::Windows(level));
-        let windows = windows(&done.state);
+        let windows = windows(&done.state.candidates);
         self.give_back(done);
         Ok(windows)
     }
@@ -248,9 +314,32 @@ impl Cascade {
         self.proposer.multiply_adds(width, height)
     }
 
+    /// The same cascade, whose nets note from here on what their operations give, so that [`Self::quantise`] can choose scales.
+    pub fn observing(mut self) -> Self {
+        self.nets().for_each(WindowNet::observe);
+        self
+    }
+
+    /// The nets' weights in 8 bits, by name, made from what the nets gave on the pictures since [`Self::observing`].
+    ///
+    /// # Errors
+    /// If a net saw nothing.
+    pub fn quantise(&mut self) -> Result<Vec<(&'static str, Quantised)>> {
+        self.nets().map(|net| Ok((net.net().name, net.quantise()?))).collect()
+    }
+
+    fn nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
+        self.proposer.nets().chain(self.refiners.iter_mut().flat_map(Refiner::window_nets))
+    }
+
     /// Number of levels, 1 to 3.
     pub fn levels(&self) -> usize {
         1 + self.refiners.len()
+    }
+
+    /// Whether faces come with a probability of a smile: the options ask for it, and the settings name a net for it.
+    pub fn tells_smiles(&self) -> bool {
+        self.smiles.is_some()
     }
 
     /// The options that this cascade was made with.
@@ -299,7 +388,7 @@ impl Cascade {
             watch("filter-1", pictures);
         } else if let Some(refiner) = level.checked_sub(2).and_then(|i| self.refiners.get(i)) {
             let [find, calibrate, filter] = REFINER_STEPS[level - 2];
-            refiner.find(pictures);
+            refiner.find(pictures, self.accept(level, until));
             watch(find, pictures);
             refiner.calibrate(pictures);
             watch(calibrate, pictures);
@@ -313,12 +402,37 @@ impl Cascade {
 
     /// Behind the last level comes the global filter.
     fn end_level(&self, level: usize, state: &mut State, until: Until) {
+        if let Some(settings) = self.accept(level, until) {
+            accept::accept(state, settings, self.last_overlap(), self.settings.faces.vote);
+        }
         if until == Until::Faces && level == self.levels() {
             // Suppression, the last step of every level's filter, left what it chose from there.
-            faces::merge(&mut state.candidates, &state.buffers.before, &self.settings.faces);
+            let overlap = self.last_overlap();
+            let State { candidates, accepted, buffers, .. } = &mut *state;
+            faces::merge(candidates, &buffers.before, accepted, overlap, &self.settings.faces);
+            accepted.clear();
             state.candidates.retain(|c| self.settings.faces.score(c.score) >= self.options.threshold);
+            if let Some(smiles) = &self.smiles {
+                smiles.look_at(state);
+            }
         }
         state.passed();
+    }
+
+    /// When a level takes a window for a face at once: in detection, before the last level, and if its net runs in 8 bits.
+    fn accept(&self, level: usize, until: Until) -> Option<&AcceptSettings> {
+        if until != Until::Faces || level >= self.levels() {
+            return None;
+        }
+        match level {
+            1 => self.settings.proposer.accept.as_ref().filter(|_| self.proposer.is_int8()),
+            _ => self.settings.refiners[level - 2].accept.as_ref().filter(|_| self.refiners[level - 2].is_int8()),
+        }
+    }
+
+    /// The last level's IoU of suppression.
+    fn last_overlap(&self) -> f32 {
+        self.settings.refiners.last().map_or(self.settings.proposer.overlap, |refiner| refiner.overlap)
     }
 
     /// Lends buffers from the pool; where none is free, there are new ones.
@@ -335,12 +449,12 @@ impl Cascade {
     }
 }
 
-fn windows(state: &State) -> Vec<Window> {
-    state.candidates.iter().map(|c| Window { rect: c.rect, score: c.score }).collect()
+fn windows(candidates: &[Candidate]) -> Vec<Window> {
+    candidates.iter().map(|c| Window { rect: c.rect, score: c.score }).collect()
 }
 
 fn check(options: &Options) -> Result<()> {
-    let Options { min_face, threshold } = options;
+    let Options { min_face, threshold, smile: _, precision: _ } = options;
     if !(min_face.is_finite() && *min_face >= 8.0) {
         return Err(Error::Setting(format!("the smallest face is {min_face} pixels; it must be at least 8")));
     }

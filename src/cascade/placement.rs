@@ -57,6 +57,18 @@ pub enum RefinersOn {
     Cuda,
 }
 
+/// The numbers that nets compute with on the CPU. On a GPU they are floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 8 bits for each net that has quantised weights made from its float ones, else floats.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    F32,
+    /// 8-bit weights and activations; every net must have quantised weights.
+    Int8,
+}
+
 /// Reads and writes a place as its word on the command line.
 macro_rules! words {
     ($place:ty, $all:literal: $($variant:ident = $word:literal),+) => {
@@ -81,6 +93,7 @@ macro_rules! words {
 
 words!(PyramidOn, "auto, cpu or gpu": Auto = "auto", Cpu = "cpu", Gpu = "gpu");
 words!(Level1On, "cpu or gpu": Cpu = "cpu", Gpu = "gpu");
+words!(Precision, "auto, f32 or int8": Auto = "auto", F32 = "f32", Int8 = "int8");
 words!(RefinersOn, "auto, cpu or cuda": Auto = "auto", Cpu = "cpu", Cuda = "cuda");
 
 /// Batches that are on their way to, on and from a CUDA device at once, each in a stream of its own: while one is
@@ -121,6 +134,7 @@ impl Cascade {
         }
         self.put_refiners(placement.refiners)?;
         let built = if cfg!(feature = "cuda") { "" } else { "; this was built without CUDA" };
+        tracing::info!("nets on the CPU in {}", self.precision_in_words());
         match self.placement().refiners {
             RefinersOn::Cuda => tracing::info!("levels 2 and 3 on the first NVIDIA GPU"),
             _ => tracing::info!("levels 2 and 3 on the CPU{built}"),
@@ -136,6 +150,13 @@ impl Cascade {
             level1: if self.level1_gpu().is_some() { Level1On::Gpu } else { Level1On::Cpu },
             refiners: if on_device { RefinersOn::Cuda } else { RefinersOn::Cpu },
         }
+    }
+
+    /// The precision of each level's net on the CPU.
+    fn precision_in_words(&self) -> String {
+        let levels = std::iter::once(self.proposer.is_int8()).chain(self.refiners.iter().map(Refiner::is_int8));
+        let words: Vec<_> = levels.map(|int8| if int8 { "8 bits" } else { "floats" }).collect();
+        words.join(", ")
     }
 
     /// Number of threads beyond the number of cores that keep all cores busy: a thread whose windows are on a CUDA device

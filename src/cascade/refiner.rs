@@ -1,8 +1,8 @@
 //! Levels 2 and 3: a net that looks at each window again, at a higher resolution. One type, configured twice.
 
 use super::LevelCount;
-use super::calibrator::Calibrator;
-use super::settings::RefinerSettings;
+use super::calibrator::{Calibrator, Code};
+use super::settings::{AcceptSettings, RefinerSettings};
 use super::state::{Buffers, State, crop_and_run};
 use crate::error::{Error, Result};
 use crate::nets::grid::face_logit;
@@ -42,9 +42,13 @@ impl Refiner {
     }
 
     /// The nets that run on windows.
-    #[cfg(feature = "train")]
     pub(super) fn window_nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
         std::iter::once(&mut self.net).chain(self.calibrator.net_of_its_own())
+    }
+
+    /// Whether its net runs in 8 bits on the CPU.
+    pub(super) fn is_int8(&self) -> bool {
+        self.net.is_int8() && !self.net.is_on_device()
     }
 
     /// Whether its net is on a device, not on the CPU.
@@ -53,17 +57,19 @@ impl Refiner {
     }
 
     /// Looks at every window of all pictures and drops those under the threshold. Calibration is computed for the others
-    /// only.
-    pub(super) fn find(&self, pictures: &mut [&mut State]) {
-        let own = self.calibrator.own();
+    /// only; those over the upper threshold, if there is one, are moved by the net's head for boxes, if it has one.
+    pub(super) fn find(&self, pictures: &mut [&mut State], accept: Option<&AcceptSettings>) {
+        let own = self.calibrator.own_head();
         let (face, code) = (
             self.net.cpu().trunk_multiply_adds() + self.net.cpu().head_multiply_adds(Output::Face),
-            own.map_or(0, |code| self.net.cpu().head_multiply_adds(code.output())),
+            own.map_or(0, |(_, output)| self.net.cpu().head_multiply_adds(output)),
         );
         for state in pictures.iter_mut() {
             state.counts.push(LevelCount { windows: state.candidates.len(), ..Default::default() });
         }
         let Some(first) = pictures.first_mut() else { return };
+        let accept = accept
+            .filter(|_| own.is_some_and(|(code, _)| code != Code::Box) && self.net.net().head(Output::Box).is_some());
         let mut chosen = std::mem::take(&mut first.buffers.chosen);
         crop_and_run(pictures, &self.net, |pictures, rows, scratch| {
             let outputs = self.net.head(Output::Face, None, scratch);
@@ -80,11 +86,21 @@ impl Refiner {
                     chosen.push(i);
                 }
             }
-            if let Some(code) = own.filter(|_| !chosen.is_empty()) {
-                let codes = self.net.head(code.output(), Some(&chosen), scratch);
+            if let Some((code, output)) = own.filter(|_| !chosen.is_empty()) {
+                let codes = self.net.head(output, Some(&chosen), scratch);
                 for (i, numbers) in chosen.iter().zip(codes.chunks_exact(code.len())) {
                     let candidate = rows[*i].of(pictures);
                     candidate.moved = code.apply(&candidate.rect, numbers);
+                }
+            }
+            if let Some(accept) = accept {
+                chosen.retain(|i| rows[*i].of(pictures).score > accept.threshold);
+                if !chosen.is_empty() {
+                    let codes = self.net.head(Output::Box, Some(&chosen), scratch);
+                    for (i, numbers) in chosen.iter().zip(codes.chunks_exact(Code::Box.len())) {
+                        let candidate = rows[*i].of(pictures);
+                        candidate.moved = Code::Box.apply(&candidate.rect, numbers);
+                    }
                 }
             }
         });
@@ -92,7 +108,10 @@ impl Refiner {
         for state in pictures.iter_mut() {
             let seen = state.candidates.len();
             state.candidates.retain(|c| c.score > self.settings.threshold);
-            state.count(seen as u64 * face + state.candidates.len() as u64 * code);
+            let sure =
+                accept.map_or(0, |accept| state.candidates.iter().filter(|c| c.score > accept.threshold).count());
+            let boxes = self.net.cpu().head_multiply_adds(Output::Box);
+            state.count(seen as u64 * face + state.candidates.len() as u64 * code + sure as u64 * boxes);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::smile::SmileSettings;
 use crate::error::{Error, Result};
 
 /// A whole cascade: a proposer and up to two refiners.
@@ -16,6 +17,9 @@ pub struct CascadeSettings {
     /// The global filter and the score.
     #[serde(default)]
     pub faces: FaceSettings,
+    /// The smile net, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smile: Option<SmileSettings>,
 }
 
 /// How windows are corrected after a level.
@@ -34,13 +38,14 @@ pub enum Correction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProposerSettings {
-    /// Name in the zoo. A net with an octave head finds three sizes a cell, one with a face head its own window's size.
+    /// Name in the zoo. A net with an octave head finds three sizes a cell, one with a face head its own window's size, one
+    /// with cells heads faces of all sizes, so that one pyramid level may do (a great `step`).
     pub net: String,
     /// Windows with a lower logit are dropped.
     pub threshold: f32,
     /// Ratio of neighbouring pyramid levels.
     pub step: f32,
-    /// How windows are corrected; an octave net corrects by regression.
+    /// How windows are corrected; nets with an octave head or cells heads correct by regression.
     pub calibration: Correction,
     /// The net that corrects, where the proposer's own has no head for it.
     #[serde(default)]
@@ -49,6 +54,9 @@ pub struct ProposerSettings {
     pub level_overlap: f32,
     /// Non-maximum suppression across pyramid levels: IoU from which only the better stays.
     pub overlap: f32,
+    /// When a window is a face already, so that no later level looks at it; never if there is none.
+    #[serde(default)]
+    pub accept: Option<AcceptSettings>,
 }
 
 /// Levels 2 and 3: a net run on the windows that the level before let through.
@@ -69,6 +77,22 @@ pub struct RefinerSettings {
     pub calibration_net: Option<String>,
     /// Non-maximum suppression: IoU from which only the better stays.
     pub overlap: f32,
+    /// When a window is a face already, so that no later level looks at it; never if there is none.
+    #[serde(default)]
+    pub accept: Option<AcceptSettings>,
+}
+
+/// When a level takes a window for a face at once. Holds for nets that run in 8 bits, whose scores it was chosen by; nets in floats hand on
+/// all that they find, so that their boxes are the plain cascade's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptSettings {
+    /// Windows with a higher score of this level are faces.
+    pub threshold: f32,
+    /// The last level would have given about `slope` · score + `offset`.
+    pub slope: f32,
+    /// Added to `slope` · score.
+    pub offset: f32,
 }
 
 /// The global filter, which makes the last level's windows into faces, and their score.
@@ -127,8 +151,14 @@ impl CascadeSettings {
         Self::parse(text, origin).expect("built-in settings are valid: a test reads them all")
     }
 
-    /// The first `refiners` refiners only: a cascade whose last levels are not trained yet.
+    /// A detector in one net, YuNet's plan, whose weights do not ship: `facecascade train yunet` makes them.
+    pub fn yunet() -> Self {
+        Self::built_in(super::shipped::YUNET, "models/yunet/cascade.toml (built in)")
+    }
+
+    /// The first `refiners` refiners only, and no smiles: a cascade whose last levels are not trained yet.
     pub fn with_refiners(mut self, refiners: usize) -> Self {
+        self.smile = None;
         self.refiners.truncate(refiners);
         self
     }
@@ -152,6 +182,12 @@ impl CascadeSettings {
             ("faces.slope".into(), f.slope, f.slope > 0.0 && f.slope.is_finite(), "be greater than 0"),
             finite("faces.offset".into(), f.offset),
         ];
+        let accepts = std::iter::once(&p.accept).chain(self.refiners.iter().map(|r| &r.accept));
+        for (i, accept) in accepts.enumerate().filter_map(|(i, accept)| Some((i, accept.as_ref()?))) {
+            checks.push(number(format!("level {}: accept.threshold", i + 1), accept.threshold));
+            checks.push(finite(format!("level {}: accept.slope", i + 1), accept.slope));
+            checks.push(finite(format!("level {}: accept.offset", i + 1), accept.offset));
+        }
         for (i, r) in self.refiners.iter().enumerate() {
             checks.push(number(format!("refiner {}: threshold", i + 1), r.threshold));
             checks.push(share(format!("refiner {}: overlap", i + 1), r.overlap));
@@ -165,6 +201,9 @@ impl CascadeSettings {
         }
         if let Some((key, v, _, range)) = checks.into_iter().find(|c| !c.2) {
             return Err(Error::Setting(format!("{key} is {v}; it must {range}")));
+        }
+        if let Some(smile) = &self.smile {
+            smile.check()?;
         }
         if self.refiners.len() > super::REFINERS {
             let n = self.refiners.len();

@@ -29,7 +29,7 @@ pub(super) fn picture(width: u32, height: u32, seed: u64) -> RgbImage {
 }
 
 pub(super) fn cascade(settings: CascadeSettings, threshold: f32) -> Cascade {
-    let options = Options { min_face: 20.0, threshold };
+    let options = Options { min_face: 20.0, threshold, precision: Precision::F32, ..Options::default() };
     Cascade::from_parts(settings, &|net| Ok(weights(net, net.len() as u64)), options).unwrap()
 }
 
@@ -55,7 +55,7 @@ fn the_dense_proposer_over_a_level_gives_what_its_net_gives_window_by_window() {
     let mut settings = bare(article());
     settings.proposer.step = 2.0;
     let picture = picture(61, 47, 1);
-    let options = Options { min_face: 12.0, threshold: 0.0 };
+    let options = Options { min_face: 12.0, threshold: 0.0, precision: Precision::F32, ..Options::default() };
     let cascade = Cascade::from_parts(settings, &|net| Ok(weights(net, 3)), options).unwrap();
     let windows = cascade.windows_after(&picture, 1).unwrap();
 
@@ -80,7 +80,7 @@ fn the_dense_proposer_over_a_level_gives_what_its_net_gives_window_by_window() {
 #[test]
 fn an_inner_cell_of_the_octave_net_sees_only_what_lies_round_it() {
     let picture = picture(160, 128, 2);
-    let options = Options { min_face: 12.0, threshold: 0.0 };
+    let options = Options { min_face: 12.0, threshold: 0.0, precision: Precision::F32, ..Options::default() };
     let cascade = Cascade::from_parts(bare(shipped()), &|net| Ok(weights(net, 4)), options).unwrap();
     let windows = cascade.windows_after(&picture, 1).unwrap();
     let engine = Engine::new(&zoo::octave(), &weights("octave", 4)).unwrap();
@@ -304,7 +304,7 @@ fn a_cascade_is_loaded_from_a_settings_file_and_the_weights_beside_it() {
     for net in ["octave", "refine24", "refine48"] {
         weights(net, net.len() as u64).save(&folder.path().join(format!("{net}.safetensors"))).unwrap();
     }
-    let loaded = Cascade::load(&file, Options { min_face: 20.0, threshold: 0.1 }).unwrap();
+    let loaded = Cascade::load(&file, Options { min_face: 20.0, threshold: 0.1, ..Options::default() }).unwrap();
     let picture = picture(90, 90, 9);
     assert_eq!(loaded.detect(&picture).unwrap(), cascade(shipped(), 0.1).detect(&picture).unwrap());
 }

@@ -74,6 +74,9 @@ impl Cascade {
     pub fn work(&self) -> Work {
         let mut work = Work::default();
         self.refiners.iter().for_each(|refiner| refiner.grow(&mut work.state.buffers));
+        if let Some(smiles) = &self.smiles {
+            smiles.grow(&mut work.state.buffers);
+        }
         work
     }
 
@@ -94,6 +97,8 @@ impl Cascade {
         *within = None;
         self.pyramids.take(pending, picture, &plan, halves, levels, from_gpu);
         state.candidates.clear();
+        state.smiles.clear();
+        state.accepted.clear();
         state.counts.clear();
         Started { state }
     }
@@ -114,7 +119,8 @@ impl Cascade {
         let mut begin = Instant::now();
         self.advance(started.level() + 1, &mut [&mut started.state], Until::Faces, |name, states| {
             let elapsed = begin.elapsed();
-            steps.push(StepTrace { name, windows: windows(states[0]), elapsed });
+            let State { candidates, accepted, .. } = &*states[0];
+            steps.push(StepTrace { name, windows: windows(candidates), accepted: windows(accepted), elapsed });
             begin = Instant::now();
         });
     }
@@ -125,6 +131,9 @@ impl Cascade {
             self.next_level(&mut [&mut *started]);
         }
         let score = |s| self.settings.faces.score(s);
-        started.state.candidates.iter().map(|c| Face { rect: c.rect, score: score(c.score), smile: None }).collect()
+        let State { candidates, smiles, .. } = &started.state;
+        let smile = |i: usize| Some(self.smiles.as_ref()?.settings().probability(*smiles.get(i)?));
+        let faces = candidates.iter().enumerate();
+        faces.map(|(i, c)| Face { rect: c.rect, score: score(c.score), smile: smile(i) }).collect()
     }
 }

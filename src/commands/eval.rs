@@ -2,6 +2,7 @@
 
 mod print;
 mod redaction;
+mod smile;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -32,6 +33,8 @@ const MIN_FACE: f32 = 20.0;
       also pictures of precision-recall and ROC: out/pr-wider-val.png, out/roc-wider-val.png
   facecascade eval --data DIR --cascade runs/article/cascade.toml --every 4 --json
       another cascade on every fourth picture, as one JSON object
+  facecascade eval --data DIR --set smile --plot --out out
+      how well smiles are told; also out/roc-smile.png, out/reliability-smile.png
   facecascade eval --data DIR --set fddb --detections found.jsonl --adjust
       boxes that `detect --json` wrote, also mapped to FDDB's box convention
   facecascade eval --data DIR --redaction --beside yunet=yunet.jsonl,score=0.3
@@ -41,7 +44,8 @@ const MIN_FACE: f32 = 20.0;
 
 The data folder holds pictures and what is marked in them (docs/training.md lists the columns):
   wider/  annotations.csv, images.csv                  WIDER FACE, splits val and train
-  masks/  annotations.csv, images.csv                  faces with masks, in the format of wider/
+  masks/  annotations.csv, images.csv                  faces with masks, in the format of wider/; every fifth picture
+                                                      is measured, training sees the others
   fddb/   FDDB-folds/ and originalPics/ as published,  FDDB
           or ellipses.csv, images.csv
 
@@ -58,6 +62,8 @@ pub(crate) struct EvalArgs {
     /// Settings of another cascade than the shipped one; its weights lie beside them
     #[arg(long, value_name = "SETTINGS.toml", conflicts_with = "detections")]
     cascade: Option<PathBuf>,
+    #[command(flatten)]
+    precision: crate::commands::PrecisionArgs,
     /// Side of the smallest face looked for, pixels [default: 20]
     #[arg(long, value_name = "PX", conflicts_with = "detections")]
     min_face: Option<f32>,
@@ -89,6 +95,7 @@ enum Set {
     WiderTrain,
     Masks,
     Fddb,
+    Smile,
 }
 
 impl Set {
@@ -98,6 +105,7 @@ impl Set {
             Self::WiderTrain => "wider-train",
             Self::Masks => "masks",
             Self::Fddb => "fddb",
+            Self::Smile => "smile",
         }
     }
 
@@ -105,8 +113,9 @@ impl Set {
         match self {
             Self::WiderVal => dataset::wider(data, Split::Val),
             Self::WiderTrain => dataset::wider(data, Split::Train),
-            Self::Masks => dataset::masks(data),
+            Self::Masks => dataset::masks(data, Split::Val),
             Self::Fddb => dataset::fddb(data),
+            Self::Smile => dataset::mtfl(data, Split::Test),
         }
     }
 }
@@ -149,23 +158,28 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     if let Some(truth) = &args.redaction.truth {
         return redaction::run_film(&args.redaction, truth, args.json);
     }
+    if args.set == Set::Smile {
+        return smile::run(&args, common);
+    }
+    let load = |options: Options| {
+        super::load(args.cascade.as_deref(), Options { precision: args.precision.precision, ..options })
+    };
     let all = args.set.read(args.data.as_deref().context("--data is missing")?)?;
     let (mut pictures, mut others) = (Vec::new(), Vec::new());
     for (i, picture) in all.into_iter().enumerate() {
         if i % args.every as usize == 0 { pictures.push(picture) } else { others.push(picture) }
     }
     if args.redaction.redaction {
-        let cascade = args.cascade.as_deref();
-        return redaction::run(&args.redaction, args.set.name(), cascade, &pictures, &others, args.json, common);
+        return redaction::run(&args.redaction, args.set.name(), &load, &pictures, &others, args.json, common);
     }
     let (measured, detector) = match &args.detections {
         Some(file) => (read_detections(file, &pictures, &others)?, file.display().to_string()),
         None => {
-            let options = Options { min_face: args.min_face.unwrap_or(MIN_FACE), threshold: WHOLE_CURVE };
+            let (min_face, threshold) = (args.min_face.unwrap_or(MIN_FACE), WHOLE_CURVE);
+            let options = Options { min_face, threshold, smile: false, ..Options::default() };
             tracing::info!("smallest face {} pixels, score at least {WHOLE_CURVE}", options.min_face);
             let name = args.cascade.as_ref().map_or("shipped".to_owned(), |file| file.display().to_string());
-            let cascade = super::load(args.cascade.as_deref(), options.clone())?;
-            (detect(&cascade, &options, &pictures, common)?, name)
+            (detect(&load(options.clone())?, &options, &pictures, common)?, name)
         }
     };
     complain(&measured.failures, common);
@@ -208,7 +222,7 @@ struct PictureCost {
 }
 
 fn detect(cascade: &Cascade, options: &Options, pictures: &[Annotated], common: &Common) -> anyhow::Result<Measured> {
-    let bar = progress_bar(pictures.len(), common);
+    let bar = super::progress_bar(pictures.len(), common);
     let traced = pictures.len().div_ceil(TRACED).max(1);
     let one = |(i, picture): (usize, &Annotated)| {
         (picture.name.clone(), detect_one(cascade, picture, i.is_multiple_of(traced)))
@@ -282,15 +296,6 @@ fn multiply_adds_vga(cascade: &Cascade, costs: &[PictureCost]) -> Vec<f64> {
     std::iter::once(cascade.multiply_adds(640, 480) as f64).chain((1..cascade.levels()).map(refiner)).collect()
 }
 
-fn progress_bar(pictures: usize, common: &Common) -> indicatif::ProgressBar {
-    if common.quiet {
-        return indicatif::ProgressBar::hidden();
-    }
-    let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {per_sec:.1}, {eta} left");
-    let bar = indicatif::ProgressBar::new(pictures as u64);
-    if let Ok(style) = style { bar.with_style(style) } else { bar }
-}
-
 /// Names the failures on stderr: the first ten, or all with -v.
 fn complain(failures: &[(String, String)], common: &Common) {
     let most = if common.verbose > 0 { usize::MAX } else { 10 };
@@ -304,7 +309,6 @@ fn complain(failures: &[(String, String)], common: &Common) {
 }
 
 fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: making the folder", args.out.display()))?;
     let both = raw
         .curves
         .iter()
@@ -324,9 +328,15 @@ fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Res
         (format!("pr-{set}.png"), plots::precision_recall(&format!("Precision and recall: {title}"), &precision)?),
         (format!("roc-{set}.png"), plots::roc(&format!("Recall and false alarms: {title}"), &roc)?),
     ];
+    write_plots(&args.out, drawings)
+}
+
+/// Writes pictures as PNG into a folder, which is made if missing; gives their paths.
+fn write_plots(folder: &Path, drawings: [(String, image::RgbImage); 2]) -> anyhow::Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: making the folder", folder.display()))?;
     let mut paths = Vec::new();
     for (name, picture) in drawings {
-        let path = args.out.join(name);
+        let path = folder.join(name);
         let mut png = std::io::Cursor::new(Vec::new());
         picture.write_to(&mut png, image::ImageFormat::Png).context("encoding a PNG")?;
         write_whole(&path, png.get_ref())?;

@@ -54,7 +54,8 @@ pub(crate) fn run(args: InspectArgs, _common: &Common) -> anyhow::Result<Outcome
         Some(file) => truth::read(file, &args.picture)?,
         None => Vec::new(),
     };
-    let cascade = args.detector.build(args.min_face)?;
+    // Panels show no smile, and the times under them are those of the cascade's steps.
+    let cascade = DetectorArgs { no_smile: true, ..args.detector }.build(args.min_face)?;
     // The first run fills caches and buffers, so its times are not those of a frame.
     cascade.detect(&picture)?;
     let (faces, stages) = cascade.trace(&picture)?;
@@ -67,7 +68,12 @@ pub(crate) fn run(args: InspectArgs, _common: &Common) -> anyhow::Result<Outcome
 
     let mut out = std::io::stdout().lock();
     for stage in &stages {
-        writeln!(out, "{:<12} {:>5} windows {:>8.2} ms", stage.name, stage.windows.len(), ms(stage.elapsed))?;
+        let accepted = match stage.accepted.len() {
+            0 => String::new(),
+            n => format!("  + {n} accepted"),
+        };
+        let (windows, elapsed) = (stage.windows.len(), ms(stage.elapsed));
+        writeln!(out, "{:<12} {windows:>5} windows {elapsed:>8.2} ms{accepted}", stage.name)?;
     }
     let found = counted(faces.len(), "face");
     writeln!(out, "{}: {found} -> {}", args.picture.display(), args.output.display())?;

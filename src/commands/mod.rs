@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use facecascade::source::Source;
 use facecascade::source::playback::Playback;
 use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
-use facecascade::{Cascade, Options};
+use facecascade::{Cascade, Options, Precision};
 
 pub(crate) mod bench;
 pub(crate) mod detect;
@@ -16,6 +16,8 @@ pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod live;
 mod place;
+#[cfg(feature = "train")]
+pub(crate) mod quantise;
 mod redaction;
 mod screen;
 #[cfg(feature = "train")]
@@ -53,11 +55,25 @@ pub(crate) struct DetectorArgs {
     /// Lowest score of the faces to report (0..1); 0.02 reports nearly all that are found [default: 0.5]
     #[arg(long, value_name = "T", value_parser = share)]
     pub(crate) threshold: Option<f32>,
+    /// Leave smiles out
+    #[arg(long)]
+    pub(crate) no_smile: bool,
     /// Use the cascade of this file instead of the built-in one; its nets lie beside the file as NAME.safetensors
     #[arg(long, value_name = "SETTINGS.toml")]
     pub(crate) cascade: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) precision: PrecisionArgs,
+    #[command(flatten)]
     pub(crate) placement: place::PlacementArgs,
+}
+
+/// The precision of nets, as an option of commands.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PrecisionArgs {
+    /// Numbers that nets compute with on the CPU. auto: 8 bits for each net that has 8-bit weights (those that ship do), which is about
+    /// twice as fast; f32: floats
+    #[arg(long, value_name = "auto|f32|int8", default_value_t)]
+    pub(crate) precision: Precision,
 }
 
 impl DetectorArgs {
@@ -77,11 +93,12 @@ impl DetectorArgs {
     }
 
     fn options(&self, min_face: f32) -> Options {
-        Options { min_face, threshold: self.threshold.unwrap_or(Options::default().threshold) }
+        let threshold = self.threshold.unwrap_or(Options::default().threshold);
+        Options { min_face, threshold, smile: !self.no_smile, precision: self.precision.precision }
     }
 
     fn load_for(&self, options: Options) -> facecascade::Result<Cascade> {
-        let Options { min_face, threshold } = options;
+        let Options { min_face, threshold, .. } = options;
         let name =
             self.cascade.as_ref().map_or("built-in cascade".into(), |file| format!("cascade {}", file.display()));
         tracing::info!("{name}, smallest face {min_face} pixels, threshold {threshold}");
@@ -115,17 +132,50 @@ fn seconds(text: &str) -> Result<f64, String> {
     if value > 0.0 && value < 1e9 { Ok(value) } else { Err("must be over 0".into()) }
 }
 
+/// The synthetic camera by its name: `synthetic`, with `,smile=S` and `,faces=N` behind it; `None`: another source.
+fn synthetic(name: &str) -> Option<anyhow::Result<SceneSettings>> {
+    let options = name.strip_prefix("synthetic")?;
+    if !(options.is_empty() || options.starts_with(',')) {
+        return None;
+    }
+    let mut settings = SceneSettings::default();
+    for option in options.split(',').skip(1) {
+        let known = match option.split_once('=') {
+            Some(("smile", seconds)) => seconds.parse().map(|s| settings.smile = Some(s)).is_ok(),
+            Some(("faces", faces)) => faces.parse().map(|n| settings.faces = n).is_ok(),
+            _ => false,
+        };
+        if !known {
+            return Some(Err(usage(&format!(
+                "--source {name}: behind `synthetic` stand ,smile=SECONDS and ,faces=NUMBER"
+            ))));
+        }
+    }
+    Some(Ok(settings))
+}
+
 /// Opens the source that `--source NAME` names: `synthetic`, an address, or a video or picture, decoded with `threads` threads.
 /// Setting `stop` ends the reading of a pipe.
 fn played(name: &Path, threads: usize, stop: &AtomicBool) -> anyhow::Result<Box<dyn Source>> {
-    if name == Path::new("synthetic") {
-        return Ok(Box::new(Synthetic::new(Scene::new(&SceneSettings::default())?, None)));
+    if let Some(settings) = name.to_str().and_then(synthetic) {
+        return Ok(Box::new(Synthetic::new(Scene::new(&settings?)?, None)));
     }
     #[cfg(feature = "camera")]
     if let Some(address) = name.to_str().filter(|_| facecascade::source::input::is_address(name)) {
         return Ok(facecascade::source::camera::network::open(address, threads)?);
     }
     Ok(Box::new(Playback::open(name, threads, stop)?))
+}
+
+/// A bar that counts pictures; hidden with --quiet.
+#[cfg(feature = "train")]
+fn progress_bar(pictures: usize, common: &crate::cli::Common) -> indicatif::ProgressBar {
+    if common.quiet {
+        return indicatif::ProgressBar::hidden();
+    }
+    let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {per_sec:.1}, {eta} left");
+    let bar = indicatif::ProgressBar::new(pictures as u64);
+    if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
 /// Returns a flag that Ctrl-C sets; a second Ctrl-C ends the program at once.

@@ -8,6 +8,7 @@ pub mod cpu;
 pub(crate) mod gpu;
 pub(crate) mod grid;
 pub(crate) mod input;
+pub mod int8;
 pub(crate) mod kernels;
 pub(crate) mod lower;
 pub mod spec;

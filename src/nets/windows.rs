@@ -1,9 +1,13 @@
-//! Runs a net over batches of windows, on the CPU or on a GPU: levels 2 and 3 of the cascade and nets that calibrate use
-//! it. If the GPU fails, the net runs on the CPU from then on.
+//! Runs a net over batches of windows, on the CPU (in floats or in 8 bits) or on a GPU: levels 2 and 3 of the cascade and nets that
+//! calibrate use it. If the GPU fails, the net runs on the CPU from then on. Level 1's net runs over pictures, on the CPU.
 
-use super::cpu;
-use super::spec::{Net, Output};
+use std::sync::{Mutex, PoisonError};
+
+use super::int8::calibrate::Ranges;
+use super::int8::quantised::Quantised;
+use super::spec::{Dims, Net, Output};
 use super::weights::Weights;
+use super::{cpu, int8};
 use crate::error::Result;
 
 /// Windows in a batch on the CPU: larger batches are not faster, and need more memory.
@@ -15,18 +19,22 @@ const DEVICE_BATCH: usize = 512;
 #[derive(Debug)]
 pub(crate) struct WindowNet {
     cpu: cpu::Engine,
-    /// Kept for the GPU's engines, which may be asked for at any time.
-    #[cfg(any(feature = "gpu", feature = "train"))]
+    /// What runs on the CPU in place of `cpu`, if there is one.
+    int8: Option<int8::Engine>,
+    /// Kept for the GPU's engines, which may be asked for at any time, and for [`Self::quantise`].
     weights: Weights,
     #[cfg(feature = "train")]
     device: device::OnDevice,
+    /// What the net's operations gave so far, if that is noted.
+    observed: Option<Mutex<Ranges>>,
 }
 
 /// Buffers of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// Buffers of the CPU's engine; other nets may use them as well.
-    pub cpu: cpu::Scratch,
+    cpu: cpu::Scratch,
+    int8: int8::Scratch,
     #[cfg(feature = "train")]
     device: super::candle::Scratch,
     /// Whether the last batch ran on the device.
@@ -35,17 +43,18 @@ pub(crate) struct Scratch {
 }
 
 impl WindowNet {
-    /// A net on the CPU.
+    /// A net on the CPU, in 8 bits if there are quantised weights.
     ///
     /// # Errors
-    /// As [`cpu::Engine::new`].
-    pub(crate) fn new(net: &Net, weights: Weights) -> Result<Self> {
+    /// As [`cpu::Engine::new`] and [`int8::Engine::new`].
+    pub(crate) fn new(net: &Net, weights: Weights, quantised: Option<&Quantised>) -> Result<Self> {
         Ok(Self {
             cpu: cpu::Engine::new(net, &weights)?,
-            #[cfg(any(feature = "gpu", feature = "train"))]
+            int8: quantised.map(|quantised| int8::Engine::new(net, quantised)).transpose()?,
             weights,
             #[cfg(feature = "train")]
             device: device::OnDevice::default(),
+            observed: None,
         })
     }
 
@@ -54,9 +63,55 @@ impl WindowNet {
         self.cpu.net()
     }
 
-    /// The CPU's engine, which also runs over whole pictures.
+    /// The CPU's engine for floats, which also knows dimensions and costs.
     pub(crate) fn cpu(&self) -> &cpu::Engine {
         &self.cpu
+    }
+
+    /// Whether the net runs in 8 bits on the CPU.
+    pub(crate) fn is_int8(&self) -> bool {
+        self.int8.is_some()
+    }
+
+    /// Runs the trunk over a picture `[h, w, 3]` on the CPU; [`Self::head_of_picture`] returns the outputs. Returns the dimensions of
+    /// the features, or `None` if the picture is too small.
+    ///
+    /// # Panics
+    /// If `pixels` is not `h · w · 3` long.
+    pub(crate) fn run_picture(&self, pixels: &[u8], h: usize, w: usize, scratch: &mut Scratch) -> Option<Dims> {
+        if let Some(observed) = &self.observed {
+            observed.lock().unwrap_or_else(PoisonError::into_inner).add_rgb(&self.cpu, pixels, h, w);
+        }
+        match &self.int8 {
+            Some(int8) => int8.trunk_rgb(pixels, 1, h, w, &mut scratch.int8),
+            None => self.cpu.trunk_rgb(pixels, 1, h, w, &mut scratch.cpu),
+        }
+    }
+
+    /// Outputs of a head for the picture of the last [`Self::run_picture`]: `[cells, outputs of the head]`.
+    ///
+    /// # Panics
+    /// If the net has no such head, or if another net ran last with this scratch.
+    pub(crate) fn head_of_picture<'s>(&self, output: Output, scratch: &'s mut Scratch) -> &'s [f32] {
+        match &self.int8 {
+            Some(int8) => int8.head(output, None, &mut scratch.int8),
+            None => self.cpu.head(output, None, &mut scratch.cpu),
+        }
+    }
+
+    /// Notes from here on what the net's operations give.
+    pub(crate) fn observe(&mut self) {
+        self.observed = Some(Mutex::default());
+    }
+
+    /// The weights in 8 bits, by what was noted since [`Self::observe`].
+    ///
+    /// # Errors
+    /// If nothing was noted.
+    pub(crate) fn quantise(&self) -> Result<Quantised> {
+        let none = Mutex::default();
+        let ranges = self.observed.as_ref().unwrap_or(&none).lock().unwrap_or_else(PoisonError::into_inner);
+        ranges.quantise(self.net(), &self.weights)
     }
 
     /// The net's weights.
@@ -92,8 +147,14 @@ impl WindowNet {
             }
         }
         let side = self.net().side;
+        if let Some(observed) = &self.observed {
+            observed.lock().unwrap_or_else(PoisonError::into_inner).add(&self.cpu, input, (n, side, side));
+        }
         // A net's own side is never too small for it.
-        let _ = self.cpu.trunk(input, n, side, side, &mut scratch.cpu);
+        let _ = match &self.int8 {
+            Some(int8) => int8.trunk(input, n, side, side, &mut scratch.int8),
+            None => self.cpu.trunk(input, n, side, side, &mut scratch.cpu),
+        };
     }
 
     /// Grows buffers to the size of a full batch on the CPU, so that no later run allocates.
@@ -119,7 +180,10 @@ impl WindowNet {
         if let Some(engine) = self.device.engine_of_last(scratch.on_device) {
             return engine.head(output, rows, &mut scratch.device);
         }
-        self.cpu.head(output, rows, &mut scratch.cpu)
+        match &self.int8 {
+            Some(int8) => int8.head(output, rows, &mut scratch.int8),
+            None => self.cpu.head(output, rows, &mut scratch.cpu),
+        }
     }
 
     /// Puts the net on each of `streams`, as [`super::candle::Engine::new`] does; with none, puts it
@@ -207,7 +271,7 @@ mod tests {
                 array.data.iter_mut().for_each(|v| *v = rng.random_range(range.clone()));
             }
         }
-        WindowNet::new(&net, weights).unwrap()
+        WindowNet::new(&net, weights, None).unwrap()
     }
 
     fn on_candle(name: &str) -> WindowNet {

@@ -12,7 +12,7 @@ use crate::cascade;
 use crate::geometry::Rect;
 use crate::pipeline::Stage;
 use crate::pyramid::{Pyramid, cpu::Resizer};
-use crate::text::{counted, ms};
+use crate::text::ms;
 use crate::track::{Basis, Tracked};
 
 /// Colour of details.
@@ -107,12 +107,11 @@ impl Canvas {
             let (left, top) = (x + 2 + fit.left as u32, y + caption + fit.top as u32);
             self.panel.clone_from(&self.small);
             let inner = Fit { left: 0.0, top: 0.0, ..fit };
-            for window in step.windows.iter().rev() {
+            for window in step.windows.iter().rev().chain(&step.accepted) {
                 draw::outline(&mut self.panel, &inner.rect(&window.rect), draw::confidence(window.score), 1.0, 0.8);
             }
             imageops::replace(&mut self.picture, &self.panel, left.into(), top.into());
-            let windows = counted(step.windows.len(), "window");
-            let words = format!("{} · {windows} · {:.1} ms", step.name, ms(step.elapsed));
+            let words = format!("{} · {} · {:.1} ms", step.name, step.counted(), ms(step.elapsed));
             // A caption wider than its panel is written smaller.
             let line = line.min(line * (cell_w - 8) as f32 / draw::text_width(&words, line).max(1.0));
             draw::text(&mut self.picture, &words, (x + 4) as f32, (y + 2) as f32, line, INK);
@@ -205,8 +204,12 @@ fn boxes(picture: &mut RgbImage, tracked: &[Tracked], fit: &Fit) {
     let marked = |t: &Tracked| {
         // A box that was predicted, not seen in this frame, is drawn fainter.
         let opacity = if matches!(t.basis, Basis::Seen(_)) { 1.0 } else { 0.55 };
-        let smile = t.face.smile.map_or(String::new(), |s| format!("  smile {s:.2}"));
-        (fit.rect(&t.face.rect), opacity, format!("#{}  {:.2}{smile}", t.id, t.face.score))
+        draw::Marked {
+            rect: fit.rect(&t.face.rect),
+            opacity,
+            words: format!("#{}  {:.2}", t.id, t.face.score),
+            smile: t.face.smile.zip(t.smiling),
+        }
     };
     let shown: Vec<_> = tracked.iter().filter(|t| t.shown).map(marked).collect();
     draw::boxes(picture, &shown);
@@ -256,7 +259,7 @@ mod tests {
 
     fn face(x: f32, shown: bool) -> Tracked {
         let rect = Rect::new(x, 20.0, 40.0, 40.0);
-        Tracked { id: 7, face: Face { rect, score: 0.9, smile: None }, basis: Basis::Seen(rect), shown }
+        Tracked { id: 7, face: Face { rect, score: 0.9, smile: None }, smiling: None, basis: Basis::Seen(rect), shown }
     }
 
     fn green(picture: &RgbImage) -> Vec<(u32, u32)> {
@@ -288,6 +291,7 @@ mod tests {
         let step = |name| cascade::StepTrace {
             name,
             windows: vec![Window { rect: Rect::new(-5.0, 4.0, 30.0, 30.0), score: 2.0 }],
+            accepted: vec![Window { rect: Rect::new(50.0, 4.0, 30.0, 30.0), score: 9.0 }],
             elapsed: Duration::from_millis(1),
         };
         let steps = ["find-1", "calibrate-1", "filter-1", "find-2"].map(step);
@@ -310,6 +314,7 @@ mod tests {
         let steps = [1, 2, 3, 4].map(|_| cascade::StepTrace {
             name: "find-1",
             windows: windows.clone(),
+            accepted: Vec::new(),
             elapsed: Duration::ZERO,
         });
         let mut canvas = Canvas::default();

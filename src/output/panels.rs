@@ -24,7 +24,7 @@ const COLUMNS: u32 = 3;
 const WHITE: Rgb<u8> = Rgb([255; 3]);
 
 /// Draws the sheet: panels in rows of three (find, calibrate, filter). Each caption gives the step's name, the number of
-/// windows after it, its time and, if `truth` (true faces, in pixels of the picture) is not empty, how many true faces a
+/// windows after it and of those that are accepted as faces already, its time and, if `truth` (true faces, in pixels of the picture) is not empty, how many true faces a
 /// window covers with an IoU of at least 0.5. Windows are coloured by their score, from red to green; true faces are
 /// white; the last panel shows `faces` instead of windows, with thick lines.
 pub fn sheet(picture: &RgbImage, heading: &str, steps: &[StepTrace], faces: &[Face], truth: &[Rect]) -> RgbImage {
@@ -58,7 +58,7 @@ pub fn sheet(picture: &RgbImage, heading: &str, steps: &[StepTrace], faces: &[Fa
                 draw::label(&mut panel, &rect, &format!("{:.2}", face.score), 13.0, draw::FACE, 2.0);
             }
         } else {
-            let mut windows = step.windows.clone();
+            let mut windows = [step.windows.as_slice(), &step.accepted].concat();
             windows.sort_by(|a, b| a.score.total_cmp(&b.score));
             // Many windows that overlap are drawn slightly transparent.
             let opacity = if windows.len() > 60 { 0.7 } else { 1.0 };
@@ -76,15 +76,12 @@ pub fn sheet(picture: &RgbImage, heading: &str, steps: &[StepTrace], faces: &[Fa
 /// Writes the caption of a panel; `faces` is `Some` for the last one.
 fn caption(step: &StepTrace, faces: Option<&[Face]>, truth: &[Rect]) -> String {
     let name = if faces.is_some() { format!("{} (global)", step.name) } else { step.name.to_owned() };
-    let (count, what) = match faces {
-        Some(faces) => (faces.len(), "face"),
-        None => (step.windows.len(), "window"),
-    };
-    let mut text = format!("{name} · {} · {:.2} ms", counted(count, what), ms(step.elapsed));
+    let count = faces.map_or_else(|| step.counted(), |faces| counted(faces.len(), "face"));
+    let mut text = format!("{name} · {count} · {:.2} ms", ms(step.elapsed));
     if !truth.is_empty() {
         let rects: Vec<Rect> = match faces {
             Some(faces) => faces.iter().map(|f| f.rect).collect(),
-            None => step.windows.iter().map(|w| w.rect).collect(),
+            None => step.windows.iter().chain(&step.accepted).map(|w| w.rect).collect(),
         };
         let covered = truth.iter().filter(|t| rects.iter().any(|r| covers(r, t, faces.is_some()))).count();
         text.push_str(&format!(" · {covered}/{} covered", truth.len()));
@@ -107,7 +104,7 @@ mod tests {
 
     fn steps(n: usize) -> Vec<StepTrace> {
         let windows = vec![Window { rect: Rect::new(10.0, 10.0, 20.0, 20.0), score: 3.0 }];
-        vec![StepTrace { name: "find-1", windows, elapsed: Duration::from_micros(1500) }; n]
+        vec![StepTrace { name: "find-1", windows, accepted: Vec::new(), elapsed: Duration::from_micros(1500) }; n]
     }
 
     #[test]
@@ -125,6 +122,8 @@ mod tests {
         let step = &steps(1)[0];
         let truth = [Rect::new(12.0, 10.0, 16.0, 20.0), Rect::new(100.0, 100.0, 20.0, 20.0)];
         assert_eq!(caption(step, None, &truth), "find-1 · 1 window · 1.50 ms · 1/2 covered");
+        let sure = StepTrace { accepted: step.windows.clone(), windows: Vec::new(), ..step.clone() };
+        assert_eq!(caption(&sure, None, &truth), "find-1 · 0 windows + 1 accepted · 1.50 ms · 1/2 covered");
         assert_eq!(caption(step, Some(&[]), &[]), "find-1 (global) · 0 faces · 1.50 ms");
     }
 }

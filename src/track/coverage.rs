@@ -117,7 +117,7 @@ impl Held {
     fn add(&mut self, id: u64, face: &Face, rect: Rect, basis: Basis) {
         match self.faces.iter_mut().find(|t| t.id == id) {
             Some(there) => there.face.rect = both(&there.face.rect, &rect),
-            None => self.faces.push(Tracked { id, face: Face { rect, ..*face }, basis, shown: false }),
+            None => self.faces.push(Tracked { id, face: Face { rect, ..*face }, smiling: None, basis, shown: false }),
         }
     }
 }

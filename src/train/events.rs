@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::validation::SetMeasures;
 use crate::error::{Error, Result};
 
 /// An event of a training run. `stage` names what is trained, e.g. `octave` or `refine24-2` (the net's second round), or the work
@@ -46,6 +47,17 @@ pub enum Event {
         /// Multiply-adds a second (forward and backward: three times the net's).
         multiply_adds_per_second: f64,
     },
+    /// A net that is a detector of its own was measured on pictures that it does not learn from.
+    Validation {
+        /// What is trained.
+        stage: String,
+        /// Steps done.
+        step: usize,
+        /// Samples seen so far.
+        samples: u64,
+        /// Measures of each set.
+        sets: Vec<SetMeasures>,
+    },
     /// Weights and the optimizer's state were written.
     Checkpoint {
         /// What is trained.
@@ -61,6 +73,17 @@ pub enum Event {
         seconds: f64,
         /// Samples trained on, or windows mined.
         samples: u64,
+    },
+    /// How the smile net does on faces that are held back from training.
+    Held {
+        /// What was trained.
+        stage: String,
+        /// The faces' set.
+        set: String,
+        /// Mean of the shares of smiles and of other faces told right, 0..1.
+        balanced_accuracy: f64,
+        /// Area under the ROC curve, 0..1.
+        auc: f64,
     },
     /// Pictures were read, or mined, before training.
     Progress {

@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 
 use rand_distr::{Distribution, StandardNormal};
 
+use super::cells::{self, Cells};
+use super::data::{Data, watched};
 use super::events::{Event, Events};
 use super::mining::{self, MinedWindows};
 use super::octave::Octave;
-use super::pictures::{self, Picture};
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
+use super::scenes::Shares;
+use super::smile::{self, Smiles};
 use super::trainer::{self, End, TrainingStage};
-use super::windows::{Sources, Windows};
+use super::windows::Windows;
+use crate::cascade::smile::SmileSettings;
 use crate::cascade::{self, Cascade};
-use crate::dataset::{self, Split};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::nets::grid::Grid;
@@ -25,7 +28,7 @@ use crate::nets::weights::Weights;
 /// Where a training run reads and writes, and how it runs.
 #[derive(Debug)]
 pub struct TrainingOptions<'a> {
-    /// The data folder, which holds `wider/`, `negatives/`, `wider_faces/` and `mtfl/`.
+    /// The data folder, which holds `wider/`, `negatives/`, `wider_faces/`, `mtfl/` and, where recipes ask for it, `masks/`.
     pub data: PathBuf,
     /// The run's folder, for record, checkpoints and weights; made if missing.
     pub run: PathBuf,
@@ -69,8 +72,7 @@ pub fn run(
     }
     let mut events = Events::open(&settings.run, observer)?;
     if let Some((recipe, _)) = recipes.first() {
-        let text = toml::to_string(&recipe.cascade.settings()).map_err(|e| Error::Backend(e.to_string()))?;
-        write_whole(&settings.run.join("cascade.toml"), text.as_bytes())?;
+        write_cascade(recipe, settings)?;
     }
     let mut data = Data::default();
     for (recipe, text) in recipes {
@@ -86,6 +88,55 @@ pub fn run(
         }
     }
     Ok(RunEnd::Done)
+}
+
+/// Writes the cascade's settings beside its weights, for `eval --cascade RUN/cascade.toml`: with the smile's probability as this
+/// run fitted it, and without a smile as long as this run has no net for it.
+fn write_cascade(recipe: &Recipe, settings: &TrainingOptions<'_>) -> Result<()> {
+    let mut cascade = recipe.cascade.settings();
+    cascade.smile = match cascade.smile {
+        Some(smile) => fitted(smile, settings)?,
+        None => None,
+    };
+    let text = toml::to_string(&cascade).map_err(|e| Error::Backend(e.to_string()))?;
+    write_whole(&settings.run.join("cascade.toml"), text.as_bytes())
+}
+
+/// Writes the nets that find the faces beside the smile net, as they ship where this run has not trained them, so that the run's
+/// cascade is whole. Without their note of rounds, `train all` still trains them.
+fn write_finders(recipe: &Recipe, settings: &TrainingOptions<'_>) -> Result<()> {
+    let cascade = recipe.cascade.settings();
+    for net in std::iter::once(&cascade.proposer.net).chain(cascade.refiners.iter().map(|refiner| &refiner.net)) {
+        let path = settings.run.join(format!("{net}.safetensors"));
+        if !path.exists() {
+            let mut weights = cascade::shipped_weights(net)?;
+            weights.notes.remove("rounds");
+            weights.save(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the settings with slope and offset from the notes of this run's weights; `None` without weights.
+fn fitted(smile: SmileSettings, settings: &TrainingOptions<'_>) -> Result<Option<SmileSettings>> {
+    let path = settings.run.join(format!("{}.safetensors", smile.net));
+    if !path.exists() {
+        return Ok(None);
+    }
+    let notes = Weights::load(&path)?.notes;
+    let number = |key: &str| notes.get(key).and_then(|v| v.parse::<f32>().ok());
+    let (slope, offset) = (number("slope").unwrap_or(smile.slope), number("offset").unwrap_or(smile.offset));
+    Ok(Some(SmileSettings { slope, offset, ..smile }))
+}
+
+/// Returns how the smile is set in the cascade that the recipe is for.
+fn smile_settings(recipe: &Recipe) -> Result<SmileSettings> {
+    recipe.cascade.settings().smile.ok_or_else(|| {
+        Error::Setting(format!(
+            "{}: its cascade has no [smile]; a recipe of smiles needs cascade = \"shipped\"",
+            recipe.net
+        ))
+    })
 }
 
 /// Returns how many rounds the weights in the run's folder were trained for; 0 without weights.
@@ -116,7 +167,17 @@ fn train_round(
     let schedule = recipe.rounds[round].schedule;
     let weights = if round == 0 {
         let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 40);
-        Weights::initial(&net, || StandardNormal.sample(&mut rng))
+        let mut weights = Weights::initial(&net, || StandardNormal.sample(&mut rng));
+        cells::lower_first_logits(&net, &mut weights);
+        if let Some(start) = &recipe.start {
+            let learned = trained(start, settings)?;
+            for (name, array) in &mut weights.arrays {
+                if let Some(known) = learned.arrays.get(name).filter(|known| known.shape == array.shape) {
+                    array.data.clone_from(&known.data);
+                }
+            }
+        }
+        weights
     } else {
         Weights::load(&weights_path(recipe, settings))?
     };
@@ -131,20 +192,48 @@ fn train_round(
         checkpoint_every: settings.checkpoint_every,
         stop: settings.stop,
         device: candle_core::Device::Cpu,
+        average: recipe.average,
+        validation: None,
     };
     let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 41);
     let end = match &recipe.samples {
-        SampleSettings::Scenes { background } => {
-            data.load(settings, events)?;
+        SampleSettings::Scenes { background, masked, occluded } => {
+            data.load(recipe, settings, events)?;
+            data.load_masked(*masked, settings, events)?;
             let grid = Grid::of(&net).filter(|grid| grid.head == Output::Octave).ok_or_else(|| {
                 Error::Setting(format!("{name}: samples of scenes train a net with an octave head only"))
             })?;
-            let task = Octave::new(grid, &data.pictures, &data.negatives, *background, &mut rng);
+            let shares = Shares { background: *background, masked: *masked, occluded: *occluded };
+            let task = Octave::new(grid, data.sources(), shares, &mut rng);
+            trainer::train(&task, &stage, weights, events)?
+        }
+        SampleSettings::Cells(cells) => {
+            let grids = Grid::of_cells(&net);
+            if grids.is_empty() {
+                return Err(Error::Setting(format!("{name}: samples of cells train a net with cells heads only")));
+            }
+            data.load(recipe, settings, events)?;
+            data.load_masked(cells.masked, settings, events)?;
+            data.load_sets(recipe, cells.masked, settings, events)?;
+            let task = Cells::new(grids, *cells, data.sources(), &mut rng);
+            // What is measured can be used, too: it is written as what the rounds before made.
+            let measure = |weights: &Weights| {
+                save_weights(recipe, text, round, weights.clone(), settings)?;
+                data.measure(recipe, weights, settings.threads)
+            };
+            let validation = recipe.validation.map(|v| (v.every, &measure as trainer::Measure<'_>));
+            trainer::train(&task, &TrainingStage { validation, ..stage }, weights, events)?
+        }
+        SampleSettings::Smiles(samples) => {
+            let shown = smile_settings(recipe)?;
+            data.load_smiles(recipe, settings, events)?;
+            let task = Smiles::new(net.side, &shown, samples, &data.smiles, &mut rng);
             trainer::train(&task, &stage, weights, events)?
         }
         SampleSettings::Windows(windows) => {
-            data.load(settings, events)?;
+            data.load(recipe, settings, events)?;
             data.load_faces(settings, events)?;
+            data.load_masked(windows.masked, settings, events)?;
             let Some(pool) = mined(windows, recipe, round, &name, settings, data, events)? else {
                 return Ok(RunEnd::Stopped);
             };
@@ -154,19 +243,41 @@ fn train_round(
     };
     let End::Done(mut weights) = end else { return Ok(RunEnd::Stopped) };
     let samples = (schedule.steps * schedule.batch) as u64;
+    if let SampleSettings::Smiles(_) = &recipe.samples {
+        let held = smile::fit::held(&net, &weights, &smile_settings(recipe)?, &data.smiles)?;
+        for (set, balanced_accuracy, auc) in held.figures {
+            let (stage, set) = (name.clone(), set.to_string());
+            events.push(&Event::Held { stage, set, balanced_accuracy, auc })?;
+        }
+        weights.notes.insert("slope".into(), held.settings.slope.to_string());
+        weights.notes.insert("offset".into(), held.settings.offset.to_string());
+        write_finders(recipe, settings)?;
+    }
+    weights.check(&net, &name)?;
+    save_weights(recipe, text, round + 1, weights, settings)?;
+    write_cascade(recipe, settings)?;
+    events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
+    Ok(RunEnd::Done)
+}
+
+/// Writes weights to the run's folder with notes of how they were made: that `rounds` were finished.
+fn save_weights(
+    recipe: &Recipe,
+    text: &str,
+    rounds: usize,
+    mut weights: Weights,
+    settings: &TrainingOptions<'_>,
+) -> Result<()> {
     for (key, value) in [
         ("net", recipe.net.clone()),
-        ("rounds", (round + 1).to_string()),
+        ("rounds", rounds.to_string()),
         ("seed", recipe.seed.to_string()),
         ("recipe", text.to_string()),
         ("facecascade", env!("CARGO_PKG_VERSION").to_string()),
     ] {
         weights.notes.insert(key.into(), value);
     }
-    weights.check(&net, &name)?;
-    weights.save(&weights_path(recipe, settings))?;
-    events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
-    Ok(RunEnd::Done)
+    weights.save(&weights_path(recipe, settings))
 }
 
 /// Returns the windows for a round: mined before the net's first round and before rounds that ask for it, otherwise those of the
@@ -192,7 +303,7 @@ fn mined(
     let began = Instant::now();
     let so_far = cascade(recipe.cascade, windows, windows.level - 2, settings)?;
     let whole = if round > 0 { Some(cascade(recipe.cascade, windows, windows.level - 1, settings)?) } else { None };
-    let (done, of) = (AtomicUsize::new(0), data.pictures.len() + data.negatives.len());
+    let (done, of) = (AtomicUsize::new(0), data.sources().pictures.len() + data.sources().negatives.len());
     let progress = |_: usize, _: usize| {
         done.fetch_add(1, Ordering::Relaxed);
     };
@@ -223,77 +334,12 @@ fn cascade(
     for (refiner, threshold) in cascade.refiners.iter_mut().zip(thresholds.iter().skip(1)) {
         refiner.threshold = *threshold;
     }
-    let weights = |net: &str| {
-        let path = settings.run.join(format!("{net}.safetensors"));
-        if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
-    };
-    let options = cascade::Options { min_face: windows.mining_min_face, ..Default::default() };
-    Cascade::from_parts(cascade, &weights, options)
+    let options = cascade::Options { min_face: windows.mining_min_face, smile: false, ..Default::default() };
+    Cascade::from_parts(cascade, &|net| trained(net, settings), options)
 }
 
-/// The pictures of all sets, each read when it is first needed.
-#[derive(Debug, Default)]
-struct Data {
-    pictures: Vec<Picture>,
-    negatives: Vec<Picture>,
-    faces: Vec<Picture>,
-    portraits: Vec<Picture>,
-}
-
-impl Data {
-    fn load(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
-        if self.pictures.is_empty() {
-            self.pictures = read("wider/train", &dataset::wider(&settings.data, Split::Train)?, settings, events)?;
-            self.negatives = read("negatives", &dataset::negatives(&settings.data)?, settings, events)?;
-        }
-        Ok(())
-    }
-
-    fn load_faces(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
-        if self.faces.is_empty() {
-            self.faces = read("wider_faces", &dataset::wider_faces(&settings.data)?, settings, events)?;
-            self.portraits = read("mtfl/train", &dataset::mtfl(&settings.data, Split::Train)?, settings, events)?;
-        }
-        Ok(())
-    }
-
-    fn sources(&self) -> Sources<'_> {
-        let Self { pictures, negatives, faces, portraits } = self;
-        Sources { pictures, negatives, faces, portraits }
-    }
-}
-
-/// Decodes the pictures of a set on all threads and reports progress.
-fn read(
-    name: &str,
-    list: &[dataset::Annotated],
-    settings: &TrainingOptions<'_>,
-    events: &mut Events<'_>,
-) -> Result<Vec<Picture>> {
-    let done = AtomicUsize::new(0);
-    let progress = |_| {
-        done.fetch_add(1, Ordering::Relaxed);
-    };
-    watched(&format!("reading {name}"), &done, list.len(), events, || {
-        pictures::load(list, crate::cascade::crops::SHORTEST, settings.threads, &progress)
-    })
-}
-
-/// Runs `work` on a thread of its own and reports its progress, `done` of `of` items, ten times a second.
-fn watched<T: Send>(
-    stage: &str,
-    done: &AtomicUsize,
-    of: usize,
-    events: &mut Events<'_>,
-    work: impl FnOnce() -> Result<T> + Send,
-) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(work);
-        while !thread.is_finished() {
-            std::thread::sleep(Duration::from_millis(100));
-            let done = done.load(Ordering::Relaxed) as u64;
-            events.push(&Event::Progress { stage: stage.to_string(), done, of: of as u64 })?;
-        }
-        thread.join().unwrap_or_else(|_| Err(Error::Backend(format!("{stage}: a thread panicked"))))
-    })
+/// Returns the weights of a net as this run trained it, else those that ship.
+pub(super) fn trained(net: &str, settings: &TrainingOptions<'_>) -> Result<Weights> {
+    let path = settings.run.join(format!("{net}.safetensors"));
+    if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
 }

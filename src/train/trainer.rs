@@ -15,10 +15,12 @@ use crossbeam_channel::{Receiver, bounded};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::average::Average;
 use super::checkpoint;
 use super::events::{Event, Events};
 use super::optimizer::{AdamW, AdamWConfig, Schedule};
 use super::task::{Figures, Prediction, Samples, Task};
+use super::validation::SetMeasures;
 use crate::error::{Error, Result};
 use crate::nets::candle::{Mode, Model, Ops};
 use crate::nets::kernels::gradients::NormStats;
@@ -29,7 +31,6 @@ use crate::nets::weights::Weights;
 const NORM_MOMENTUM: f32 = 0.02;
 
 /// One stage of training: a net, and how it is trained.
-#[derive(Debug)]
 pub(crate) struct TrainingStage<'a> {
     /// Name in the record, e.g. `octave` or `refine24-2`.
     pub name: &'a str,
@@ -51,7 +52,14 @@ pub(crate) struct TrainingStage<'a> {
     pub stop: &'a AtomicBool,
     /// Device of the forward and backward passes.
     pub device: Device,
+    /// Share of the weights' moving average that stays at each step; `None`: the weights of the last step are the result.
+    pub average: Option<f32>,
+    /// Measures weights during training, every so many steps.
+    pub validation: Option<(usize, Measure<'a>)>,
 }
+
+/// Measures weights on pictures that the net does not learn from.
+pub(crate) type Measure<'a> = &'a (dyn Fn(&Weights) -> Result<Vec<SetMeasures>> + Sync);
 
 /// How a stage ended.
 #[derive(Debug)]
@@ -83,13 +91,13 @@ pub(crate) fn train<T: Task>(
     events: &mut Events<'_>,
 ) -> Result<End> {
     let resumed = checkpoint::load(&stage.checkpoint, stage.name)?;
-    let (first, weights, moments) = match resumed {
-        Some(c) => (c.step, c.weights, Some(c.optimizer)),
-        None => (0, weights, None),
+    let (first, weights, average, moments) = match resumed {
+        Some(c) => (c.step, c.weights, c.average, Some(c.optimizer)),
+        None => (0, weights, None, None),
     };
     let model = Model::new(stage.net, &weights, Ops::Own, &stage.device)?;
     // From here on the model's variables are the weights.
-    drop(weights);
+    let mut average = stage.average.map(|decay| Average::new(decay, average.unwrap_or(weights)));
     let slots: Vec<_> = model.trained_slots().cloned().collect();
     let vars = slots.iter().map(|slot| model.var(&slot.name)).collect::<Result<_>>()?;
     let mut optimizer = AdamW::new(vars, AdamWConfig { slots, weight_decay: stage.schedule.weight_decay })?;
@@ -119,7 +127,7 @@ pub(crate) fn train<T: Task>(
         let mut saved = Instant::now();
         for step in first..steps {
             if stage.stop.load(Ordering::Relaxed) {
-                save(stage, step, &model, &optimizer, events)?;
+                save(stage, step, &model, average.as_ref(), &optimizer, events)?;
                 return Ok(End::Stopped);
             }
             let batch = batches[(step - first) % workers]
@@ -136,6 +144,9 @@ pub(crate) fn train<T: Task>(
             optimizer.set_learning_rate(rate.into());
             optimizer.step(&gradients)?;
             update_running(&model, &stats, step)?;
+            if let Some(average) = &mut average {
+                average.update(&model, step)?;
+            }
             let samples: usize = batch.iter().map(|s| s.n).sum();
             let side = batch.first().map_or(0, |s| s.side);
             let speed = meter.tick(samples);
@@ -151,13 +162,26 @@ pub(crate) fn train<T: Task>(
                 multiply_adds_per_second: speed * 3.0 * stage.net.multiply_adds(side, side) as f64,
             })?;
             if saved.elapsed() >= stage.checkpoint_every {
-                save(stage, step + 1, &model, &optimizer, events)?;
+                save(stage, step + 1, &model, average.as_ref(), &optimizer, events)?;
                 saved = Instant::now();
             }
+            if let Some((every, measure)) = stage.validation
+                && ((step + 1) % every == 0 || step + 1 == steps)
+            {
+                let sets = measure(&result(&model, average.as_ref())?)?;
+                let samples = ((step + 1) * stage.schedule.batch) as u64;
+                events.push(&Event::Validation { stage: name.clone(), step: step + 1, samples, sets })?;
+                meter.pause();
+            }
         }
-        save(stage, steps, &model, &optimizer, events)?;
-        Ok(End::Done(model.weights()?))
+        save(stage, steps, &model, average.as_ref(), &optimizer, events)?;
+        Ok(End::Done(result(&model, average.as_ref())?))
     })
+}
+
+/// The weights that training has made so far: their average where one is kept.
+fn result(model: &Model, average: Option<&Average>) -> Result<Weights> {
+    average.map_or_else(|| model.weights(), |average| Ok(average.weights().clone()))
 }
 
 fn draw<T: Task>(task: &T, stage: &TrainingStage<'_>, step: usize) -> Vec<Samples<T::Targets>> {
@@ -298,10 +322,12 @@ fn save(
     stage: &TrainingStage<'_>,
     step: usize,
     model: &Model,
+    average: Option<&Average>,
     optimizer: &AdamW,
     events: &mut Events<'_>,
 ) -> Result<()> {
-    checkpoint::save(&stage.checkpoint, stage.name, step, model.weights()?, optimizer)?;
+    let average = average.map(Average::weights);
+    checkpoint::save(&stage.checkpoint, stage.name, step, model.weights()?, average, optimizer)?;
     events.push(&Event::Checkpoint { stage: stage.name.to_string(), step })
 }
 
@@ -314,6 +340,11 @@ struct Meter {
 impl Meter {
     fn new() -> Self {
         Self { last: Instant::now(), speed: None }
+    }
+
+    /// Leaves out the time since the last step.
+    fn pause(&mut self) {
+        self.last = Instant::now();
     }
 
     fn tick(&mut self, samples: usize) -> f64 {

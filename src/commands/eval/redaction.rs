@@ -60,6 +60,9 @@ fn beside(text: &str) -> Result<Beside, String> {
     Ok(beside)
 }
 
+/// Loads the cascade that is measured, with these options but for the precision.
+pub(super) type Load<'a> = dyn Fn(Options) -> facecascade::Result<Cascade> + 'a;
+
 /// A line of the table.
 struct DetectorLeaks {
     name: String,
@@ -70,14 +73,14 @@ struct DetectorLeaks {
 pub(super) fn run(
     args: &RedactionArgs,
     set: &str,
-    cascade: Option<&Path>,
+    load: &Load,
     pictures: &[Annotated],
     others: &[Annotated],
     json: bool,
     common: &Common,
 ) -> anyhow::Result<Outcome> {
     let margin = f64::from(args.redact_margin);
-    let found = detect(cascade, pictures, common)?;
+    let found = detect(load, pictures, common)?;
     let mut rows = vec![DetectorLeaks { name: "facecascade".into(), leaks: leaks(pictures, &found, margin) }];
     for Beside { name, file, score, margin: own } in &args.beside {
         let read = detections::read(file, pictures, others)?;
@@ -130,14 +133,14 @@ pub(super) fn run_film(args: &RedactionArgs, truth: &Path, json: bool) -> anyhow
 }
 
 /// What `--redact` covers at its defaults.
-fn detect(cascade: Option<&Path>, pictures: &[Annotated], common: &Common) -> anyhow::Result<Vec<Vec<Detection>>> {
+fn detect(load: &Load, pictures: &[Annotated], common: &Common) -> anyhow::Result<Vec<Vec<Detection>>> {
     let scores = Scores::default();
     let mut cascades: HashMap<u32, Cascade> = HashMap::new();
     for picture in pictures {
         let min_face = smallest_face(picture.height);
         if let std::collections::hash_map::Entry::Vacant(place) = cascades.entry(min_face.to_bits()) {
-            let options = Options { min_face, threshold: scores.lowest() };
-            place.insert(super::super::load(cascade, options)?);
+            let options = Options { min_face, threshold: scores.lowest(), smile: false, ..Options::default() };
+            place.insert(load(options)?);
         }
     }
     let one = |picture: &Annotated| -> anyhow::Result<Vec<Detection>> {
