@@ -157,6 +157,11 @@ impl Origin {
         options.chain([OsStr::new("-i"), self.argument.as_os_str()])
     }
 
+    /// Whether it is a file, not an address.
+    pub(crate) fn is_file(&self) -> bool {
+        self.argument.as_encoded_bytes().starts_with(b"file:")
+    }
+
     /// Itself, as ffmpeg puts it into messages.
     pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {
         self.argument.to_string_lossy()
