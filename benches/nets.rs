@@ -1,6 +1,6 @@
 //! Measures the nets on one thread: each net of the zoo on one window, on 16 and on 64, but the octave net on the pyramid of a
-//! frame of 640×480 pixels. Engines: `int8` is our own in 8 bits, `cpu` our own in floats, `own` is candle with our ops, `stock` is
-//! candle with its own.
+//! frame of 640×480 pixels, and yunet on that frame at half its size. Engines: `int8` is our own in 8 bits, `cpu` our own in floats, `own` is
+//! candle with our ops, `stock` is candle with its own.
 //! Throughput is in multiply-adds. Weights are random, as the time does not depend on them.
 //!
 //! Compare engines within one run only: whatever else the machine does slows all of them.
@@ -20,6 +20,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// Rows and columns of each level of the pyramid of a 640×480 frame, for a smallest face of 20 pixels.
 const VGA_LEVELS: [(usize, usize); 6] = [(288, 384), (144, 192), (72, 96), (36, 48), (18, 24), (9, 12)];
+
+/// Rows and columns of a 640×480 frame as `yunet` sees it, for a smallest face of 20 pixels.
+const HALF_VGA: (usize, usize) = (240, 320);
 
 /// A batch of `n` pictures `[n, h, w, 3]`.
 struct Input {
@@ -85,10 +88,10 @@ fn nets(criterion: &mut Criterion) {
     for name in zoo::NAMES {
         let Some(net) = zoo::by_name(name) else { continue };
         let weights = Weights::initial(&net, || rng.random_range(-1.0..1.0));
-        let cases = if name == "octave" {
-            vec![("vga".to_owned(), 1, VGA_LEVELS.to_vec())]
-        } else {
-            [1, 16, 64].map(|n| (format!("{n} windows"), n, vec![(net.side, net.side)])).into()
+        let cases = match name {
+            "octave" => vec![("vga".to_owned(), 1, VGA_LEVELS.to_vec())],
+            "yunet" => vec![("vga".to_owned(), 1, vec![HALF_VGA])],
+            _ => [1, 16, 64].map(|n| (format!("{n} windows"), n, vec![(net.side, net.side)])).into(),
         };
         let mut group = criterion.benchmark_group(name);
         for (case, n, sizes) in cases {

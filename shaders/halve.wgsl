@@ -1,4 +1,4 @@
-// The mean of 2×2 pixels, rounded half up. Its CPU twin: `twins::halve`.
+// The mean of 2×2 pixels, rounded half up. The same on the CPU: `twins::halve`.
 fn value(byte: u32) -> u32 {
     let pixel = byte / 3u;
     let x = pixel % job.width;

@@ -1,11 +1,11 @@
-// What all layers of a net share: one dispatch goes over the maps of all levels of the pyramid, which lie behind each
-// other. Channels come in fours. src/nets/gpu/wgsl.rs writes the rest, one shader a layer.
+// The part that the shaders of all layers share. One dispatch runs over the maps of all pyramid levels, stored one after the
+// other; a pixel's channels are stored four to a vector. src/nets/gpu/wgsl.rs writes the function `layer`, one for each layer.
 struct Map {
-    // Where the map that is read begins, in pixels; its columns and rows.
+    // Start of the map that is read, in pixels; its columns and rows.
     from_pixel: u32,
     from_width: u32,
     from_height: u32,
-    // Where the map that is written begins, in pixels; its columns and rows.
+    // Start of the map that is written, in pixels; its columns and rows.
     to_pixel: u32,
     width: u32,
     height: u32,

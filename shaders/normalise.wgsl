@@ -1,11 +1,11 @@
 // Normalises pixels for the nets, one vector a pixel, all levels of the pyramid behind each other. One invocation a pixel.
 // MIDDLE and SPREAD are put in front (src/nets/gpu/mod.rs).
 struct Level {
-    // Where its pixels begin, in bytes.
+    // Start of the level's pixels, in bytes.
     byte: u32,
-    // The number of its first pixel.
+    // Index of the level's first pixel among those of all levels.
     first: u32,
-    // Its pixels.
+    // Number of the level's pixels.
     count: u32,
 }
 

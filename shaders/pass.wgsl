@@ -1,19 +1,19 @@
-// What all shaders of the pyramid share. One buffer holds the picture and all levels, RGB, three bytes a pixel, little
-// endian; each level begins on a whole word. A pass makes one level out of one above it, a word an invocation.
+// The part that the pyramid's shaders share. One buffer holds the picture and all levels: RGB, three bytes a pixel, little
+// endian; each level begins on a whole word. A pass makes one level from a larger one; each invocation writes one word.
 struct Pass {
-    // Where the level above begins, in bytes.
+    // Start of the level that is read, in bytes.
     from_byte: u32,
-    // Its columns.
+    // Columns of the level that is read.
     from_width: u32,
-    // Where this level begins, in bytes.
+    // Start of the level that is written, in bytes.
     to_byte: u32,
-    // Its columns.
+    // Columns of the level that is written.
     width: u32,
-    // Its bytes.
+    // Bytes of the level that is written.
     length: u32,
-    // Resizing only: where the weights begin; each output has its first input, how many inputs, and so many weights.
+    // Resizing only: start of the weights. Each output has the index of its first input, the number of inputs, `taps` weights.
     weights_at: u32,
-    // Weights of each output, used or not.
+    // Number of weights kept for each output.
     taps: u32,
     // Weights are multiples of 2^-shift.
     shift: u32,
@@ -29,7 +29,7 @@ fn load(at: u32) -> u32 {
     return (pixels[at >> 2u] >> ((at & 3u) * 8u)) & 255u;
 }
 
-// The sum of bytes from `at` on, `step` apart, weighted by the weights of output `i`.
+// Returns output `i`: the weighted sum of bytes that lie `step` apart, counted from `at`.
 fn weighted(i: u32, at: u32, step: u32) -> u32 {
     let mine = job.weights_at + i * (job.taps + 2u);
     let first = at + u32(weights[mine]) * step;

@@ -1,4 +1,4 @@
-// Other widths: each row on its own. Its CPU twin: `twins::resize_rows`.
+// Resizes the width, each row on its own. The same on the CPU: `twins::resize_rows`.
 fn value(byte: u32) -> u32 {
     let pixel = byte / 3u;
     let y = pixel / job.width;

@@ -1,7 +1,6 @@
-// Makes the octave net's last map into a list of the windows whose logit is over the threshold, in any order. One
-// invocation a cell. SIZES, the number of windows in a cell, is put in front (src/nets/gpu/mod.rs).
+// Lists the windows of the octave net's last map whose logit is over the threshold, in any order. One invocation a cell. SIZES, the number of windows in a cell, is put in front (src/nets/gpu/mod.rs).
 struct Window {
-    // The cell's number × SIZES + the size's.
+    // Index of the cell × SIZES + index of the size.
     number: u32,
     logit: f32,
     dx: f32,

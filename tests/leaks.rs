@@ -77,6 +77,39 @@ fn no_face_is_open_in_a_dim_stretch_at_any_rate() {
 }
 
 #[test]
+fn no_face_is_open_where_the_picture_flashes_pauses_or_is_cut() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let faces = known(dir.path(), "two-faces-tilting.mp4");
+    let make = |filter: &str, count: usize| {
+        ffmpeg(
+            dir.path(),
+            &format!("-i clip.mp4 -vf {filter} -fps_mode passthrough -frames:v {count} -c:v libx264 -qp 12 made.mp4"),
+        );
+    };
+    // A photographer's flash, and a frame that is nearly dark.
+    make("eq=brightness=0.6:enable='eq(mod(n,9),4)',eq=brightness=-0.4:enable='eq(mod(n,9),7)'", 45);
+    assert_eq!(open(dir.path(), "made.mp4", &faces[..45], SIZE), [], "flashes");
+    // Half a minute passes between two frames.
+    make("setpts='PTS+gte(N,20)*30/TB'", 40);
+    assert_eq!(open(dir.path(), "made.mp4", &faces[..40], SIZE), [], "a pause");
+    // Every 13 frames, the scene is another one: a part of the clip, mirrored.
+    let mirrored = |k: usize| k / 13 % 2 == 1;
+    make("hflip=enable='eq(mod(floor(n/13),2),1)'", 52);
+    let turned: Vec<Vec<Rect>> = faces[..52]
+        .iter()
+        .enumerate()
+        .map(|(k, faces)| {
+            let turn = |f: &Rect| if mirrored(k) { Rect::new(SIZE.0 as f32 - f.x - f.w, f.y, f.w, f.h) } else { *f };
+            faces.iter().map(turn).collect()
+        })
+        .collect();
+    assert_eq!(open(dir.path(), "made.mp4", &turned, SIZE), [], "cuts");
+}
+
+#[test]
 fn nothing_is_covered_behind_a_cut() {
     if !ffmpeg_is_here() {
         return;

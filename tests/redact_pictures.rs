@@ -214,3 +214,32 @@ fn what_ffmpeg_reads_is_read_through_it() {
         assert!(solid(&read(&dir.path().join("safe/a.png")), &FACE) > 0.98);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_picture_is_read_from_a_pipe_once_and_nothing_waits_for_a_second_time() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(ours("assets/astronaut.jpg"), dir.path().join("a.jpg")).unwrap();
+    let shell = |script: &str| -> Ran {
+        let script = format!("P='{} detect -q'; {script}", env!("CARGO_BIN_EXE_facecascade"));
+        Command::new("bash").args(["-c", &script]).current_dir(dir.path()).output().unwrap().into()
+    };
+    let plain = shell("$P --json a.jpg").exits(0).lines();
+    for script in ["mkfifo p.jpg && { cat a.jpg > p.jpg & $P --json p.jpg; }", "$P --json <(cat a.jpg)"] {
+        let piped = shell(script).exits(0).lines();
+        assert_eq!(piped[0]["faces"], plain[0]["faces"], "{script}");
+    }
+    shell("{ cat a.jpg > p.jpg & $P p.jpg --redact solid --out safe; }").exits(0);
+    assert!(solid(&read(&dir.path().join("safe/p.jpg")), &FACE) > 0.95);
+    if ffmpeg_is_here() {
+        // What ffmpeg reads is read from its beginning too.
+        let done = Command::new("ffmpeg")
+            .args(["-v", "error", "-i", "a.jpg", "-c:v", "jpeg2000", "a.jp2"])
+            .current_dir(dir.path())
+            .status();
+        if done.unwrap().success() {
+            let piped = shell("$P --json <(cat a.jp2)").exits(0).lines();
+            assert_eq!(piped[0]["faces"].as_array().unwrap().len(), 1);
+        }
+    }
+}

@@ -69,6 +69,19 @@ fn octave(folder: &Path, steps: usize) -> PathBuf {
     path
 }
 
+/// A detector in one net, which is measured on pictures of the folder `train` as it learns; the weights are an average.
+fn yunet(folder: &Path, steps: usize) -> PathBuf {
+    let text = format!(
+        "net = \"yunet\"\ncascade = \"yunet\"\naverage = 0.9\nheld_back = [\"none\"]\n\
+         [samples]\nkind = \"cells\"\nside = 96\nbackground = 0.2\nmasked = 0.3\noccluded = 0.5\nfaces = [10.0, 60.0]\n\
+         [validation]\nevery = 3\n\
+         [[round]]\nschedule = {{ steps = {steps}, batch = 4, peak = 2e-3, warm_up = 2 }}\n"
+    );
+    let path = folder.join("yunet.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
 fn windows(folder: &Path, net: &str, level: usize) -> PathBuf {
     let round = "schedule = { steps = 6, batch = 16, peak = 2e-3, warm_up = 2 }";
     let text = format!(
@@ -88,14 +101,29 @@ fn train(recipe: &Path, data: &Path, run: &Path, more: &[&str]) -> Command {
     command
 }
 
+/// Asserts that two runs ended with the same weights.
+fn assert_same(a: &Weights, b: &Weights) {
+    for (name, array) in &a.arrays {
+        let other = &b.arrays[name];
+        let size = array.data.iter().map(|v| v.abs()).fold(1e-3, f32::max);
+        let worst = array.data.iter().zip(&other.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-4 * size, "{name} differs by {worst}");
+    }
+}
+
 fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn steps(run: &Path) -> Vec<u64> {
+    events(run, "step").iter().map(|e| e["step"].as_u64().unwrap()).collect()
+}
+
+/// All events of a kind in a run's record.
+fn events(run: &Path, kind: &str) -> Vec<serde_json::Value> {
     let record = std::fs::read_to_string(run.join("events.jsonl")).unwrap_or_default();
     let lines = record.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
-    lines.filter(|e| e["event"] == "step").map(|e| e["step"].as_u64().unwrap()).collect()
+    lines.filter(|e| e["event"] == kind).collect()
 }
 
 #[test]
@@ -128,12 +156,47 @@ fn a_run_killed_at_any_moment_and_resumed_ends_with_the_same_weights() {
     let (a, b) = (load(&whole), load(&killed));
     a.check(&zoo::octave(), "whole").unwrap();
     assert_eq!(a.notes["recipe"], std::fs::read_to_string(&recipe).unwrap());
-    for (name, array) in &a.arrays {
-        let other = &b.arrays[name];
-        let size = array.data.iter().map(|v| v.abs()).fold(1e-3, f32::max);
-        let worst = array.data.iter().zip(&other.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst <= 1e-4 * size, "{name} differs by {worst}");
+    assert_same(&a, &b);
+}
+
+#[test]
+fn a_detector_in_one_net_is_measured_as_it_learns_goes_on_where_it_stopped_and_runs_alone() {
+    let data = data();
+    // The pictures to learn from serve as masks and to measure on, too.
+    std::fs::create_dir(data.path().join("masks")).unwrap();
+    for file in ["annotations.csv", "images.csv"] {
+        let wider = data.path().join("wider").join(file);
+        let text = std::fs::read_to_string(&wider).unwrap();
+        std::fs::write(data.path().join("masks").join(file), text.replace("train/", "../wider/train/")).unwrap();
+        std::fs::write(&wider, [text.clone(), text.replace("train,train/", "val,train/")].concat()).unwrap();
     }
+    let (whole, stopped) = (data.path().join("whole"), data.path().join("stopped"));
+    let trained = |steps, run: &Path, more: &[&str]| {
+        let output = train(&yunet(data.path(), steps), data.path(), run, more).output().unwrap();
+        assert!(output.status.success(), "{}", text_of(&output));
+    };
+    trained(8, &whole, &[]);
+    let measured = events(&whole, "validation");
+    assert_eq!(measured.iter().map(|e| e["step"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 6, 8]);
+    assert!(measured.iter().all(|e| e["sets"][0]["set"] == "wider/val" && e["sets"][0]["ap_h20"].is_f64()));
+
+    let mut child = train(&yunet(data.path(), 8), data.path(), &stopped, &["--checkpoint-every", "0"]).spawn().unwrap();
+    let begun = Instant::now();
+    while steps(&stopped).last().is_none_or(|s| *s < 3) {
+        assert!(begun.elapsed() < Duration::from_secs(120), "no step 3 after two minutes");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    trained(8, &stopped, &["--resume"]);
+    let load = |run: &Path| Weights::load(&run.join("yunet.safetensors")).unwrap();
+    assert_same(&load(&whole), &load(&stopped));
+    let cascade = facecascade::Cascade::load(&whole.join("cascade.toml"), Default::default()).unwrap();
+    assert_eq!(cascade.levels(), 1);
+    let picture = image::open(data.path().join("wider/train/3.png")).unwrap().to_rgb8();
+    cascade.detect(&picture).unwrap();
+    // Smaller than a cell of the coarsest map.
+    cascade.detect(&image::imageops::thumbnail(&picture, 21, 17)).unwrap();
 }
 
 #[test]

@@ -4,49 +4,12 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Ran, ffmpeg, ffmpeg_is_here, ffprobe, frames, ours, program, run};
-
-const CLIP: &str = "assets/two-faces-tilting.mp4";
-const CLIP_FRAMES: u64 = 112;
-
-struct Clips(tempfile::TempDir);
-
-impl Clips {
-    /// `None`, said so, without ffmpeg.
-    fn new() -> Option<Self> {
-        ffmpeg_is_here().then(|| Self(tempfile::tempdir().unwrap()))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// A clip made by ffmpeg.
-    fn make(&self, name: &str, arguments: &str) -> PathBuf {
-        ffmpeg(self.0.path(), &format!("{arguments} {name}"));
-        self.path(name)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        program().arg("video").args(arguments).current_dir(self.0.path()).output().unwrap().into()
-    }
-
-    fn is_empty_of_partials(&self) -> bool {
-        std::fs::read_dir(self.0.path()).unwrap().all(|e| !e.unwrap().file_name().to_string_lossy().contains("partial"))
-    }
-}
-
-/// When frames are shown, seconds.
-fn times(file: &Path) -> Vec<f64> {
-    let text = ffprobe(file, "-select_streams v:0 -show_entries packet=pts_time");
-    let mut times: Vec<f64> = text.lines().map(|l| l.trim_matches(',').parse().unwrap()).collect();
-    times.sort_by(f64::total_cmp);
-    times
-}
+use common::clips::{CLIP, CLIP_FRAMES, Clips};
+use common::{Ran, ffprobe, frames, ours, program, run};
 
 #[test]
 fn every_frame_and_the_sound_come_out() {
@@ -133,32 +96,6 @@ fn of_many_videos_each_is_done_and_one_that_fails_is_named() {
 }
 
 #[test]
-fn all_sound_and_subtitles_are_kept_with_their_languages() {
-    let Some(clips) = Clips::new() else { return };
-    std::fs::write(clips.path("words.srt"), "1\n00:00:01,000 --> 00:00:02,000\nHello\n").unwrap();
-    let inputs = format!("-i {} -f lavfi -i sine=d=9 -f lavfi -i sine=440:d=9 -i words.srt", ours(CLIP).display());
-    let streams = "-map 0:v -map 1 -map 2 -map 3 -c:v copy -c:a:0 aac -c:a:1 ac3 -c:s srt";
-    let tags =
-        "-metadata title=Two -metadata:s:a:0 language=ger -metadata:s:a:1 language=fre -metadata:s:s:0 language=eng";
-    clips.make("in.mkv", &format!("{inputs} {streams} {tags}"));
-    for out in ["out.mkv", "out.mp4"] {
-        clips.run(&["in.mkv", "-o", out, "--redact", "blur"]).exits(0);
-        let out = clips.path(out);
-        let languages = "-select_streams a -show_entries stream=codec_name:stream_tags=language";
-        let sound = ffprobe(&out, languages);
-        let sound: Vec<_> = sound.lines().map(|line| line.trim_end_matches(',')).collect();
-        assert_eq!(sound, ["aac,ger", "ac3,fre"]);
-        assert!(ffprobe(&out, "-select_streams s -show_entries stream_tags=language").contains("eng"));
-        assert_eq!(ffprobe(&out, "-show_entries format_tags=title"), "Two");
-        // The sound's first packet moves the picture by a part of a frame.
-        let (before, after) = (times(&clips.path("in.mkv")), times(&out));
-        assert!(before[0] > 0.01 && before.len() == after.len());
-        let moved = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        assert!(moved < 2e-3, "{before:?} {after:?}");
-    }
-}
-
-#[test]
 fn odd_sizes_rotation_and_other_sound_are_kept() {
     let Some(clips) = Clips::new() else { return };
     let source = "-f lavfi -i testsrc=s=321x241:r=30000/1001:d=1 -f lavfi -i sine=d=1 -pix_fmt yuv444p -c:a pcm_s16le";
@@ -177,25 +114,6 @@ fn odd_sizes_rotation_and_other_sound_are_kept() {
     }
     clips.run(&["turned.mp4", "-o", "upright.mp4"]).exits(0);
     assert_eq!(ffprobe(&clips.path("upright.mp4"), "-select_streams v -show_entries stream=width,height"), "270,480");
-}
-
-#[test]
-fn frames_of_a_variable_rate_keep_their_times() {
-    let Some(clips) = Clips::new() else { return };
-    let filter = "-vf setpts='(N+floor(N/3)*2)/15/TB' -vsync vfr -c:v libx264 -t 4";
-    let clip = clips.make("vfr.mp4", &format!("-i {} {filter}", ours(CLIP).display()));
-    clips.run(&["vfr.mp4", "-o", "out.mp4", "--json", "out.jsonl"]).exits(0);
-    let (before, after) = (times(&clip), times(&clips.path("out.mp4")));
-    assert!(before.windows(2).any(|w| w[1] - w[0] > 0.1), "the clip is variable: {before:?}");
-    assert_eq!(before.len(), after.len());
-    for (a, b) in before.iter().zip(&after) {
-        assert!((a - b).abs() < 2e-3, "{before:?} {after:?}");
-    }
-    let records = std::fs::read_to_string(clips.path("out.jsonl")).unwrap();
-    for (line, t) in records.lines().skip(1).zip(&before) {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert!((line["t"].as_f64().unwrap() - t).abs() < 2e-3);
-    }
 }
 
 #[test]
@@ -237,8 +155,8 @@ fn the_input_is_never_overwritten_and_bad_targets_are_named() {
     let Some(clips) = Clips::new() else { return };
     std::fs::copy(ours(CLIP), clips.path("a.mp4")).unwrap();
     let before = std::fs::read(clips.path("a.mp4")).unwrap();
-    clips.run(&["a.mp4", "-o", "./a.mp4"]).exits(1).complains("overwrite");
-    clips.run(&["a.mp4", "--json", "a.mp4"]).exits(1).complains("overwrite");
+    clips.run(&["a.mp4", "-o", "./a.mp4"]).exits(2).complains("overwrite");
+    clips.run(&["a.mp4", "--json", "a.mp4"]).exits(2).complains("overwrite");
     clips.run(&["a.mp4", "-o", "a.webm"]).exits(1).complains(".mkv");
     clips.run(&["a.mp4", "-o", "no/such/folder.mp4"]).exits(1).complains("no/such/folder.mp4");
     assert_eq!(std::fs::read(clips.path("a.mp4")).unwrap(), before);
@@ -258,7 +176,7 @@ fn a_full_disk_is_an_error_and_leaves_no_half_video() {
     let Some(clips) = Clips::new() else { return };
     let program = env!("CARGO_BIN_EXE_facecascade");
     let script = format!("trap '' XFSZ; ulimit -f 40; exec '{program}' video '{}' -o out.mp4", ours(CLIP).display());
-    let ran: Ran = Command::new("sh").args(["-c", &script]).current_dir(clips.0.path()).output().unwrap().into();
+    let ran: Ran = Command::new("sh").args(["-c", &script]).current_dir(clips.dir()).output().unwrap().into();
     ran.exits(1).complains("out.mp4");
     assert!(!clips.path("out.mp4").exists() && clips.is_empty_of_partials());
 }
@@ -307,15 +225,13 @@ fn a_video_that_is_removed_or_cut_meanwhile_ends_in_a_clip_that_plays() {
         clips.make("in.mp4", &format!("-stream_loop 8 -i {} -c copy -movflags +faststart", clip.display()));
         let child = program()
             .args(["video", "in.mp4", "-o", "out.mp4", "--json", "out.jsonl"])
-            .current_dir(clips.0.path())
+            .current_dir(clips.dir())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let start = Instant::now();
-        while std::fs::metadata(clips.path("out.jsonl")).map_or(0, |m| m.len()) < 8000
-            && start.elapsed() < Duration::from_secs(120)
-        {
+        while clips.records_under_way() < 8000 && start.elapsed() < Duration::from_secs(120) {
             std::thread::sleep(Duration::from_millis(10));
         }
         if cut {
@@ -348,14 +264,13 @@ fn ctrl_c_leaves_a_clip_that_plays() {
     clips.make("long.mp4", &arguments);
     let child = program()
         .args(["video", "long.mp4", "-o", "out.mp4", "--json", "out.jsonl"])
-        .current_dir(clips.0.path())
+        .current_dir(clips.dir())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let written = || std::fs::metadata(clips.path("out.jsonl")).map_or(0, |m| m.len());
     let start = Instant::now();
-    while written() < 8000 && start.elapsed() < Duration::from_secs(120) {
+    while clips.records_under_way() < 8000 && start.elapsed() < Duration::from_secs(120) {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
@@ -374,4 +289,51 @@ fn ctrl_c_leaves_a_clip_that_plays() {
 fn video_help_names_its_defaults() {
     let ran = run(["video", "--help"]).exits(0);
     assert!(ran.out.contains("[default: 40"), "{}", ran.out);
+}
+
+#[test]
+fn results_never_touch_another_file_whatever_its_name() {
+    let Some(clips) = Clips::new() else { return };
+    clips.make("a.mp4", "-f lavfi -i testsrc2=s=96x64:r=10:d=0.5");
+    std::fs::copy(clips.path("a.mp4"), clips.path("movie.mp4.partial")).unwrap();
+    let before = std::fs::read(clips.path("a.mp4")).unwrap();
+    // The input has the name that a temporary file once had.
+    clips.run(&["movie.mp4.partial", "-o", "movie.mp4", "--json", "movie.jsonl"]).exits(0);
+    assert_eq!(std::fs::read(clips.path("movie.mp4.partial")).unwrap(), before);
+    assert_eq!(frames(&clips.path("movie.mp4")), 5);
+    for (output, json) in [("new.mp4", "./new.mp4"), ("b.mp4", "./movie.mp4.partial"), ("movie.mp4.partial", "b.jsonl")]
+    {
+        clips.run(&["movie.mp4.partial", "-o", output, "--json", json]).exits(2);
+    }
+    assert_eq!(std::fs::read(clips.path("movie.mp4.partial")).unwrap(), before);
+    assert!(!clips.path("new.mp4").exists() && !clips.path("b.mp4").exists());
+}
+
+#[test]
+fn names_may_be_as_long_as_the_file_system_allows() {
+    let Some(clips) = Clips::new() else { return };
+    clips.make("a.mp4", "-f lavfi -i testsrc2=s=96x64:r=10:d=0.5");
+    let long = "x".repeat(251) + ".mp4";
+    clips.run(&["a.mp4", "-o", &long]).exits(0);
+    assert_eq!(frames(&clips.path(&long)), 5);
+    let wide = "ä".repeat(120) + ".mp4";
+    std::fs::copy(clips.path("a.mp4"), clips.path(&wide)).unwrap();
+    clips.run(&[&wide, "--redact", "blur"]).exits(0);
+    assert_eq!(frames(&clips.path(&("ä".repeat(120) + "-redacted.mp4"))), 5);
+}
+
+#[cfg(unix)]
+#[test]
+fn two_runs_with_one_target_leave_the_whole_file_of_one() {
+    let Some(clips) = Clips::new() else { return };
+    clips.make("a.mp4", "-f lavfi -i testsrc2=s=96x64:r=10:d=3");
+    clips.make("b.mp4", "-f lavfi -i testsrc2=s=96x64:r=10:d=2");
+    let start = |name: &str| {
+        let mut command = program();
+        command.args(["video", name, "-o", "same.mp4"]).current_dir(clips.dir()).stdout(Stdio::null()).spawn().unwrap()
+    };
+    for mut child in [start("a.mp4"), start("b.mp4")] {
+        assert!(child.wait().unwrap().success());
+    }
+    assert!([30, 20].contains(&frames(&clips.path("same.mp4"))) && clips.is_empty_of_partials());
 }

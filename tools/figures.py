@@ -7,6 +7,8 @@ usage: figures.py KIND ...    one or more, each with what it needs:
   latency FILE [NOTE]  output of: facecascade bench --seconds 20
   policies FILE [NOTE] output of: facecascade bench --headless --seconds 5 --slow 100 --policies
   video-speed FILE     output of: ROUNDS=2 tools/video_speed.sh
+  redaction FILE       output of: facecascade eval --data DIR --redaction --beside …
+  leaks FILE           output of: tools/leaks.sh
   run FOLDER [NOTE]    folder of the `train all` run that made the weights (its events.jsonl)
   quick-start          runs the commands of README.md's quick start with target/release/facecascade
 NOTE says what else is to be known, such as what the machine did besides; it begins with none of the words above."""
@@ -105,7 +107,7 @@ def quick_start():
 
 
 KINDS = {"eval": evaluation, "bench": bench, "latency": latency, "policies": policies,
-         "video-speed": lambda output: put(PERFORMANCE, "video-speed", code(output)), "run": run, "quick-start": quick_start}
+         **{kind: lambda output, kind=kind: put(PERFORMANCE, kind, code(output)) for kind in ("video-speed", "redaction", "leaks")}, "run": run, "quick-start": quick_start}
 NOTES = ("latency", "policies", "run")
 
 arguments = sys.argv[1:]

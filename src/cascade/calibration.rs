@@ -72,8 +72,17 @@ pub(crate) fn encode_box(window: &Rect, face: &Rect) -> [f32; 4] {
 
 /// The inverse of [`encode_box`]. Sides are kept within e² of the window's, so that a net's nonsense stays finite.
 pub(crate) fn decode_box(window: &Rect, code: &[f32]) -> Rect {
+    decode(window, code, 2.0)
+}
+
+/// As [`decode_box`] for the numbers of a cells head, whose windows are all of one stride: sides are within e⁶ of it.
+pub(crate) fn decode_cell(window: &Rect, code: &[f32]) -> Rect {
+    decode(window, code, 6.0)
+}
+
+fn decode(window: &Rect, code: &[f32], most: f32) -> Rect {
     let (wx, wy) = window.center();
-    let side = |ln: f32| window.w * ln.clamp(-2.0, 2.0).exp();
+    let side = |ln: f32| window.w * ln.clamp(-most, most).exp();
     let (cx, cy, w, h) = (wx + code[0] * window.w, wy + code[1] * window.w, side(code[2]), side(code[3]));
     Rect::new(cx - w / 2.0, cy - h / 2.0, w, h)
 }

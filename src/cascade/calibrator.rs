@@ -18,15 +18,17 @@ pub(super) enum Code {
     Box,
     /// dx, dy, ln s in window sides.
     Octave,
+    /// dx, dy, ln w, ln h in strides.
+    Cells,
 }
 
 impl Code {
-    /// The head it comes from.
-    pub(super) fn output(self) -> Output {
+    /// The head it comes from, where that is not the one that finds windows.
+    pub(super) fn output(self) -> Option<Output> {
         match self {
-            Self::Classes => Output::Calibration,
-            Self::Box => Output::Box,
-            Self::Octave => Output::Octave,
+            Self::Classes => Some(Output::Calibration),
+            Self::Box => Some(Output::Box),
+            Self::Octave | Self::Cells => None,
         }
     }
 
@@ -34,7 +36,7 @@ impl Code {
     pub(super) fn len(self) -> usize {
         match self {
             Self::Classes => calibration::CLASSES.len(),
-            Self::Box => 4,
+            Self::Box | Self::Cells => 4,
             Self::Octave => 3,
         }
     }
@@ -45,6 +47,7 @@ impl Code {
             Self::Classes => calibration::correct(window, code),
             Self::Box => calibration::decode_box(&window.to_square(), code),
             Self::Octave => calibration::decode_box(window, &[code[0], code[1], code[2], code[2]]),
+            Self::Cells => calibration::decode_cell(window, code),
         };
         if [moved.x, moved.y, moved.w, moved.h].iter().all(|v| v.is_finite()) { moved } else { *window }
     }
@@ -73,15 +76,17 @@ impl Calibrator {
             Correction::None => return Ok(Self::None),
             Correction::Classes => Code::Classes,
             Correction::Box if finder.head(Output::Octave).is_some() && net.is_none() => Code::Octave,
+            Correction::Box if finder.heads.iter().any(|h| matches!(h.output, Output::Cells(_))) && net.is_none() => {
+                Code::Cells
+            }
             Correction::Box => Code::Box,
         };
-        let has = |net: &Net| match net.head(code.output()) {
-            Some(_) => Ok(()),
-            None => Err(Error::Setting(format!(
-                "the net {} has no {:?} head: set calibration to one that it has, or calibration_net",
+        let has = |net: &Net| match code.output() {
+            Some(output) if net.head(output).is_none() => Err(Error::Setting(format!(
+                "the net {} has no {output:?} head: set calibration to one that it has, or calibration_net",
                 net.name,
-                code.output()
             ))),
+            _ => Ok(()),
         };
         let Some(net) = net else {
             has(finder)?;
@@ -95,6 +100,11 @@ impl Calibrator {
     /// The code by which the level's own net must fill [`super::Candidate::moved`].
     pub(super) fn own(&self) -> Option<Code> {
         if let Self::Own(code) = self { Some(*code) } else { None }
+    }
+
+    /// The same where its numbers come from another head than the one that finds windows, with that head.
+    pub(super) fn own_head(&self) -> Option<(Code, Output)> {
+        self.own().and_then(|code| Some((code, code.output()?)))
     }
 
     /// The net that only calibrates, if there is one.
@@ -119,12 +129,13 @@ impl Calibrator {
                 }
             }
             Self::Net(net, code) => {
-                let cost = net.cpu().trunk_multiply_adds() + net.cpu().head_multiply_adds(code.output());
+                let Some(output) = code.output() else { return };
+                let cost = net.cpu().trunk_multiply_adds() + net.cpu().head_multiply_adds(output);
                 for state in pictures.iter_mut() {
                     state.count(state.candidates.len() as u64 * cost);
                 }
                 crop_and_run(pictures, net, |pictures, rows, scratch| {
-                    let numbers = net.head(code.output(), None, scratch);
+                    let numbers = net.head(output, None, scratch);
                     for (row, numbers) in rows.iter().zip(numbers.chunks_exact(code.len())) {
                         let candidate = row.of(pictures);
                         candidate.rect = code.apply(&candidate.rect, numbers);

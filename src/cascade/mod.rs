@@ -180,7 +180,7 @@ impl Cascade {
     /// If an option is out of range.
     pub fn shipped(options: Options) -> Result<Self> {
         let weights = |net: &str| Ok(NetWeights { float: shipped::weights(net)?, quantised: shipped::quantised(net)? });
-        Self::assemble(CascadeSettings::shipped()?, &weights, options)
+        Self::assemble(CascadeSettings::shipped(), &weights, options)
     }
 
     /// The cascade of a settings file, whose nets' weights lie beside it as `NAME.safetensors`, and quantised ones, if there are

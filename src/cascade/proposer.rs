@@ -14,6 +14,7 @@ use crate::nets::gpu::{self, OctaveNet};
 use crate::nets::grid::Grid;
 #[cfg(feature = "gpu")]
 use crate::nets::spec::Dims;
+use crate::nets::spec::Output;
 use crate::nets::windows::WindowNet;
 #[cfg(feature = "gpu")]
 use crate::pyramid::gpu::GpuDevice;
@@ -23,7 +24,8 @@ use crate::pyramid::{Level, Plan, sizes};
 #[derive(Debug)]
 pub(super) struct Proposer {
     net: WindowNet,
-    grid: Grid,
+    /// Where the net's cells lie; of a net with cells heads, one for each of them.
+    grids: Vec<Grid>,
     calibrator: Calibrator,
     settings: ProposerSettings,
     /// Scale of the first pyramid level.
@@ -38,13 +40,14 @@ impl Proposer {
         load: impl Fn(&str) -> Result<WindowNet>,
     ) -> Result<Self> {
         let net = load(&settings.net)?;
-        let Some(grid) = Grid::of(net.net()) else {
-            let reason = "it has neither an octave nor a face head, and so can't be the proposer".to_string();
+        let grids = Grid::of(net.net()).map_or_else(|| Grid::of_cells(net.net()), |grid| vec![grid]);
+        let Some(grid) = grids.first() else {
+            let reason = "it has neither octave nor face nor cells heads, and so can't be the proposer".to_string();
             return Err(Error::Net { net: settings.net.clone(), reason });
         };
         let calibrator = Calibrator::new(net.net(), settings.calibration, settings.calibration_net.as_deref(), load)?;
         let first_scale = grid.smallest_face / min_face;
-        Ok(Self { net, grid, calibrator, settings: settings.clone(), first_scale })
+        Ok(Self { net, grids, calibrator, settings: settings.clone(), first_scale })
     }
 
     /// The CPU's engine for floats, which knows dimensions and costs.
@@ -52,9 +55,21 @@ impl Proposer {
         self.net.cpu()
     }
 
+    /// The grid of the net's first head, which has the finest cells.
+    fn grid(&self) -> &Grid {
+        &self.grids[0]
+    }
+
+    /// Whether a pyramid level shows faces of one octave only, so that a search for the smallest may leave out parts of the
+    /// first one.
+    fn is_by_octaves(&self) -> bool {
+        !matches!(self.grid().head, Output::Cells(_))
+    }
+
     /// Which pyramids a picture needs: itself and its halves for crops, and from these the proposer's own.
     pub(super) fn plan(&self) -> Plan {
-        let Self { first_scale, grid: Grid { shortest, .. }, .. } = *self;
+        let Self { first_scale, .. } = *self;
+        let shortest = self.grid().shortest;
         Plan { shortest_half: crops::SHORTEST, first_scale, step: self.settings.step, shortest }
     }
 
@@ -67,8 +82,8 @@ impl Proposer {
             for (number, level) in picture.levels.levels.iter().enumerate() {
                 let mut find = |part| self.find_in(number, level, part, candidates, &mut count, buffers);
                 match &picture.within {
-                    Some(regions) if number == 0 => {
-                        let part = |region| Part::of(level, region, self.grid.stride, self.grid.reach);
+                    Some(regions) if number == 0 && self.is_by_octaves() => {
+                        let part = |region| Part::of(level, region, self.grid().stride, self.grid().reach);
                         regions.iter().filter_map(part).for_each(find);
                     }
                     _ => find(Part::whole(level)),
@@ -89,37 +104,45 @@ impl Proposer {
         buffers: &mut Buffers,
     ) {
         let Buffers { part: pixels, scratch, chosen, .. } = buffers;
-        let Some(cells) = self.net.run_picture(part.pixels(level, pixels), part.h, part.w, scratch) else { return };
-        let outputs = self.net.head_of_picture(self.grid.head, scratch);
-        count.multiply_adds += self.engine().multiply_adds(part.h, part.w);
-        count.windows += outputs.len() / self.grid.numbers;
-        let seen = Seen { number, level, left: part.x as f32, top: part.y as f32, columns: cells.w };
-        let first = candidates.len();
-        chosen.clear();
-        for (i, numbers) in outputs.chunks_exact(self.grid.numbers).enumerate() {
-            if self.grid.logit(numbers) > self.settings.threshold {
-                candidates.push(self.window(&seen, i, numbers));
-                chosen.push(i / self.grid.sizes.len());
-            }
+        // A net with cells heads has none in a smaller part than one cell of its coarsest.
+        let least = if self.is_by_octaves() { 0 } else { self.grids.iter().map(|g| g.stride).max().unwrap_or(0) };
+        let (h, w) = (part.h.max(least), part.w.max(least));
+        if self.net.run_picture(part.pixels(level, (h, w), pixels), h, w, scratch).is_none() {
+            return;
         }
-        // Where calibration is another head's, its numbers are those of the window's cell.
-        if let Some(code) = self.calibrator.own().filter(|c| c.output() != self.grid.head && !chosen.is_empty()) {
-            let codes = self.net.head_of_picture(code.output(), scratch);
-            for (candidate, cell) in candidates[first..].iter_mut().zip(chosen) {
-                candidate.moved = code.apply(&candidate.rect, &codes[*cell * code.len()..][..code.len()]);
+        count.multiply_adds += self.engine().multiply_adds(h, w);
+        for grid in &self.grids {
+            let Some(cells) = self.engine().head_dims(grid.head, h, w) else { continue };
+            let outputs = self.net.head_of_picture(grid.head, scratch);
+            count.windows += outputs.len() / grid.numbers;
+            let seen = Seen { grid, number, level, left: part.x as f32, top: part.y as f32, columns: cells.w };
+            let first = candidates.len();
+            chosen.clear();
+            for (i, numbers) in outputs.chunks_exact(grid.numbers).enumerate() {
+                if grid.logit(numbers) > self.settings.threshold {
+                    candidates.push(self.window(&seen, i, numbers));
+                    chosen.push(i / grid.sizes.len());
+                }
+            }
+            // Where calibration is another head's, its numbers are those of the window's cell.
+            if let Some((code, output)) = self.calibrator.own_head().filter(|_| !chosen.is_empty()) {
+                let codes = self.net.head_of_picture(output, scratch);
+                for (candidate, cell) in candidates[first..].iter_mut().zip(chosen.iter()) {
+                    candidate.moved = code.apply(&candidate.rect, &codes[*cell * code.len()..][..code.len()]);
+                }
             }
         }
     }
 
     /// The window with number `i` among those of all cells that were `seen`, of which the net says `numbers`.
     fn window(&self, seen: &Seen<'_>, i: usize, numbers: &[f32]) -> Candidate {
-        let (x, y, side) = self.grid.window(i, seen.columns);
+        let (x, y, side) = seen.grid.window(i, seen.columns);
         let rect = picture_square(seen.level, seen.left + x, seen.top + y, side);
         let moved = match self.calibrator.own() {
-            Some(code @ Code::Octave) => code.apply(&rect, &numbers[1..]),
+            Some(code @ (Code::Octave | Code::Cells)) => code.apply(&rect, &numbers[seen.grid.logits()..]),
             _ => rect,
         };
-        Candidate { moved, pyramid_level: seen.number, ..Candidate::found(rect, self.grid.logit(numbers)) }
+        Candidate { moved, pyramid_level: seen.number, ..Candidate::found(rect, seen.grid.logit(numbers)) }
     }
 
     /// All nets.
@@ -155,9 +178,9 @@ impl Proposer {
         let mut found = buffers.found.iter().peekable();
         for (number, level) in picture.levels.levels.iter().enumerate() {
             let cells = self.engine().dims(level.height, level.width).unwrap_or(Dims::new(0, 0, 0));
-            let seen = Seen { number, level, left: 0.0, top: 0.0, columns: cells.w };
+            let seen = Seen { grid: self.grid(), number, level, left: 0.0, top: 0.0, columns: cells.w };
             let first = count.windows;
-            count.windows += cells.h * cells.w * self.grid.sizes.len();
+            count.windows += cells.h * cells.w * self.grid().sizes.len();
             count.multiply_adds += self.engine().multiply_adds(level.height, level.width);
             while let Some(f) = found.next_if(|f| f.window < count.windows) {
                 candidates.push(self.window(&seen, f.window - first, &f.numbers));
@@ -191,7 +214,7 @@ impl Proposer {
 
     /// Multiply-adds over a picture of `width` × `height` pixels, without those of a calibration net on windows.
     pub(super) fn multiply_adds(&self, width: usize, height: usize) -> u64 {
-        sizes((width, height), self.first_scale, self.settings.step, self.grid.shortest)
+        sizes((width, height), self.first_scale, self.settings.step, self.grid().shortest)
             .map(|(w, h)| self.engine().multiply_adds(h, w))
             .sum()
     }
@@ -199,6 +222,8 @@ impl Proposer {
 
 /// What a net was run over: a pyramid level or a part of it.
 struct Seen<'a> {
+    /// The cells of the head that found windows.
+    grid: &'a Grid,
     /// Number of the pyramid level, the largest first.
     number: usize,
     level: &'a Level,
@@ -237,16 +262,19 @@ impl Part {
         Some(Self { x, y, w, h })
     }
 
-    /// Its pixels: the level's own if it is the whole, else copied into `buffer`.
-    fn pixels<'a>(&self, level: &'a Level, buffer: &'a mut Vec<u8>) -> &'a [u8] {
-        if (self.w, self.h) == (level.width, level.height) {
+    /// Its pixels, and grey behind them up to `h` rows and `w` columns: the level's own if it is the whole, else copied into
+    /// `buffer`.
+    fn pixels<'a>(&self, level: &'a Level, (h, w): (usize, usize), buffer: &'a mut Vec<u8>) -> &'a [u8] {
+        if (w, h) == (level.width, level.height) {
             return &level.pixels;
         }
         buffer.clear();
         for y in self.y..self.y + self.h {
             let start = (y * level.width + self.x) * 3;
             buffer.extend_from_slice(&level.pixels[start..start + self.w * 3]);
+            buffer.resize(buffer.len() + (w - self.w) * 3, crops::OUTSIDE as u8);
         }
+        buffer.resize(h * w * 3, crops::OUTSIDE as u8);
         buffer
     }
 }

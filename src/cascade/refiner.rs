@@ -59,17 +59,17 @@ impl Refiner {
     /// Looks at every window of all pictures and drops those under the threshold. Calibration is computed for the others
     /// only; those over the upper threshold, if there is one, are moved by the net's head for boxes, if it has one.
     pub(super) fn find(&self, pictures: &mut [&mut State], accept: Option<&AcceptSettings>) {
-        let own = self.calibrator.own();
+        let own = self.calibrator.own_head();
         let (face, code) = (
             self.net.cpu().trunk_multiply_adds() + self.net.cpu().head_multiply_adds(Output::Face),
-            own.map_or(0, |code| self.net.cpu().head_multiply_adds(code.output())),
+            own.map_or(0, |(_, output)| self.net.cpu().head_multiply_adds(output)),
         );
         for state in pictures.iter_mut() {
             state.counts.push(LevelCount { windows: state.candidates.len(), ..Default::default() });
         }
         let Some(first) = pictures.first_mut() else { return };
-        let accept =
-            accept.filter(|_| own.is_some_and(|code| code != Code::Box) && self.net.net().head(Output::Box).is_some());
+        let accept = accept
+            .filter(|_| own.is_some_and(|(code, _)| code != Code::Box) && self.net.net().head(Output::Box).is_some());
         let mut chosen = std::mem::take(&mut first.buffers.chosen);
         crop_and_run(pictures, &self.net, |pictures, rows, scratch| {
             let outputs = self.net.head(Output::Face, None, scratch);
@@ -86,8 +86,8 @@ impl Refiner {
                     chosen.push(i);
                 }
             }
-            if let Some(code) = own.filter(|_| !chosen.is_empty()) {
-                let codes = self.net.head(code.output(), Some(&chosen), scratch);
+            if let Some((code, output)) = own.filter(|_| !chosen.is_empty()) {
+                let codes = self.net.head(output, Some(&chosen), scratch);
                 for (i, numbers) in chosen.iter().zip(codes.chunks_exact(code.len())) {
                     let candidate = rows[*i].of(pictures);
                     candidate.moved = code.apply(&candidate.rect, numbers);

@@ -34,13 +34,14 @@ pub enum Correction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProposerSettings {
-    /// Name in the zoo. A net with an octave head finds three sizes a cell, one with a face head its own window's size.
+    /// Name in the zoo. A net with an octave head finds three sizes a cell, one with a face head its own window's size, one
+    /// with cells heads faces of all sizes, so that one pyramid level may do (a great `step`).
     pub net: String,
     /// Windows with a lower logit are dropped.
     pub threshold: f32,
     /// Ratio of neighbouring pyramid levels.
     pub step: f32,
-    /// How windows are corrected; an octave net corrects by regression.
+    /// How windows are corrected; nets with an octave head or cells heads correct by regression.
     pub calibration: Correction,
     /// The net that corrects, where the proposer's own has no head for it.
     #[serde(default)]
@@ -133,19 +134,22 @@ impl CascadeSettings {
     }
 
     /// The settings that ship.
-    ///
-    /// # Errors
-    /// Never, as a test holds.
-    pub fn shipped() -> Result<Self> {
-        Self::parse(super::shipped::SETTINGS, "models/shipped.toml (built in)")
+    pub fn shipped() -> Self {
+        Self::built_in(super::shipped::SETTINGS, "models/shipped.toml (built in)")
     }
 
     /// The article's cascade, whose weights do not ship: `facecascade train article` makes them.
-    ///
-    /// # Errors
-    /// Never, as a test holds.
-    pub fn article() -> Result<Self> {
-        Self::parse(super::shipped::ARTICLE, "models/article/cascade.toml (built in)")
+    pub fn article() -> Self {
+        Self::built_in(super::shipped::ARTICLE, "models/article/cascade.toml (built in)")
+    }
+
+    fn built_in(text: &str, origin: &str) -> Self {
+        Self::parse(text, origin).expect("built-in settings are valid: a test reads them all")
+    }
+
+    /// A detector in one net, YuNet's plan, whose weights do not ship: `facecascade train yunet` makes them.
+    pub fn yunet() -> Self {
+        Self::built_in(super::shipped::YUNET, "models/yunet/cascade.toml (built in)")
     }
 
     /// The first `refiners` refiners only: a cascade whose last levels are not trained yet.
@@ -207,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_settings_in_models_are_valid_and_their_nets_exist() {
-        for settings in [CascadeSettings::shipped().unwrap(), CascadeSettings::article().unwrap()] {
+        for settings in [CascadeSettings::shipped(), CascadeSettings::article()] {
             assert_eq!(settings.refiners.len(), 2);
             let nets = settings.refiners.iter().map(|r| (&r.net, &r.calibration_net));
             for (net, calibration) in nets.chain([(&settings.proposer.net, &settings.proposer.calibration_net)]) {

@@ -10,6 +10,9 @@ pub(super) const SETTINGS: &str = include_str!("../../models/shipped.toml");
 /// `models/article/cascade.toml`.
 pub(super) const ARTICLE: &str = include_str!("../../models/article/cascade.toml");
 
+/// `models/yunet/cascade.toml`.
+pub(super) const YUNET: &str = include_str!("../../models/yunet/cascade.toml");
+
 /// Nets, and their weights files in floats and in 8 bits.
 const WEIGHTS: [(&str, &[u8], &[u8]); 3] = [
     (

@@ -43,7 +43,7 @@ pub(super) struct Buffers {
     /// A part of a pyramid level.
     pub(super) part: Vec<u8>,
     /// The windows of several pictures.
-    rows: Vec<Row>,
+    rows: Vec<WindowIndex>,
     /// Places of the windows that a net let through: its cells, or rows of a batch.
     pub(super) chosen: Vec<usize>,
     /// The windows before the last suppression.
@@ -78,15 +78,15 @@ impl State {
     }
 }
 
-/// A window of one of several pictures.
+/// Index of a window, in one of several pictures.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Row {
+pub(super) struct WindowIndex {
     picture: usize,
     window: usize,
 }
 
-impl Row {
-    /// The window, among `pictures`.
+impl WindowIndex {
+    /// Returns the window, in one of `pictures`.
     pub(super) fn of<'a>(&self, pictures: &'a mut [&mut State]) -> &'a mut Candidate {
         &mut pictures[self.picture].candidates[self.window]
     }
@@ -97,7 +97,7 @@ impl Row {
 pub(super) fn crop_and_run(
     pictures: &mut [&mut State],
     net: &WindowNet,
-    mut each: impl FnMut(&mut [&mut State], &[Row], &mut Scratch),
+    mut each: impl FnMut(&mut [&mut State], &[WindowIndex], &mut Scratch),
 ) {
     let Some(first) = pictures.first_mut() else { return };
     // Buffers of the first picture serve all.
@@ -105,7 +105,7 @@ pub(super) fn crop_and_run(
     let Buffers { input, scratch, rows: all, .. } = &mut buffers;
     all.clear();
     for (picture, state) in pictures.iter().enumerate() {
-        all.extend((0..state.candidates.len()).map(|window| Row { picture, window }));
+        all.extend((0..state.candidates.len()).map(|window| WindowIndex { picture, window }));
     }
     let side = net.net().side;
     for rows in all.chunks(net.batch()) {

@@ -34,11 +34,11 @@ pub(super) fn cascade(settings: CascadeSettings, threshold: f32) -> Cascade {
 }
 
 pub(super) fn shipped() -> CascadeSettings {
-    CascadeSettings::shipped().unwrap()
+    CascadeSettings::shipped()
 }
 
 pub(super) fn article() -> CascadeSettings {
-    CascadeSettings::article().unwrap()
+    CascadeSettings::article()
 }
 
 /// Level 1 alone, every window of it: no threshold, no correction, no suppression.

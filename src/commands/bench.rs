@@ -7,6 +7,7 @@ mod run;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use facecascade::output::chart;
@@ -125,12 +126,12 @@ pub(crate) fn run(args: BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
         can_be_written(plot)?;
     }
     if args.pyramid_times {
-        let size = super::played(&args.source, common.threads)?.size().unwrap_or((640, 480));
+        let size = super::played(&args.source, common.threads, &AtomicBool::new(false))?.size().unwrap_or((640, 480));
         pyramid::print(&args.detector.load(args.min_face)?, size)?;
         return Ok(Outcome::Done);
     }
     let cascade = args.detector.build(args.min_face)?;
-    let source = super::played(&args.source, common.threads)?;
+    let source = super::played(&args.source, common.threads, &AtomicBool::new(false))?;
     let size = overlay::fitting(source.size().unwrap_or((640, 480)));
     let screen = if args.headless { Screen::None } else { Screen::open("facecascade bench", size)? };
     let options = PipelineOptions {
@@ -196,7 +197,7 @@ fn policies(
         if !common.quiet {
             writeln!(std::io::stderr(), "measuring for {} s: {name}", length.as_secs_f64())?;
         }
-        let source = super::played(&args.source, common.threads)?;
+        let source = super::played(&args.source, common.threads, &AtomicBool::new(false))?;
         let options = PipelineOptions { policy, slow: Some(slow), ..options.clone() };
         // Slowed searches give few frames, and buffers have grown already: a shorter warm-up is enough.
         let (report, _) = bench.measure(source, &options, WARM_UP / 3, length)?;

@@ -3,7 +3,6 @@
 mod print;
 mod redaction;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,8 +12,7 @@ use facecascade::dataset::{self, Annotated, Split};
 use facecascade::eval::report::NamedCurve;
 use facecascade::eval::{Detection, Report, detections, plots, report};
 use facecascade::files::write_whole;
-use facecascade::{Cascade, Options, source};
-use rayon::prelude::*;
+use facecascade::{Cascade, Options, parallel, source};
 
 use crate::cli::{Common, Outcome};
 
@@ -43,7 +41,8 @@ const MIN_FACE: f32 = 20.0;
 
 The data folder holds pictures and what is marked in them (docs/training.md lists the columns):
   wider/  annotations.csv, images.csv                  WIDER FACE, splits val and train
-  masks/  annotations.csv, images.csv                  faces with masks, in the format of wider/
+  masks/  annotations.csv, images.csv                  faces with masks, in the format of wider/; every fifth picture
+                                                      is measured, training sees the others
   fddb/   FDDB-folds/ and originalPics/ as published,  FDDB
           or ellipses.csv, images.csv
 
@@ -109,7 +108,7 @@ impl Set {
         match self {
             Self::WiderVal => dataset::wider(data, Split::Val),
             Self::WiderTrain => dataset::wider(data, Split::Train),
-            Self::Masks => dataset::masks(data),
+            Self::Masks => dataset::masks(data, Split::Val),
             Self::Fddb => dataset::fddb(data),
         }
     }
@@ -155,10 +154,7 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     }
     let load = |options: Options| {
         let options = Options { precision: args.precision.precision, ..options };
-        match &args.cascade {
-            Some(file) => Cascade::load(file, options),
-            None => Cascade::shipped(options),
-        }
+        super::load(args.cascade.as_deref(), options)
     };
     let all = args.set.read(&args.data)?;
     let (mut pictures, mut others) = (Vec::new(), Vec::new());
@@ -175,7 +171,8 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
                 Options { min_face: args.min_face.unwrap_or(MIN_FACE), threshold: WHOLE_CURVE, ..Options::default() };
             tracing::info!("smallest face {} pixels, score at least {WHOLE_CURVE}", options.min_face);
             let name = args.cascade.as_ref().map_or("shipped".to_owned(), |file| file.display().to_string());
-            (detect(&load(options.clone())?, &options, &pictures, common)?, name)
+            let cascade = load(options.clone())?;
+            (detect(&cascade, &options, &pictures, common)?, name)
         }
     };
     complain(&measured.failures, common);
@@ -186,10 +183,8 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     let outcome = if measured.failures.is_empty() { Outcome::Done } else { Outcome::PartlyFailed };
     let summary = Summary { set: args.set.name(), detector, measured, raw, adjusted, plots };
     let text = if args.json { print::json(&summary) } else { print::table(&summary) };
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("writing to stdout"),
-        _ => Ok(outcome),
-    }
+    super::say(text.trim_end()).context("writing to stdout")?;
+    Ok(outcome)
 }
 
 fn read_detections(file: &Path, pictures: &[Annotated], others: &[Annotated]) -> anyhow::Result<Measured> {
@@ -220,21 +215,15 @@ struct PictureCost {
 }
 
 fn detect(cascade: &Cascade, options: &Options, pictures: &[Annotated], common: &Common) -> anyhow::Result<Measured> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(common.threads).build().context("starting threads")?;
     let bar = super::progress_bar(pictures.len(), common);
     let traced = pictures.len().div_ceil(TRACED).max(1);
-    let results: Vec<Result<PictureResult, String>> = pool.install(|| {
-        let one = |(i, picture): (usize, &Annotated)| {
-            let result = detect_one(cascade, picture, i % traced == 0);
-            bar.inc(1);
-            result
-        };
-        pictures.par_iter().enumerate().map(one).collect()
-    });
-    bar.finish_and_clear();
+    let one = |(i, picture): (usize, &Annotated)| {
+        (picture.name.clone(), detect_one(cascade, picture, i.is_multiple_of(traced)))
+    };
     let mut measured = Measured { found: Vec::new(), ms: Vec::new(), failures: Vec::new(), cost: None };
     let mut costs = Vec::new();
-    for (picture, result) in pictures.iter().zip(results) {
+    parallel::in_order(pictures.iter().enumerate(), common.threads(), one, |(name, result)| -> anyhow::Result<()> {
+        bar.inc(1);
         match result {
             Ok(one) => {
                 costs.extend(one.cost);
@@ -242,13 +231,15 @@ fn detect(cascade: &Cascade, options: &Options, pictures: &[Annotated], common: 
                 measured.found.push(one.faces);
             }
             Err(reason) => {
-                measured.failures.push((picture.name.clone(), reason));
+                measured.failures.push((name, reason));
                 measured.found.push(Vec::new());
             }
         }
-    }
+        Ok(())
+    })?;
+    bar.finish_and_clear();
     measured.cost = Some(Cost {
-        threads: pool.current_num_threads(),
+        threads: common.threads(),
         min_face: options.min_face,
         multiply_adds_vga: multiply_adds_vga(cascade, &costs),
         windows: mean_windows(&costs),

@@ -4,6 +4,7 @@ mod show;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use facecascade::track::Following;
 
 use self::show::{Live, Recording, finish};
 use super::DetectorArgs;
-use super::redaction::{Cascades, RedactArgs, Wanted};
+use super::redaction::{Cascades, RedactArgs, SearchSettings};
 use super::screen::{Screen, on_display_lost};
 use crate::cli::{Common, Outcome};
 
@@ -28,9 +29,13 @@ Examples:
   facecascade live --source synthetic            (without a camera)
   facecascade live --redact mosaic --record safe.mp4
   facecascade live --source clip.mp4 --headless  (figures once a second, no window)
+  facecascade live --source rtsp://192.168.0.20/stream1
 
 Keys: q or Esc quits, space pauses, s saves the picture with its boxes, l shows or hides the times of each stage, p shows \
 the windows after each step of the cascade, then the image pyramid, then the picture again.
+
+A stream from the network that is lost is opened again for up to 30 seconds, as a camera is for 10. Standard input and pipes are read to \
+their end before they are shown.
 
 The newest frame is always searched next: if a search takes longer than a frame, frames are dropped, so that what is shown \
 is never old. The age of a frame is the time from its capture until it is on the screen.
@@ -42,8 +47,9 @@ pub(crate) struct LiveArgs {
     /// Number of the camera, as --list-cameras prints it [default: the first one that can be opened]
     #[arg(long, value_name = "N", conflicts_with = "source")]
     camera: Option<u32>,
-    /// Show this instead of a camera: a video, a picture, or `synthetic`, a simulated camera with three moving faces
-    #[arg(long, value_name = "FILE|synthetic")]
+    /// Show this instead of a camera: a video, a picture, an address (rtsp://…, udp://…, https://…), - for standard input, or
+    /// `synthetic`, a simulated camera with three moving faces
+    #[arg(long, value_name = "FILE|URL|synthetic")]
     source: Option<PathBuf>,
     /// Show no window; print the figures once a second
     #[arg(long)]
@@ -94,20 +100,21 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         );
     }
     let mut cascades = Cascades::default();
-    let wanted = |height| Wanted::new(&args.detector, args.min_face, height);
+    let search = |height| SearchSettings::new(&args.detector, args.min_face, height);
     let boxes = if args.redaction.redact.is_some() {
-        cascades.get(wanted(USUAL.1), &args.detector)?;
+        cascades.get(search(USUAL.1), &args.detector)?;
         None
     } else {
         Some(args.detector.build(args.min_face.unwrap_or(MIN_FACE))?)
     };
-    let source = open(&args, common)?;
+    let stop = super::stop_on_signal()?;
+    let source = open(&args, common, &stop)?;
     let about = source.describe();
     let size = source.size().unwrap_or(USUAL);
-    let wanted = wanted(size.1);
+    let search = search(size.1);
     let cascade = match &boxes {
         Some(cascade) => cascade,
-        None => cascades.get(wanted, &args.detector)?,
+        None => cascades.get(search, &args.detector)?,
     };
     let screen = if args.headless { Screen::None } else { Screen::open(&format!("facecascade · {about}"), size)? };
     let recorder = match &args.record {
@@ -124,11 +131,11 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         policy: Policy::Live { in_flight: 2 },
         threads: common.threads(),
         track: true,
-        following: if args.redaction.redact.is_some() { wanted.scores.following() } else { Following::default() },
+        following: if args.redaction.redact.is_some() { search.scores.following() } else { Following::default() },
         // To cover faces, every frame is searched everywhere unless a limit is given.
         search: (args.redaction.redact.is_none() || args.max_cpu < 100)
             .then(|| SearchBudget { max_cpu: f64::from(args.max_cpu) / 100.0 }),
-        stop: super::stop_on_signal()?,
+        stop,
         ..PipelineOptions::default()
     };
     let recording: Recording = Arc::new(Mutex::new(recorder));
@@ -140,7 +147,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         }
     });
     let mut live = Live::new(screen, Arc::clone(&recording), args.snap, Arc::clone(&options.stop));
-    live.cover(args.redaction.redactor(), wanted.scores, args.boxes);
+    live.cover(args.redaction.redactor(), search.scores, args.boxes);
     live.stop_after(args.seconds.map(Duration::from_secs_f64));
     let ended = pipeline::run(source, cascade, &options, &mut live);
     // The recording is kept, whatever ended the run.
@@ -154,9 +161,9 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
 }
 
 /// Opens the source that was asked for.
-fn open(args: &LiveArgs, common: &Common) -> anyhow::Result<Box<dyn Source>> {
+fn open(args: &LiveArgs, common: &Common, stop: &AtomicBool) -> anyhow::Result<Box<dyn Source>> {
     match &args.source {
-        Some(name) => super::played(name, common.threads),
+        Some(name) => super::played(name, common.threads, stop),
         None => camera(args.camera),
     }
 }

@@ -99,16 +99,18 @@ impl DetectorArgs {
 
     fn load_for(&self, options: Options) -> facecascade::Result<Cascade> {
         let Options { min_face, threshold, .. } = options;
-        match &self.cascade {
-            Some(file) => {
-                tracing::info!("cascade {}, smallest face {min_face} pixels, threshold {threshold}", file.display());
-                Cascade::load(file, options)
-            }
-            None => {
-                tracing::info!("built-in cascade, smallest face {min_face} pixels, threshold {threshold}");
-                Cascade::shipped(options)
-            }
-        }
+        let name =
+            self.cascade.as_ref().map_or("built-in cascade".into(), |file| format!("cascade {}", file.display()));
+        tracing::info!("{name}, smallest face {min_face} pixels, threshold {threshold}");
+        load(self.cascade.as_deref(), options)
+    }
+}
+
+/// Loads the cascade of `file`, or the built-in one, to run on the CPU.
+pub(crate) fn load(file: Option<&Path>, options: Options) -> facecascade::Result<Cascade> {
+    match file {
+        Some(file) => Cascade::load(file, options),
+        None => Cascade::shipped(options),
     }
 }
 
@@ -130,12 +132,17 @@ fn seconds(text: &str) -> Result<f64, String> {
     if value > 0.0 && value < 1e9 { Ok(value) } else { Err("must be over 0".into()) }
 }
 
-/// Opens the source that `--source NAME` names: `synthetic`, or a video or picture, decoded with `threads` threads.
-fn played(name: &Path, threads: usize) -> anyhow::Result<Box<dyn Source>> {
+/// Opens the source that `--source NAME` names: `synthetic`, an address, or a video or picture, decoded with `threads` threads.
+/// Setting `stop` ends the reading of a pipe.
+fn played(name: &Path, threads: usize, stop: &AtomicBool) -> anyhow::Result<Box<dyn Source>> {
     if name == Path::new("synthetic") {
         return Ok(Box::new(Synthetic::new(Scene::new(&SceneSettings::default())?, None)));
     }
-    Ok(Box::new(Playback::open(name, threads)?))
+    #[cfg(feature = "camera")]
+    if let Some(address) = name.to_str().filter(|_| facecascade::source::input::is_address(name)) {
+        return Ok(facecascade::source::camera::network::open(address, threads)?);
+    }
+    Ok(Box::new(Playback::open(name, threads, stop)?))
 }
 
 /// A bar that counts pictures; hidden with --quiet.

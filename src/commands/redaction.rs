@@ -39,19 +39,20 @@ impl RedactArgs {
     }
 }
 
-fn margin(text: &str) -> Result<f32, String> {
+/// Parses a margin, 0 to 3 sides of a face.
+pub(crate) fn margin(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.0..=3.0).contains(&value) { Ok(value) } else { Err("must be between 0 and 3".into()) }
 }
 
 /// What is searched for to cover faces in pictures `height` pixels high.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Wanted {
+pub(crate) struct SearchSettings {
     pub(crate) min_face: f32,
     pub(crate) scores: Scores,
 }
 
-impl Wanted {
+impl SearchSettings {
     /// `--min-face` and `--threshold` win where they are given.
     pub(crate) fn new(detector: &DetectorArgs, min_face: Option<f32>, height: u32) -> Self {
         let scores = detector.threshold.map_or_else(Scores::default, Scores::all);
@@ -78,15 +79,15 @@ impl Wanted {
 /// Cascades for videos of any height: each is kept until another is needed.
 #[derive(Debug, Default)]
 pub(crate) struct Cascades {
-    built: Option<(Wanted, Cascade)>,
+    built: Option<(SearchSettings, Cascade)>,
 }
 
 impl Cascades {
-    /// The cascade for `wanted`.
-    pub(crate) fn get(&mut self, wanted: Wanted, detector: &DetectorArgs) -> anyhow::Result<&Cascade> {
+    /// The cascade for `search`.
+    pub(crate) fn get(&mut self, search: SearchSettings, detector: &DetectorArgs) -> anyhow::Result<&Cascade> {
         let built = match self.built.take() {
-            Some((same, cascade)) if same == wanted => (wanted, cascade),
-            _ => (wanted, wanted.build(detector)?),
+            Some((same, cascade)) if same == search => (search, cascade),
+            _ => (search, search.build(detector)?),
         };
         Ok(&self.built.insert(built).1)
     }

@@ -25,8 +25,9 @@ The data folder holds pictures and, for each set, a CSV file (docs/training.md l
   wider_faces/  annotations.csv              single faces cut out; not for octave.toml
   mtfl/         annotations.csv              single faces with landmarks; not for octave.toml")]
 pub(crate) struct TrainArgs {
-    /// A recipe (TOML), `all` for the cascade that ships, or `article` for the article's own
-    #[arg(value_name = "RECIPE.toml|all|article")]
+    /// A recipe (TOML), `all` for the cascade that ships, `article` for the article's own, or `yunet` for a detector in one
+    /// net
+    #[arg(value_name = "RECIPE.toml|all|article|yunet")]
     what: String,
     /// Data folder: holds wider/, negatives/, wider_faces/ and mtfl/ (see below)
     #[arg(long, value_name = "DIR")]
@@ -70,6 +71,7 @@ fn recipes(what: &str) -> anyhow::Result<Vec<(Recipe, String)>> {
     let built_in: Option<&[(&str, &str)]> = match what {
         "all" => Some(&recipe::SHIPPED),
         "article" => Some(&recipe::ARTICLE),
+        "yunet" => Some(&recipe::YUNET),
         _ => None,
     };
     if let Some(built_in) = built_in {
@@ -114,6 +116,11 @@ impl Display {
             }
             Event::Start { stage, step, .. } if *step > 0 => {
                 return self.line(&format!("{stage}: resumed at step {step}"));
+            }
+            Event::Validation { stage, step, sets, .. } => {
+                let sets = sets.iter().map(|s| format!("{} {:.3} / {:.3}", s.set, s.ap_h20, s.ap_h40));
+                let sets: Vec<String> = sets.collect();
+                return self.line(&format!("{stage}, step {step}: AP h20 / h40: {}", sets.join(", ")));
             }
             Event::Start { .. } | Event::Checkpoint { .. } => return,
         };

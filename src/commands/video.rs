@@ -1,34 +1,41 @@
 //! `facecascade video`: faces in every frame of video files.
 
 mod choice;
+mod encoding;
 mod film;
 mod summary;
 mod targets;
 
-use std::fs::File;
 use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use facecascade::files::write_whole;
+use facecascade::files::{TempTarget, write_whole};
+use facecascade::output::container::Container;
+use facecascade::output::encoder::Encoder;
 use facecascade::output::records;
 use facecascade::output::replay::Replay;
 use facecascade::output::review::Review;
-use facecascade::output::video::VideoWriter;
+use facecascade::output::tracks::Tracks;
+use facecascade::output::video::{Metadata, VideoOptions, VideoWriter};
 use facecascade::output::writer::Writer;
-use facecascade::pipeline::{self, PipelineOptions};
-use facecascade::source::video::{Frames, VideoInfo, probe};
-use facecascade::track::coverage::{Coverage, Known};
+use facecascade::pipeline::{self, PipelineOptions, Stage};
+use facecascade::source::Source;
+use facecascade::source::input::Input;
+use facecascade::source::square::{square_size, squared};
+use facecascade::source::video::VideoInfo;
+use facecascade::track::coverage::{Coverage, Known, WINDOW_BYTES};
 use facecascade::track::lookahead::Lookahead;
 use facecascade::{Cascade, Error};
 use image::RgbImage;
 
 use self::choice::{Choice, ChoiceArgs};
+use self::encoding::EncodingArgs;
 use self::film::{Film, Follow, Marks, Records, painter};
-use self::targets::{Job, Target, Wanted, plan};
+use self::targets::{Job, Results, Target, plan};
 use super::DetectorArgs;
-use super::redaction::{Cascades, RedactArgs, Wanted as Searched};
+use super::redaction::{Cascades, RedactArgs, SearchSettings};
 use crate::cli::{Common, Outcome};
 
 /// Frames that may wait for the encoder.
@@ -46,8 +53,11 @@ Examples:
   facecascade video clip.mp4 --redact solid -o safe.mp4 --faces faces.jsonl  (records of an earlier run, edited)
   facecascade video holiday/*.mp4 -o done/ --json done/  (many; the folder exists)
 
-Every frame is kept, in order and at its time; sound and subtitles are kept. Reads all that ffmpeg reads; writes H.264 \
-in .mp4, .mov or .mkv. Ctrl-C ends the files after the frames under way, so that they play.
+Every frame is kept, in order and at its time; sound and subtitles are kept, and what the file has no place for is \
+named. Reads all that ffmpeg reads; writes H.264 in .mp4, .mov or .mkv. Ctrl-C ends the files after the frames under \
+way, so that they play. With --redact, place, device, date, title, comments, chapters and embedded pictures of the \
+input are left out. What can be read only once (standard input, pipes, streams) is first stored in a temporary file; \
+Ctrl-C ends that, and what came is searched.
 
 Faces are followed, in both directions: a box shows from the first frame on in which a face was seen, gaps of up to 5 \
 frames or a sixth of a second are bridged, and what flashes for a single frame is not shown. --redact looks twice: a face is \
@@ -56,7 +66,8 @@ the picture shows there; it stops at cuts. Up to 3 seconds of frames wait in mem
 found is never covered: look at the result or at --review, and lower --threshold or --min-face where a face is missed, or \
 cover its place with --cover-region.")]
 pub(crate) struct VideoArgs {
-    /// Videos; one that can't be done is named, and the rest go on
+    /// Videos: files, - for standard input, pipes, addresses (https://…, rtsp://…, udp://…), numbered pictures (%05d.png) or a
+    /// folder of pictures; one that can't be done is named, and the rest go on
     #[arg(value_name = "IN", required = true)]
     inputs: Vec<PathBuf>,
     /// The video to write, or an existing folder for IN-faces.mp4 [default: IN-faces.mp4 (redacted: IN-redacted.mp4)
@@ -81,6 +92,8 @@ pub(crate) struct VideoArgs {
     /// Boxes frame by frame, as they are found, without ids
     #[arg(long, conflicts_with = "redact")]
     no_track: bool,
+    #[command(flatten)]
+    encoding: EncodingArgs,
 }
 
 /// Side of the smallest face looked for to draw boxes, pixels.
@@ -92,10 +105,17 @@ enum Finder<'a> {
     Replay(&'a Replay),
 }
 
+impl VideoArgs {
+    /// What becomes of what the input says of itself.
+    fn metadata(&self) -> Metadata {
+        if self.redaction.redact.is_some() && !self.encoding.keep_metadata { Metadata::Drop } else { Metadata::Keep }
+    }
+}
+
 pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
     let jobs = plan(
         &args.inputs,
-        &Wanted {
+        &Results {
             video: args.output.is_some() || args.json.is_none() || args.redaction.redact.is_some(),
             output: args.output.as_deref(),
             json: args.json.as_deref(),
@@ -103,6 +123,7 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
         },
     )?;
     choice::check(&args.choice, &jobs)?;
+    let encoder = args.encoding.checked_encoder(&jobs)?;
     let mut cascades = Cascades::default();
     let boxes = match args.redaction.redact {
         None => Some(args.detector.build(args.min_face.unwrap_or(MIN_FACE))?),
@@ -125,16 +146,13 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
         } else {
             String::new()
         };
-        let done = probe(&job.input).map_err(anyhow::Error::from).and_then(|info| {
+        let done = Opened::new(job, &args, &options.stop).and_then(|video| {
             let finder = match (&boxes, &replay) {
                 (Some(cascade), _) => Finder::Cascade(cascade),
                 (None, Some(replay)) => Finder::Replay(replay),
-                (None, None) => {
-                    let searched = Searched::new(&args.detector, args.min_face, info.height);
-                    Finder::Cascade(cascades.get(searched, &args.detector)?)
-                }
+                (None, None) => Finder::Cascade(cascades.get(video.search, &args.detector)?),
             };
-            one(job, info, &args, &finder, &options, common, name)
+            one(video, &args, &encoder, &finder, &options, common, name)
         });
         let stopped = options.stop.load(Ordering::Relaxed);
         match done {
@@ -159,55 +177,106 @@ pub(crate) fn run(args: VideoArgs, common: &Common) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// A video that was found, and what is searched for in it to cover faces.
+struct Opened<'a> {
+    job: &'a Job,
+    input: Input,
+    info: VideoInfo,
+    search: SearchSettings,
+}
+
+impl<'a> Opened<'a> {
+    fn new(job: &'a Job, args: &VideoArgs, stop: &AtomicBool) -> anyhow::Result<Self> {
+        let input = Input::open(&job.input, stop)?;
+        let mut info = input.info(args.encoding.frame_rate)?;
+        summary::warn(&info);
+        if args.encoding.no_audio {
+            info.sound.clear();
+        }
+        // Faces are searched for as a player shows them.
+        let height = square_size((info.width, info.height), info.pixel_shape).1;
+        let search = SearchSettings::new(&args.detector, args.min_face, height);
+        Ok(Self { job, input, info, search })
+    }
+
+    /// Starts the video that is written, if one is, and where it goes. `info` then holds the sound that is kept.
+    fn writer(
+        &mut self,
+        args: &VideoArgs,
+        encoder: &Encoder,
+        threads: usize,
+    ) -> anyhow::Result<(Option<Writer<Marks>>, Option<PathBuf>)> {
+        let Some(target) = &self.job.video else { return Ok((None, None)) };
+        let (container, info) = (Container::of(&target.path)?, &mut self.info);
+        let tracks = self.input.file().map(|file| Tracks::plan(file, info, container)).transpose()?.unwrap_or_default();
+        info.sound.retain(|track| tracks.holds(track.index));
+        let video = VideoOptions {
+            tracks,
+            metadata: args.metadata(),
+            encoder: encoder.clone(),
+            // Encoding takes as long as all else together; with a thread more than there are cores, it always has one to go
+            // on with.
+            threads: if threads > 1 { threads + 1 } else { 1 },
+        };
+        let (writer, path) = start_writer(target, args, info, &video)?;
+        Ok((Some(writer), Some(path)))
+    }
+}
+
 /// Does one video; how many frames it had.
 fn one(
-    job: &Job,
-    info: VideoInfo,
+    mut video: Opened,
     args: &VideoArgs,
+    encoder: &Encoder,
     finder: &Finder,
     options: &PipelineOptions,
     common: &Common,
     name: String,
 ) -> anyhow::Result<u64> {
-    let (writer, target) = match &job.video {
-        Some(target) => {
-            let (writer, path) = start_writer(job, target, args, &info, options.threads)?;
-            (Some(writer), Some(path))
-        }
-        None => (None, None),
-    };
-    let records = job.json.as_deref().map(|path| start_records(path, &job.input, &info)).transpose()?;
-    let frames = Frames::open(&job.input, &info, common.threads)?;
+    let (writer, target) = video.writer(args, encoder, options.threads)?;
+    let Opened { job, input, info, search } = video;
+    let records = job.json.as_deref().map(|path| start_records(path, &info)).transpose()?;
+    let mut frames = input.frames(&info, common.threads)?;
+    let mut stored = None;
+    if let Some(shape) = info.pixel_shape
+        && matches!(finder, Finder::Cascade(_))
+    {
+        let (source, kept) = squared(frames, shape, writer.is_some());
+        (frames, stored) = (Box::new(source), Some(kept));
+    }
     let bar = summary::progress(&info, name, common.quiet);
 
     let start = Instant::now();
     let follow = match args.redaction.redact {
         Some(_) => {
-            let searched = Searched::new(&args.detector, args.min_face, info.height);
-            Follow::Cover(Box::new(Coverage::new(searched.scores)))
+            // Frames with pixels that are not square wait twice: as they are stored, and as they are searched.
+            let bytes = if stored.is_some() { WINDOW_BYTES / 2 } else { WINDOW_BYTES };
+            Follow::Cover(Box::new(Coverage::new(search.scores).holding(bytes)))
         }
         None if args.no_track => Follow::Not,
         None => Follow::Ahead(Lookahead::default()),
     };
     let choice = Choice::new(&args.choice);
     let review = args.choice.review.as_ref().map(|_| Review::default());
-    let mut film = Film::new(follow, writer, records, bar.clone()).choose(choice.clone(), review);
+    let mut film = Film::new(follow, stored, writer, records, bar.clone()).choose(choice.clone(), review);
     let ended = match finder {
-        Finder::Cascade(cascade) => pipeline::run(Box::new(frames), cascade, options, &mut film).map(|_| ()),
-        Finder::Replay(replay) => play(frames, replay, options, &mut film),
+        Finder::Cascade(cascade) => pipeline::run(frames, cascade, options, &mut film).map(|_| ()),
+        Finder::Replay(replay) => play(frames, &info, replay, options, &mut film),
     };
-    // Whatever happened: frames that were read are kept.
-    let early = ended.is_err() || options.stop.load(Ordering::Relaxed);
+    // Whatever happened: frames that were read are kept. Sound ends with them, unless it is the input that fails: it goes as far as
+    // it can be read.
+    let damaged = matches!(&ended, Err(Error::Stage { stage, .. }) if *stage == Stage::Capture.name());
+    let early = ended.is_err() && !damaged || options.stop.load(Ordering::Relaxed);
     let (tally, finished) = film.finish(early);
     let elapsed = start.elapsed();
     bar.finish_and_clear();
     if let (Some(review), Some(path)) = (&tally.review, &args.choice.review) {
-        let page = review.page(&job.input.display().to_string(), &choice::command(), |id| choice.takes(id));
+        let page = review.page(&info.name, &choice::command(), |id| choice.takes(id));
         write_whole(path, page.as_bytes())?;
     }
     let printed = if tally.frames > 0 && finished.is_ok() {
         let to: Vec<String> = target.iter().chain(&job.json).map(|path| path.display().to_string()).collect();
-        summary::print(&job.input.display().to_string(), &to, &info, &tally, elapsed)
+        summary::print(&info.name, &to, &info, &tally, elapsed)
     } else {
         Ok(())
     };
@@ -224,27 +293,30 @@ fn one(
 ///
 /// # Errors
 /// If a frame can't be read, or has no record: it would stay uncovered.
-fn play(mut frames: Frames, replay: &Replay, options: &PipelineOptions, film: &mut Film) -> facecascade::Result<()> {
-    let info = frames.info();
+fn play(
+    mut frames: Box<dyn Source>,
+    info: &VideoInfo,
+    replay: &Replay,
+    options: &PipelineOptions,
+    film: &mut Film,
+) -> facecascade::Result<()> {
     if let Some((width, height)) = replay.size.filter(|size| *size != (info.width, info.height)) {
         return Err(Error::Setting(format!(
             "{}: has frames of {}x{}, but the records given to --faces are of {width}x{height}",
-            frames.path().display(),
-            info.width,
-            info.height
+            info.name, info.width, info.height
         )));
     }
     for number in 0.. {
         let mut picture = RgbImage::default();
-        let Some(seconds) = frames.next_into(&mut picture)? else { break };
+        let Some(stamp) = frames.next(&mut picture)? else { break };
         let Some(faces) = replay.faces(number) else {
             return Err(Error::Setting(format!(
                 "{}: has more than the {} frames that the records given to --faces hold; it ends there",
-                frames.path().display(),
+                info.name,
                 replay.frames()
             )));
         };
-        film.cover(Known { seconds, picture, faces: faces.to_vec() })?;
+        film.cover(Known { seconds: stamp.time, picture, faces: faces.to_vec() })?;
         if options.stop.load(Ordering::Relaxed) {
             break;
         }
@@ -253,15 +325,12 @@ fn play(mut frames: Frames, replay: &Replay, options: &PipelineOptions, film: &m
 }
 
 fn start_writer(
-    job: &Job,
     target: &Target,
     args: &VideoArgs,
     info: &VideoInfo,
-    threads: usize,
+    options: &VideoOptions,
 ) -> anyhow::Result<(Writer<Marks>, PathBuf)> {
-    // Encoding takes as long as all else together; with a thread more than there are cores, it always has one to go on with.
-    let threads = if threads > 1 { threads + 1 } else { 1 };
-    let create = |path: &Path| VideoWriter::create(path, Some(&job.input), info, threads);
+    let create = |path: &Path| VideoWriter::create(path, info, options.clone());
     let (video, path) = match (create(&target.path), &target.otherwise) {
         (Err(Error::Io { source, .. }), Some(here))
             if matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
@@ -275,9 +344,9 @@ fn start_writer(
     Ok((Writer::start(path, video, WAITING, paint)?, path.clone()))
 }
 
-fn start_records(path: &Path, input: &Path, info: &VideoInfo) -> facecascade::Result<Records> {
-    let file = File::create(path).map_err(Error::io(path))?;
-    let mut records = Records { path: path.to_owned(), file: BufWriter::new(file) };
-    records.line(&records::video(&input.to_string_lossy(), info))?;
+fn start_records(path: &Path, info: &VideoInfo) -> facecascade::Result<Records> {
+    let target = TempTarget::new(path)?;
+    let mut records = Records { file: BufWriter::new(target.open()?), target };
+    records.line(&records::video(&info.name, info))?;
     Ok(records)
 }

@@ -39,9 +39,27 @@ pub fn read(data: &Path, split: Split) -> Result<Vec<Annotated>> {
     read_named(data, "wider", split)
 }
 
-/// The pictures of people with masks in `masks/`, in the same format. Faces in the background are often unmarked.
-pub fn masks(data: &Path) -> Result<Vec<Annotated>> {
-    read_named(data, "masks", Split::Train)
+/// Every how many-th picture of `masks/` is held back from training, to choose by.
+const HELD_BACK: usize = 5;
+/// Height of faces in `masks/` below which they are marked invalid, pixels: many of those are not marked at all.
+const LEAST_MASKED: f32 = 16.0;
+
+/// Reads the pictures of people with masks in `masks/`, in the same format: every fifth as [`Split::Val`], the others as
+/// [`Split::Train`]. Faces below 16 pixels are marked invalid; faces in the background are often unmarked.
+///
+/// # Errors
+/// As [`read`].
+pub fn masks(data: &Path, split: Split) -> Result<Vec<Annotated>> {
+    let mut pictures = read_named(data, "masks", Split::Train)?;
+    let mut number = 0;
+    pictures.retain(|_| {
+        number += 1;
+        number % HELD_BACK == 0 && split == Split::Val || number % HELD_BACK != 0 && split == Split::Train
+    });
+    for face in pictures.iter_mut().flat_map(|picture| &mut picture.faces) {
+        face.invalid |= face.rect.h < LEAST_MASKED;
+    }
+    Ok(pictures)
 }
 
 fn read_named(data: &Path, name: &str, split: Split) -> Result<Vec<Annotated>> {
@@ -111,6 +129,15 @@ mod tests {
             assert_eq!(list.iter().flat_map(|p| &p.faces).filter(|f| f.invalid).count(), invalid);
             assert!(list[0].image.is_file() && list[0].image.is_absolute());
         }
+    }
+
+    #[test]
+    fn pictures_with_masks_are_for_training_or_held_back_and_never_both() {
+        let Some(data) = research_data() else { return };
+        let names = |split| -> Vec<String> { masks(&data, split).unwrap().into_iter().map(|p| p.name).collect() };
+        let (train, held) = (names(Split::Train), names(Split::Val));
+        assert_eq!((train.len(), held.len()), (456, 113));
+        assert!(held.iter().all(|name| !train.contains(name)));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Where a net that runs over whole pictures looks: its cells, the windows in each cell, and what its head's numbers say of
 //! a window. Follows from the net's layers and its head; training, CPU, GPU and shaders all take it from here.
 
-use super::lower::Purpose;
+use super::lower::{Head, Purpose};
 use super::spec::{Net, Output};
 
 /// Numbers of an octave head for each window: logit, dx, dy, ln s.
 pub(crate) const OCTAVE_NUMBERS: usize = 4;
+/// Numbers of a cells head for each cell: logits of class and objectness, dx, dy, ln w, ln h.
+pub(crate) const CELL_NUMBERS: usize = 6;
+/// Side of the smallest face that a net with cells heads finds, in strides of its finest map: YuNet finds faces of ten pixels.
+const SMALLEST_IN_CELLS: f32 = 1.25;
 
 /// Three windows' sides between 12 and 24 pixels, as the shipped weights were measured with them: within 3 · 10⁻⁶ pixels of what
 /// [`sizes`] computes.
@@ -44,10 +48,10 @@ impl Grid {
     pub(crate) fn of(net: &Net) -> Option<Self> {
         let head = net.head(Output::Octave).or_else(|| net.head(Output::Face))?;
         let lowered = net.lower(Purpose::Inference).ok()?;
-        let numbers = lowered.head(head.output)?.output.c;
+        let numbers = lowered.head(head.output)?.ops.output.c;
         let side = net.side as f32;
         let stride = lowered.trunk.stride().unwrap_or(net.side);
-        let offset = lowered.trunk.first_center();
+        let offset = lowered.first_center(0);
         let (head, reach) = (head.output, net.side);
         Some(if head == Output::Octave {
             let sizes = sizes(side, numbers / OCTAVE_NUMBERS);
@@ -57,6 +61,28 @@ impl Grid {
             let (smallest_face, shortest, offset) = (side, net.side, side / 2.0);
             Self { head, stride, offset, sizes: vec![side], numbers, logits: numbers, smallest_face, shortest, reach }
         })
+    }
+
+    /// One grid for each cells head of `net`, in its order; none if it has no such head or its layers do not fit each other.
+    ///
+    /// A cell's window is a square of one stride, and faces of all sizes are found by regression from it.
+    pub(crate) fn of_cells(net: &Net) -> Vec<Self> {
+        let Ok(lowered) = net.lower(Purpose::Inference) else { return Vec::new() };
+        let heads = lowered.heads.iter().filter(|head| matches!(head.output, Output::Cells(_)));
+        let strides: Vec<_> = heads.map(|head| (head, lowered.stride(head.from).unwrap_or(net.side))).collect();
+        let finest = strides.iter().map(|(_, stride)| *stride).min().unwrap_or(1);
+        let grid = |(head, stride): (&Head<_>, usize)| Self {
+            head: head.output,
+            stride,
+            offset: lowered.first_center(head.from),
+            sizes: vec![stride as f32],
+            numbers: CELL_NUMBERS,
+            logits: 2,
+            smallest_face: SMALLEST_IN_CELLS * finest as f32,
+            shortest: finest,
+            reach: net.side,
+        };
+        strides.into_iter().map(grid).collect()
     }
 
     /// The centre of cell `i` along an axis, pixels.
@@ -73,10 +99,18 @@ impl Grid {
         (self.center(cell % columns), self.center(cell / columns), self.sizes[size])
     }
 
+    /// How many of a window's numbers, the first ones, are logits.
+    pub(crate) fn logits(&self) -> usize {
+        self.logits
+    }
+
     /// The face logit among a window's numbers.
     #[inline]
     pub(crate) fn logit(&self, numbers: &[f32]) -> f32 {
-        face_logit(&numbers[..self.logits])
+        match self.head {
+            Output::Cells(_) => joint_logit(numbers[0], numbers[1]),
+            _ => face_logit(&numbers[..self.logits]),
+        }
     }
 }
 
@@ -88,6 +122,20 @@ pub(crate) fn face_logit(outputs: &[f32]) -> f32 {
         [face, ..] => *face,
         [] => f32::NEG_INFINITY,
     }
+}
+
+/// The logit of √(σ(class) · σ(objectness)), a cell's score.
+#[inline]
+pub(crate) fn joint_logit(class: f32, objectness: f32) -> f32 {
+    let ln_p = (ln_sigmoid(class) + ln_sigmoid(objectness)) / 2.0;
+    // ln p − ln(1 − p); at p = 1 in 32 bits it is as large as it can be.
+    ln_p - (-ln_p.exp_m1()).max(f32::MIN_POSITIVE).ln()
+}
+
+/// Returns ln σ(x) without overflow or loss of precision at large |x|.
+#[inline]
+pub(crate) fn ln_sigmoid(x: f32) -> f32 {
+    x.min(0.0) - (-x.abs()).exp().ln_1p()
 }
 
 /// Sides of `n` windows that divide the octave from half of `side` to `side` evenly: side / 2 · 2^((2k + 1) / 2n).
@@ -131,8 +179,11 @@ mod tests {
         let mut net = zoo::octave();
         net.trunk.splice(0..0, [Layer::Conv { out: 8, kernel: 3, stride: 2, pad: 0 }]);
         net.side = 48;
-        net.heads =
-            vec![Head { output: Output::Octave, layers: vec![Layer::Conv { out: 8, kernel: 1, stride: 1, pad: 0 }] }];
+        net.heads = vec![Head {
+            output: Output::Octave,
+            from: 0,
+            layers: vec![Layer::Conv { out: 8, kernel: 1, stride: 1, pad: 0 }],
+        }];
         net.check().unwrap();
         let grid = Grid::of(&net).unwrap();
         // The first cell sees 3 pixels whose middle one is pixel 1.

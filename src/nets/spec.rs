@@ -4,7 +4,7 @@
 //! with the features in (h, w, c) order. Weights: convolution `[kernel, kernel, in, out]`, depthwise
 //! `[kernel, kernel, c]`, dense `[in, out]`, biases and batch norm's four vectors `[c]`.
 
-use super::grid::OCTAVE_NUMBERS;
+use super::grid::{CELL_NUMBERS, OCTAVE_NUMBERS};
 
 /// One layer. A linear layer has a bias unless batch norm follows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,18 +67,57 @@ pub enum Output {
     Box,
     /// For each of the octave net's three sizes: logit, dx, dy, ln s.
     Octave,
+    /// For each cell of a map of this stride (8, 16 or 32 pixels): logits of class and of objectness, then dx, dy, ln w,
+    /// ln h of the box relative to the square of one stride round the cell's centre.
+    Cells(usize),
 }
 
-/// A head: layers on the trunk's features, with a name for its weights.
+/// Layers behind the trunk, beside each other or one block behind the other: what a net has that looks at several strides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// The map that the block reads.
+    pub input: Input,
+    /// Layers of the block.
+    pub layers: Vec<Layer>,
+}
+
+/// What a block reads. Maps have numbers: 0 is the trunk's, i + 1 that of [`Net::blocks`]\[i\]; a block reads earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// A map as it is.
+    Map(usize),
+    /// The map `fine` plus the map `coarse`, of as many channels, at twice its size: each value repeated for 2 × 2 pixels,
+    /// and again where the finer map has an odd last row or column.
+    Sum {
+        /// The map that gives the size.
+        fine: usize,
+        /// The map of half that size.
+        coarse: usize,
+    },
+}
+
+impl Input {
+    /// The map that gives the size, and the one that is added to it.
+    pub const fn maps(self) -> (usize, Option<usize>) {
+        match self {
+            Self::Map(map) => (map, None),
+            Self::Sum { fine, coarse } => (fine, Some(coarse)),
+        }
+    }
+}
+
+/// A head: layers on a map of the net, with a name for its weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
     /// Meaning of its outputs.
     pub output: Output,
-    /// Layers behind the trunk.
+    /// The map that the head reads, see [`Input`]; 0 is the trunk's.
+    pub from: usize,
+    /// Layers behind that map.
     pub layers: Vec<Layer>,
 }
 
-/// A net: its trunk and heads. The input is RGB, (v − 127.5) / 128.
+/// A net: its trunk, blocks behind it and heads. The input is RGB, (v − 127.5) / 128.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Net {
     /// Name in the zoo and of its weights file.
@@ -87,7 +126,9 @@ pub struct Net {
     pub side: usize,
     /// The shared layers.
     pub trunk: Vec<Layer>,
-    /// Heads; each reads the trunk's features.
+    /// Blocks behind the trunk; none in a net whose heads all read the trunk's features.
+    pub blocks: Vec<Block>,
+    /// Heads; each reads the trunk's features or those of a block.
     pub heads: Vec<Head>,
 }
 
@@ -141,6 +182,7 @@ impl Output {
             Self::Box => n == 4,
             // Any number of window sizes.
             Self::Octave => n > 0 && n.is_multiple_of(OCTAVE_NUMBERS),
+            Self::Cells(_) => n == CELL_NUMBERS,
         }
     }
 }

@@ -60,19 +60,20 @@ pub struct Slot {
     pub role: Role,
 }
 
-/// The path of a layer's arrays: `trunk.3`, `trunk.0.1.2` (branch 1, layer 2), `calibration.0`.
+/// The path of a layer's arrays: `trunk.3`, `trunk.0.1.2` (branch 1, layer 2), `block2.0`, `calibration.0`.
 pub fn path(parent: &str, index: usize) -> String {
     format!("{parent}.{index}")
 }
 
 /// The name of a head in weights files.
-pub fn head_path(output: super::spec::Output) -> &'static str {
+pub fn head_path(output: super::spec::Output) -> String {
     use super::spec::Output;
     match output {
-        Output::Face => "face",
-        Output::Calibration => "calibration",
-        Output::Box => "box",
-        Output::Octave => "octave",
+        Output::Face => "face".into(),
+        Output::Calibration => "calibration".into(),
+        Output::Box => "box".into(),
+        Output::Octave => "octave".into(),
+        Output::Cells(stride) => format!("cells{stride}"),
     }
 }
 

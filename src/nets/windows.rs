@@ -24,7 +24,7 @@ pub(crate) struct WindowNet {
     /// Kept for the GPU's engines, which may be asked for at any time, and for [`Self::quantise`].
     weights: Weights,
     #[cfg(feature = "train")]
-    device: device::Place,
+    device: device::OnDevice,
     /// What the net's operations gave so far, if that is noted.
     observed: Option<Mutex<Ranges>>,
 }
@@ -53,7 +53,7 @@ impl WindowNet {
             int8: quantised.map(|quantised| int8::Engine::new(net, quantised)).transpose()?,
             weights,
             #[cfg(feature = "train")]
-            device: device::Place::default(),
+            device: device::OnDevice::default(),
             observed: None,
         })
     }
@@ -207,12 +207,12 @@ mod device {
     use super::{Net, Result, Weights};
 
     #[derive(Debug, Default)]
-    pub(super) struct Place {
+    pub(super) struct OnDevice {
         engine: Option<Engine>,
         failed: AtomicBool,
     }
 
-    impl Place {
+    impl OnDevice {
         pub(super) fn put_on(&mut self, net: &Net, weights: &Weights, streams: &[candle_core::Device]) -> Result<()> {
             *self = Self::default();
             if !streams.is_empty() {

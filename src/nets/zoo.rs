@@ -3,12 +3,14 @@
 //! Shipped (the octave net finds, the refiners look closer): `octave`, `refine24`, `refine48`.
 //! From the article and Li et al. 2015: `net12`, `net12_cal`, `net24`, `net24_cal`, `net48`, `net48_cal`, the variants
 //! that see several resolutions `net24_mr`, `net48_mr`, and the small Inception net `net64_inceptron`.
+//! A detector in one net: `yunet`, after the published plan of YuNet (Wu et al. 2023), without landmarks.
 
+use super::grid::CELL_NUMBERS;
 use super::spec::Layer::{AveragePool, BatchNorm, Branches, Conv, Dense, Depthwise, Dropout, Flatten, MaxPool, Relu};
-use super::spec::{Head, Layer, Net, Output};
+use super::spec::{Block, Head, Input, Layer, Net, Output};
 
 /// The names of all nets, shipped ones first.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "octave",
     "refine24",
     "refine48",
@@ -21,6 +23,7 @@ pub const NAMES: [&str; 12] = [
     "net24_mr",
     "net48_mr",
     "net64_inceptron",
+    "yunet",
 ];
 
 /// The net of this name, or `None`.
@@ -38,6 +41,7 @@ pub fn by_name(name: &str) -> Option<Net> {
         "net24_mr" => detector("net24_mr", 24, net24_mr_trunk(), 0.5),
         "net48_mr" => detector("net48_mr", 48, net48_mr_trunk(), 0.5),
         "net64_inceptron" => net64_inceptron(),
+        "yunet" => yunet(),
         _ => return None,
     })
 }
@@ -51,7 +55,13 @@ pub fn octave() -> Net {
         trunk.extend(separable(32, 1));
     }
     let head = vec![Conv { out: 12, kernel: 1, stride: 1, pad: 0 }];
-    Net { name: "octave", side: 24, trunk, heads: vec![Head { output: Output::Octave, layers: head }] }
+    Net {
+        name: "octave",
+        side: 24,
+        trunk,
+        blocks: vec![],
+        heads: vec![Head { output: Output::Octave, from: 0, layers: head }],
+    }
 }
 
 /// The second net that ships, on windows of 24 pixels: 0.66 M multiply-adds.
@@ -64,7 +74,7 @@ pub fn refine24() -> Net {
         conv(48, 3),
         vec![Dense(96), BatchNorm, Relu],
     ];
-    Net { name: "refine24", side: 24, trunk: trunk.concat(), heads: three_heads() }
+    Net { name: "refine24", side: 24, trunk: trunk.concat(), blocks: vec![], heads: three_heads() }
 }
 
 /// The third net that ships, on windows of 48 pixels, separable: 1.6 M multiply-adds.
@@ -79,12 +89,39 @@ pub fn refine48() -> Net {
         separable(128, 2),
         vec![Dense(128), BatchNorm, Relu],
     ];
-    Net { name: "refine48", side: 48, trunk: trunk.concat(), heads: three_heads() }
+    Net { name: "refine48", side: 48, trunk: trunk.concat(), blocks: vec![], heads: three_heads() }
 }
+
+/// A detector of its own: a trunk to stride 8, blocks to strides 16 and 32, a top-down path that adds each map to the next finer
+/// one, and a head at each of the three strides. 1,309 multiply-adds a pixel.
+pub fn yunet() -> Net {
+    let unit = |out| [vec![Conv { out, kernel: 1, stride: 1, pad: 0 }], vec![DEPTHWISE, BatchNorm, Relu]].concat();
+    let half = || vec![MaxPool { size: 2, stride: 2, pad: 0 }];
+    let trunk =
+        [same_conv(16, 2), unit(16), half(), unit(16), unit(64), unit(64), unit(64), half(), unit(64), unit(64)];
+    let deeper = |from| Block { input: Input::Map(from), layers: [half(), unit(64), unit(64)].concat() };
+    let sum = |fine, coarse| Block { input: Input::Sum { fine, coarse }, layers: unit(64) };
+    let top = Block { input: Input::Map(2), layers: unit(64) };
+    let head = |stride, from| {
+        // The published heads for class, objectness and box side by side: their channels do not meet.
+        let layers = [unit(64), vec![Conv { out: CELL_NUMBERS, kernel: 1, stride: 1, pad: 0 }, DEPTHWISE]].concat();
+        Head { output: Output::Cells(stride), from, layers }
+    };
+    Net {
+        name: "yunet",
+        side: 64,
+        trunk: trunk.concat(),
+        blocks: vec![deeper(0), deeper(1), top, sum(1, 3), sum(0, 4)],
+        heads: vec![head(8, 5), head(16, 4), head(32, 3)],
+    }
+}
+
+/// Depthwise 3×3, padded by 1.
+const DEPTHWISE: Layer = Depthwise { kernel: 3, stride: 1, pad: 1 };
 
 fn three_heads() -> Vec<Head> {
     [(Output::Face, 1), (Output::Calibration, 45), (Output::Box, 4)]
-        .map(|(output, n)| Head { output, layers: vec![Dense(n)] })
+        .map(|(output, n)| Head { output, from: 0, layers: vec![Dense(n)] })
         .into()
 }
 
@@ -124,13 +161,13 @@ fn input_dropout() -> Vec<Layer> {
 
 fn detector(name: &'static str, side: usize, trunk: Vec<Layer>, dropout: f32) -> Net {
     let layers = if dropout > 0.0 { vec![Dropout(dropout), Dense(2)] } else { vec![Dense(2)] };
-    Net { name, side, trunk, heads: vec![Head { output: Output::Face, layers }] }
+    Net { name, side, trunk, blocks: vec![], heads: vec![Head { output: Output::Face, from: 0, layers }] }
 }
 
 fn calibrator(name: &'static str, side: usize, mut trunk: Vec<Layer>, units: usize, dropout: f32) -> Net {
     trunk.extend([Dropout(dropout), Dense(units), Relu]);
     let layers = vec![Dropout(dropout), Dense(45)];
-    Net { name, side, trunk, heads: vec![Head { output: Output::Calibration, layers }] }
+    Net { name, side, trunk, blocks: vec![], heads: vec![Head { output: Output::Calibration, from: 0, layers }] }
 }
 
 fn net12_trunk() -> Vec<Layer> {
@@ -195,7 +232,7 @@ mod tests {
         let learned = slots(net).unwrap().into_iter().filter(|s| !matches!(s.role, Role::Mean | Role::Variance));
         let parameters: usize = learned.map(|s| s.shape.iter().product::<usize>()).sum();
         let input = format!("{0}×{0}", net.side);
-        let (input, cost) = if net.heads[0].output == Output::Octave {
+        let (input, cost) = if matches!(net.heads[0].output, Output::Octave | Output::Cells(_)) {
             let pixels = 640 * 480;
             ("any size".into(), format!("{} a pixel", (net.multiply_adds(480, 640) + pixels / 2) / pixels))
         } else {

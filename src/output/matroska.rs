@@ -22,8 +22,8 @@ fn unsigned(id: &[u8], value: u64) -> Vec<u8> {
     element(id, &value.to_be_bytes())
 }
 
-/// What comes before the first frame.
-pub(super) fn header(width: u32, height: u32) -> Vec<u8> {
+/// What comes before the first frame; `rate` is about how many there are a second, which says how long the last one is shown.
+pub(super) fn header(width: u32, height: u32, rate: f64) -> Vec<u8> {
     let ebml = [
         unsigned(&[0x42, 0x86], 1),
         unsigned(&[0x42, 0xF7], 1),
@@ -48,6 +48,7 @@ pub(super) fn header(width: u32, height: u32) -> Vec<u8> {
         unsigned(&[0xD7], 1),
         unsigned(&[0x73, 0xC5], 1),
         unsigned(&[0x83], 1),
+        unsigned(&[0x23, 0xE3, 0x83], (1e9 / rate.clamp(1e-3, 1e6)).round() as u64),
         // Without this it would be English.
         element(&[0x22, 0xB5, 0x9C], b"und"),
         element(&[0x86], b"V_UNCOMPRESSED"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::{RgbImage, imageops};
 
-use super::video::VideoWriter;
+use super::video::{VideoOptions, VideoWriter};
 use super::writer::Writer;
 use crate::error::Result;
 use crate::source::video::{Rate, VideoInfo};
@@ -29,8 +29,8 @@ impl Recorder {
     /// If `target` can't be written, or ffmpeg is not installed.
     pub fn create(target: &Path, size: (u32, u32), rate: f64) -> Result<Self> {
         let rate = Rate { frames: (rate * 1000.0).round().clamp(1.0, 1e6) as u32, seconds: 1000 };
-        let info = VideoInfo::of_frames(size, rate, true);
-        let video = VideoWriter::create(target, None, &info, 0)?;
+        let info = VideoInfo::of_frames(size, rate);
+        let video = VideoWriter::create(target, &info, VideoOptions::default())?;
         let fit = move |frame: &mut RgbImage, ()| {
             // All frames of a video have one size; a camera may change its own.
             if frame.dimensions() != size {

@@ -1,137 +1,93 @@
-//! Video files: frames in, H.264 out through ffmpeg, with the sound and subtitles of the video they came from.
+//! Video files: frames and their times in, H.264 (or what another encoder makes) out through ffmpeg, with the sound and
+//! subtitles of the video they came from.
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
 use image::RgbImage;
 
+use super::container::Container;
+use super::encoder::Encoder;
 use super::planes::{Planes, even};
+use super::tracks::{Tracks, unplayable};
 use super::{disk, matroska};
 use crate::error::{Error, Result};
-use crate::files::same_file;
+use crate::files::TempTarget;
 use crate::source::process::{Process, command, every_frame_option, file_argument, widen};
-use crate::source::video::{VideoInfo, probe};
+use crate::source::video::{LONGEST_PAUSE, VideoInfo, probe};
 
 /// Every so many frames, room on the disk is looked at.
 const LOOK: u64 = 4;
+/// Units of a second in which times are written; fine enough for any rate.
+pub(super) const TIME_BASE: u32 = 90_000;
+
+/// How a video is written.
+#[derive(Debug, Clone, Default)]
+pub struct VideoOptions {
+    /// What is written beside the picture.
+    pub tracks: Tracks,
+    /// What happens to what the input says of itself.
+    pub metadata: Metadata,
+    /// What encodes the picture.
+    pub encoder: Encoder,
+    /// Threads of the encoder; 0 = as many as ffmpeg thinks right.
+    pub threads: usize,
+}
+
+/// What a file says of itself beside picture and sound: where, when and with what it was taken, titles, comments, chapters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Metadata {
+    /// Taken over from the input.
+    #[default]
+    Keep,
+    /// Left out, all but the languages of sound and subtitles.
+    Drop,
+}
 
 /// Writes one video file: under a temporary name beside it, renamed when whole. Dropped unfinished, it leaves nothing.
 #[derive(Debug)]
 pub struct VideoWriter {
-    process: Process,
-    pipe: Option<ChildStdin>,
+    /// ffmpeg, from the first frame on.
+    running: Option<Running>,
     target: PathBuf,
-    partial: PathBuf,
+    /// `None` once it has its name.
+    partial: Option<TempTarget>,
     container: Container,
     info: VideoInfo,
+    options: VideoOptions,
     planes: Planes,
-    first_time: Option<f64>,
+    first_time: f64,
     last_time: f64,
     count: u64,
-    finished: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Container {
-    Mp4,
-    Mov,
-    Matroska,
-}
-
-impl Container {
-    fn of(path: &Path) -> Result<Self> {
-        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-        match extension.as_deref() {
-            Some("mp4" | "m4v") => Ok(Self::Mp4),
-            Some("mov") => Ok(Self::Mov),
-            Some("mkv") => Ok(Self::Matroska),
-            _ => Err(Error::Setting(format!("{}: name the video to write .mp4, .mov or .mkv", path.display()))),
-        }
-    }
-
-    fn format(self) -> &'static str {
-        match self {
-            Self::Mp4 => "mp4",
-            Self::Mov => "mov",
-            Self::Matroska => "matroska",
-        }
-    }
-
-    /// Whether sound of this codec can be kept as it is; else it becomes AAC.
-    fn takes_audio(self, codec: &str) -> bool {
-        match self {
-            Self::Mp4 => ["aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus"].contains(&codec),
-            Self::Mov => ["aac", "mp3", "ac3", "eac3", "alac"].contains(&codec) || codec.starts_with("pcm_"),
-            Self::Matroska => true,
-        }
-    }
-
-    /// The codec that subtitles of codec `codec` get in here; `None` if they have no place.
-    fn subtitles(self, codec: &str) -> Option<&'static str> {
-        match self {
-            Self::Matroska if codec == "mov_text" => Some("srt"),
-            Self::Matroska => Some("copy"),
-            _ if ["subrip", "ass", "ssa", "webvtt", "text", "mov_text"].contains(&codec) => Some("mov_text"),
-            _ => None,
-        }
-    }
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    pipe: Option<ChildStdin>,
 }
 
 impl VideoWriter {
-    /// Starts to write `target` for frames of `source` (`None`: a camera, without sound), described by `info`, with `threads`
-    /// threads (0 = as many as ffmpeg thinks right).
+    /// Prepares to write `target` for frames described by `info`; ffmpeg starts with the first frame.
     ///
     /// # Errors
-    /// If `target` is `source` itself, has an unknown ending or can't be written, or if ffmpeg is not installed.
-    pub fn create(target: &Path, source: Option<&Path>, info: &VideoInfo, threads: usize) -> Result<Self> {
-        if source.is_some_and(|source| same_file(target, source)) {
-            return Err(Error::Setting(format!("{}: would overwrite the video that is read", target.display())));
-        }
+    /// If `target` has an unknown ending or can't be written, or if ffmpeg is not installed.
+    pub fn create(target: &Path, info: &VideoInfo, options: VideoOptions) -> Result<Self> {
         let container = Container::of(target)?;
-        let mut info = info.clone();
-        // A start is no whole number of frames, so it needs times that are finer: those of variable rates.
-        info.variable |= info.start > 0.0;
-        let mut partial = target.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        // So that a folder that is missing or not writable is named by the system, not by ffmpeg.
-        std::fs::File::create(&partial).map_err(Error::io(target))?;
-
-        let mut command = command("ffmpeg", "error");
-        command.args(["-nostdin", "-nostats", "-y"]);
-        input_arguments(&mut command, &info);
-        if let Some(source) = source {
-            command.arg("-i").arg(file_argument(source));
-            command.args(["-map_metadata", "1", "-map_chapters", "1"]);
-        }
-        command.args(["-map", "0:v:0"]);
-        picture_arguments(&mut command, &info)?;
-        command.args(["-threads", &threads.to_string()]);
-        sound_arguments(&mut command, &info, container);
-        if container != Container::Matroska {
-            command.args(["-movflags", "+faststart"]);
-        }
-        command.args(["-max_muxing_queue_size", "9999", "-f", container.format()]).arg(file_argument(&partial));
-        command.stdin(Stdio::piped());
-        let started = Process::start("ffmpeg", &mut command, |_| false);
-        let mut process = started.inspect_err(|_| drop(std::fs::remove_file(&partial)))?;
-        let pipe = process.child.stdin.take().inspect(widen);
-        let target = target.to_owned();
-        let (planes, last_time) = (Planes::new(info.colour[0].as_deref()), info.start);
+        every_frame_option()?;
+        let planes = Planes::new(info.colour[0].as_deref());
         Ok(Self {
-            process,
-            pipe,
-            target,
-            partial,
+            running: None,
+            target: target.to_owned(),
+            partial: Some(TempTarget::new(target)?),
             container,
-            info,
+            info: info.clone(),
+            options,
             planes,
-            first_time: None,
-            last_time,
+            first_time: 0.0,
+            last_time: 0.0,
             count: 0,
-            finished: false,
         })
     }
 
@@ -142,19 +98,66 @@ impl VideoWriter {
     /// file then.
     pub fn write(&mut self, frame: &RgbImage, seconds: f64) -> Result<()> {
         let pixels = u64::from(frame.width()) * u64::from(frame.height());
-        if self.count.is_multiple_of(LOOK) && disk::is_nearly_full(&self.partial, self.count + LOOK, pixels) {
+        if self.count.is_multiple_of(LOOK) && disk::is_nearly_full(self.partial_path(), self.count + LOOK, pixels) {
             return Err(self.end_while_there_is_room()?);
         }
-        let written = self.send(frame, seconds);
-        if let Err(e) = written {
-            self.pipe = None;
-            let ended = self.process.wait()?;
+        if self.count == 0 {
+            self.first_time = seconds;
+            self.running = Some(self.start()?);
+        }
+        if let Err(e) = self.send(frame, seconds) {
+            let Some(mut running) = self.running.take() else { return Err(e) };
+            running.pipe = None;
+            let ended = running.process.wait()?;
             let reason = if ended.complaints.is_empty() { e.to_string() } else { ended.everything() };
             return Err(self.failed(&reason));
         }
         self.last_time = seconds;
         self.count += 1;
         Ok(())
+    }
+
+    /// Starts ffmpeg.
+    fn start(&self) -> Result<Running> {
+        let (tracks, encoder) = (&self.options.tracks, &self.options.encoder);
+        let mut command = command("ffmpeg", "error");
+        command.args(["-nostdin", "-nostats", "-y", "-dts_delta_threshold", LONGEST_PAUSE]);
+        encoder.device(&mut command);
+        // A time before the start would be cut off by players, so all begins so much later.
+        let late = (-self.first_time).max(0.0);
+        command.args(["-itsoffset", &format!("{:.6}", self.first_time + late), "-f", "matroska", "-i", "pipe:0"]);
+        if !tracks.is_empty() || self.keeps_metadata() {
+            command.args(["-itsoffset", &format!("{late:.6}"), "-i"]).arg(file_argument(tracks.source()));
+        }
+        command.args(["-map", "0:v:0"]);
+        encoder.arguments(&mut command, self.container, &picture_filters(&self.info));
+        picture_options(&mut command, &self.info, encoder.most_units())?;
+        command.args(["-threads", &self.options.threads.to_string()]);
+        tracks.arguments(&mut command);
+        if self.keeps_metadata() {
+            command.args(["-map_metadata", "1", "-map_chapters", "1"]);
+        } else {
+            command.args(["-map_metadata", "-1", "-map_metadata:s", "-1", "-map_chapters", "-1"]);
+            tracks.languages(&mut command);
+        }
+        if self.container != Container::Matroska {
+            command.args(["-movflags", "+faststart"]);
+        }
+        // Sound that begins late, or seldom, does not end the picture.
+        command.args(["-max_muxing_queue_size", "100000", "-muxing_queue_data_threshold", "200000000"]);
+        command.args(["-f", self.container.format()]).arg(file_argument(self.partial_path()));
+        if self.info.restarts && !tracks.is_empty() {
+            // As where the picture is read: times that start again are joined by the same tracks.
+            command.args(["-map", &format!("1:{}", self.info.track), "-c", "copy", "-f", "null", "-"]);
+        }
+        command.stdin(Stdio::piped());
+        let mut process = Process::start("ffmpeg", &mut command, |_| false)?;
+        let pipe = process.child.stdin.take().inspect(widen);
+        Ok(Running { process, pipe })
+    }
+
+    fn keeps_metadata(&self) -> bool {
+        self.options.metadata == Metadata::Keep && !self.options.tracks.source().as_os_str().is_empty()
     }
 
     /// Ends the file, and gives the error that says so.
@@ -171,18 +174,15 @@ impl VideoWriter {
         let size = (even(frame.width()), even(frame.height()));
         let bytes = self.planes.of(frame)?;
         let write = |pipe: &mut ChildStdin| {
-            if self.info.variable {
-                if self.first_time.is_none() {
-                    pipe.write_all(&matroska::header(size.0, size.1))?;
-                }
-                matroska::before_frame(pipe, seconds - self.first_time.unwrap_or(seconds), bytes.len())?;
+            if self.count == 0 {
+                pipe.write_all(&matroska::header(size.0, size.1, self.info.rate.per_second()))?;
             }
+            matroska::before_frame(pipe, seconds - self.first_time, bytes.len())?;
             pipe.write_all(bytes)
         };
         let closed = || Err(std::io::ErrorKind::BrokenPipe.into());
-        self.pipe.as_mut().map_or_else(closed, write).map_err(Error::io(&self.target))?;
-        self.first_time.get_or_insert(seconds);
-        Ok(())
+        let pipe = self.running.as_mut().and_then(|running| running.pipe.as_mut());
+        pipe.map_or_else(closed, write).map_err(Error::io(&self.target))
     }
 
     /// Frames written so far.
@@ -196,7 +196,8 @@ impl VideoWriter {
     /// If ffmpeg failed; nothing is left of the file then.
     pub fn finish(mut self) -> Result<()> {
         self.close()?;
-        self.rename()
+        self.listen()?;
+        self.commit()
     }
 
     /// Ends the file early, after the frames written so far: sound and subtitles end with them.
@@ -209,31 +210,40 @@ impl VideoWriter {
 
     fn end_early(&mut self) -> Result<()> {
         self.close()?;
-        if !self.info.audio.is_empty() || !self.info.subtitles.is_empty() {
-            let mut shorter = self.partial.as_os_str().to_owned();
-            shorter.push(".partial");
-            let shorter = PathBuf::from(shorter);
+        if !self.options.tracks.is_empty()
+            && let Ok(shorter) = TempTarget::new(&self.target)
+        {
             let seconds = self.last_time + 1.0 / self.info.rate.per_second();
             let mut command = command("ffmpeg", "error");
-            command.args(["-nostdin", "-y", "-i"]).arg(file_argument(&self.partial));
+            command.args(["-nostdin", "-y", "-i"]).arg(file_argument(self.partial_path()));
             command.args(["-t", &format!("{seconds:.6}"), "-map", "0", "-c", "copy", "-f", self.container.format()]);
-            command.arg(file_argument(&shorter));
+            command.arg(file_argument(shorter.path()));
             let done = Process::start("ffmpeg", &mut command, |_| false)?.wait()?.status.success();
             // Should this fail, the longer sound is no harm: the file plays.
-            if !done || !self.is_whole(&shorter) || std::fs::rename(&shorter, &self.partial).is_err() {
-                let _ = std::fs::remove_file(&shorter);
+            if done && self.is_whole(shorter.path()) {
+                self.partial = Some(shorter);
             }
         }
-        self.rename()
+        self.commit()
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.partial.take().map_or(Ok(()), TempTarget::commit)
+    }
+
+    /// Where the file is while it is written.
+    fn partial_path(&self) -> &Path {
+        self.partial.as_ref().map_or(&self.target, TempTarget::path)
     }
 
     fn close(&mut self) -> Result<()> {
-        self.pipe = None;
-        let ended = self.process.wait()?;
+        let Some(mut running) = self.running.take() else { return Err(self.failed("it has no frame")) };
+        running.pipe = None;
+        let ended = running.process.wait()?;
         let complaints = ended.everything();
         let says_so = ["Error writing", "Error closing", "No space left"].iter().any(|word| complaints.contains(word));
         // ffmpeg may say "no space left" and still exit with 0, so what lies on the disk is looked at.
-        if !ended.status.success() || says_so || !self.is_whole(&self.partial) {
+        if !ended.status.success() || says_so || !self.is_whole(self.partial_path()) {
             return Err(self.failed(&complaints));
         }
         Ok(())
@@ -245,9 +255,14 @@ impl VideoWriter {
         probe(file).is_ok_and(|info| !told || info.frames == Some(self.count))
     }
 
-    fn rename(&mut self) -> Result<()> {
-        std::fs::rename(&self.partial, &self.target).map_err(Error::io(&self.target))?;
-        self.finished = true;
+    /// Warns if the sound that was written can't be played.
+    fn listen(&self) -> Result<()> {
+        let tracks = self.options.tracks.sounds();
+        if tracks > 0
+            && let Some(reason) = unplayable(self.partial_path(), tracks)?
+        {
+            tracing::warn!("{}: its sound may not play ({reason})", self.target.display());
+        }
         Ok(())
     }
 
@@ -256,81 +271,74 @@ impl VideoWriter {
     }
 }
 
-impl Drop for VideoWriter {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.pipe = None;
-            let _ = self.process.child.kill();
-            let _ = self.process.child.wait();
-            let _ = std::fs::remove_file(&self.partial);
-        }
+/// Marks frames with what their numbers mean: they went back through the matrix that they came from.
+fn picture_filters(info: &VideoInfo) -> String {
+    let mut filters = "setparams=range=tv".to_owned();
+    for (option, value) in ["colorspace", "color_primaries", "color_trc"].iter().zip(tags(info)) {
+        filters.push_str(&value.map_or(String::new(), |value| format!(":{option}={value}")));
     }
-}
-
-fn input_arguments(command: &mut Command, info: &VideoInfo) {
-    // Where sound starts before the picture, it still does.
-    command.args(["-itsoffset", &format!("{:.6}", info.start)]);
-    if info.variable {
-        command.args(["-f", "matroska"]);
-    } else {
-        let size = format!("{}x{}", even(info.width), even(info.height));
-        let rate = format!("{}/{}", info.rate.frames, info.rate.seconds);
-        command.args(["-f", "rawvideo", "-pixel_format", "yuv420p", "-video_size", &size, "-framerate", &rate]);
-    }
-    command.args(["-i", "pipe:0"]);
-}
-
-fn picture_arguments(command: &mut Command, info: &VideoInfo) -> Result<()> {
-    // Frames went back through the matrix that they came from; the file says so, else colours shift.
-    let [matrix, primaries, transfer] = &info.colour;
-    let names = ["bt709", "smpte170m", "bt470bg", "smpte240m", "fcc", "bt2020nc"];
-    let known = matrix.as_deref().filter(|m| names.contains(m));
-    let mut filters = format!("setparams=range=tv{}", known.map_or(String::new(), |m| format!(":colorspace={m}")));
     if let Some((w, h)) = info.pixel_shape {
         filters.push_str(&format!(",setsar={w}/{h}"));
     }
-    command.args(["-vf", &filters, "-c:v", "libx264", "-preset", "veryfast", "-crf", "20"]);
-    if known.is_some() {
-        for (option, value) in [("-colorspace", matrix), ("-color_primaries", primaries), ("-color_trc", transfer)] {
-            if let Some(value) = value.as_deref().filter(|v| !["unknown", "reserved"].contains(v)) {
-                command.args([option, value]);
-            }
-        }
+    filters
+}
+
+fn picture_options(command: &mut Command, info: &VideoInfo, most_units: u32) -> Result<()> {
+    for (option, value) in ["-colorspace", "-color_primaries", "-color_trc"].iter().zip(tags(info)) {
+        value.map(|value| command.args([option, value]));
     }
-    command.args([every_frame_option()?, "passthrough"]);
-    if info.variable {
-        // Else times are rounded to the mean rate.
-        command.args(["-enc_time_base", "1/90000"]);
-    }
+    command.args([
+        every_frame_option()?,
+        "passthrough",
+        "-enc_time_base",
+        &format!("1/{}", time_base(info, most_units)),
+    ]);
     Ok(())
 }
 
-fn sound_arguments(command: &mut Command, info: &VideoInfo, container: Container) {
-    for (i, codec) in info.audio.iter().enumerate() {
-        command.arg("-map").arg(format!("1:a:{i}")).arg(format!("-c:a:{i}"));
-        command.arg(if container.takes_audio(codec) { "copy" } else { "aac" });
-    }
-    let mut place = 0;
-    for (i, codec) in info.subtitles.iter().enumerate() {
-        match container.subtitles(codec) {
-            Some(becomes) => {
-                command.arg("-map").arg(format!("1:s:{i}")).arg(format!("-c:s:{place}")).arg(OsString::from(becomes));
-                place += 1;
-            }
-            None => tracing::warn!("subtitles ({codec}) have no place in .{}: left out", container.format()),
+/// Matrix, primaries and transfer that the file gets: those of the input, where it says.
+fn tags(info: &VideoInfo) -> [Option<&str>; 3] {
+    info.colour.each_ref().map(|name| name.as_deref().filter(|name| !["unknown", "reserved", "gbr"].contains(name)))
+}
+
+/// Units of a second for the frames' times, `most` or fewer: a whole number of them for each frame, if its rate is regular.
+fn time_base(info: &VideoInfo, most: u32) -> u32 {
+    let gcd = |mut a: u32, mut b: u32| {
+        while b > 0 {
+            (a, b) = (b, a % b);
         }
+        a
+    };
+    let rate = info.rate.frames.max(1);
+    let common = u64::from(TIME_BASE / gcd(TIME_BASE, rate)) * u64::from(rate);
+    match u32::try_from(common) {
+        Ok(base) if base <= most => base,
+        _ if TIME_BASE <= most => TIME_BASE,
+        _ => most / rate.min(most) * rate.min(most),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::video::Rate;
 
     #[test]
-    fn sound_is_kept_where_the_container_takes_it() {
-        assert!(Container::Mp4.takes_audio("aac") && !Container::Mp4.takes_audio("pcm_s16le"));
-        assert!(Container::Mov.takes_audio("pcm_s16le") && Container::Matroska.takes_audio("vorbis"));
-        assert_eq!(Container::Mp4.subtitles("hdmv_pgs_subtitle"), None);
-        assert!(Container::of(Path::new("a.webm")).is_err());
+    fn times_have_a_unit_that_divides_a_frame_or_a_fine_one() {
+        let of = |frames, seconds, most| time_base(&VideoInfo::of_frames((2, 2), Rate { frames, seconds }), most);
+        let base = |frames, seconds| of(frames, seconds, 1_000_000);
+        assert_eq!([base(25, 1), base(24_000, 1001), base(30_000, 1001)], [90_000, 360_000, 90_000]);
+        assert_eq!([base(270_000, 9017), base(123_457, 4000)], [270_000, 90_000]);
+        assert_eq!([of(10, 1, 65_535), of(30_000, 1001, 65_535), of(123_457, 4000, 65_535)], [65_530, 60_000, 65_535]);
+    }
+
+    #[test]
+    fn colours_keep_what_the_input_says_of_them() {
+        let mut info = VideoInfo::of_frames((2, 2), Rate { frames: 25, seconds: 1 });
+        info.colour = [Some("unknown".into()), Some("bt2020".into()), Some("smpte2084".into())];
+        assert_eq!(picture_filters(&info), "setparams=range=tv:color_primaries=bt2020:color_trc=smpte2084");
+        info.pixel_shape = Some((64, 45));
+        info.colour = [Some("bt709".into()), None, None];
+        assert_eq!(picture_filters(&info), "setparams=range=tv:colorspace=bt709,setsar=64/45");
     }
 }

@@ -132,14 +132,15 @@ impl<T> Drop for Writer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::video::VideoOptions;
     use crate::source::video::{Rate, VideoInfo};
 
     #[test]
     fn a_panic_while_drawing_becomes_one_error_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("a.mp4");
-        let info = VideoInfo::of_frames((64, 48), Rate { frames: 25, seconds: 1 }, false);
-        let Ok(video) = VideoWriter::create(&target, None, &info, 1) else {
+        let info = VideoInfo::of_frames((64, 48), Rate { frames: 25, seconds: 1 });
+        let Ok(video) = VideoWriter::create(&target, &info, VideoOptions::default()) else {
             let mut err = std::io::stderr();
             let _ = std::io::Write::write_all(&mut err, b"skipped: ffmpeg is not installed\n");
             return;

@@ -1,5 +1,6 @@
-//! The image at many sizes: the nets know faces of one size (or one octave of sizes), the pyramid brings all faces to
-//! it. On the CPU in [`mod@cpu`], on a GPU in `gpu`, with the same pixels; a [`Builder`] chooses between them.
+//! The image pyramid: the picture at many sizes. A net knows faces of one size, or of one octave of sizes; in the pyramid every
+//! face has that size on some level. [`mod@cpu`] builds pyramids on the CPU and `gpu` on a GPU, with the same pixels; a
+//! [`Builder`] chooses between the two.
 
 mod builder;
 pub(crate) mod cpu;
@@ -10,7 +11,7 @@ pub use builder::{Builder, Pending};
 
 use image::RgbImage;
 
-/// One size of the picture.
+/// One level of a pyramid: the picture at one size.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Level {
     /// Columns.
@@ -25,33 +26,33 @@ pub struct Level {
     pub scale_y: f32,
 }
 
-/// Which pyramids a picture needs: itself and its halves, to take crops from, and over these the first net's own.
+/// The two pyramids of a picture: its halves, which crops are sampled from, and the levels that the first net runs over.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
-    /// The halves end where their shorter side would be less, pixels.
+    /// Least shorter side of a half, pixels: smaller halves are not made.
     pub shortest_half: usize,
-    /// See [`Pyramid::build`].
+    /// Scale of the first net's largest level: level pixels per picture pixel.
     pub first_scale: f32,
-    /// See [`Pyramid::build`].
+    /// Factor from one of the first net's levels to the next, over 1.
     pub step: f32,
-    /// See [`Pyramid::build`].
+    /// Least shorter side of a level of the first net, pixels.
     pub shortest: usize,
 }
 
 impl Plan {
-    /// Builds both on the CPU.
+    /// Builds both pyramids of `picture` on the CPU.
     pub fn build(&self, picture: &RgbImage, halves: &mut Pyramid, levels: &mut Pyramid) {
         halves.build(picture, 1.0, 2.0, self.shortest_half);
         levels.build_over(halves, self.first_scale, self.step, self.shortest);
     }
 }
 
-/// The levels of one picture, largest first. Its buffers are used again by the next picture.
+/// The levels of one picture, largest first. The next picture uses the same buffers.
 #[derive(Default)]
 pub struct Pyramid {
-    /// Largest first; none if the picture is too small for the first.
+    /// Levels, largest first; empty if the picture is too small for one.
     pub levels: Vec<Level>,
-    /// Buffers of levels that the last picture did not need.
+    /// Levels that the last picture did not need; their buffers are kept.
     spare: Vec<Level>,
     resizer: cpu::Resizer,
 }
@@ -66,15 +67,15 @@ impl Pyramid {
         self.build_from((width, height), (width, height, picture.as_raw()), first_scale, step, shortest);
     }
 
-    /// As [`Self::build`] for the picture that the levels of `over` show, starting from the smallest of them that is not
-    /// smaller than the first level wanted: much cheaper than the whole picture for large smallest faces.
+    /// Does what [`Self::build`] does, for the picture that `over` was built from. The first level is made from the smallest
+    /// level of `over` that is not smaller: where the smallest face is large, that is much cheaper than to start from the picture.
     pub fn build_over(&mut self, over: &Self, first_scale: f32, step: f32, shortest: usize) {
         let Some((size, from)) = over.source_for(first_scale) else { return self.clear() };
         let from = &over.levels[from];
         self.build_from(size, (from.width, from.height, &from.pixels), first_scale, step, shortest);
     }
 
-    /// The picture's size, and the level that [`Self::build_over`] starts from.
+    /// Returns the picture's size, and the index of the level that [`Self::build_over`] starts from.
     fn source_for(&self, first_scale: f32) -> Option<((usize, usize), usize)> {
         let picture = self.levels.first()?;
         // Scales are rounded to whole pixels, hence the margin.
@@ -83,8 +84,8 @@ impl Pyramid {
         Some(((side(picture.width, picture.scale_x), side(picture.height, picture.scale_y)), from))
     }
 
-    /// The picture itself and its halves down to a shorter side of `shortest`: what crops are sampled from. Keeps no
-    /// memory beyond the levels.
+    /// Makes the pyramid that crops are sampled from: the picture and its halves, down to a shorter side of `shortest` pixels.
+    /// Keeps no buffers beside the levels.
     pub fn of(picture: &RgbImage, shortest: usize) -> Self {
         let mut pyramid = Self::default();
         pyramid.build(picture, 1.0, 2.0, shortest);
@@ -98,7 +99,7 @@ impl Pyramid {
         self.spare.sort_by_key(|l| l.pixels.capacity());
     }
 
-    /// `size` is the picture's, `from` (width, height, RGB) is what the first level is made from.
+    /// Builds the levels of a picture of `size`; the first is made from `from`: width, height, RGB.
     fn build_from(
         &mut self,
         size: (usize, usize),
@@ -121,7 +122,7 @@ impl Pyramid {
         }
     }
 
-    /// Makes these the levels: sizes and scales of the one, the other as pixels.
+    /// Replaces the levels: each gets the size and scales of a level, and the pixels given with it.
     #[cfg(feature = "gpu")]
     fn refill<'a>(&mut self, levels: impl Iterator<Item = (&'a Level, &'a [u8])>) {
         self.clear();
@@ -134,7 +135,7 @@ impl Pyramid {
         }
     }
 
-    /// The levels' sizes and scales; their pixels are still what they were before.
+    /// Sets sizes and scales of the levels; their pixels are left as they were.
     fn outline(&mut self, size: (usize, usize), first_scale: f32, step: f32, shortest: usize) {
         self.clear();
         let (width, height) = size;
@@ -150,7 +151,7 @@ impl Pyramid {
     }
 }
 
-/// Widths and heights of the levels that [`Pyramid::build`] makes of a picture of `size`.
+/// Returns widths and heights of the levels that [`Pyramid::build`] makes of a picture of `size`, pixels.
 pub fn sizes(
     size: (usize, usize),
     first_scale: f32,

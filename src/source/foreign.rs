@@ -1,10 +1,12 @@
 //! Pictures in formats that this program has no decoder for: told by their content, and read by ffmpeg where it can.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
 use image::RgbImage;
+use tempfile::NamedTempFile;
 
 use super::picture::MOST_PIXELS;
 use super::process::{Process, command, file_argument};
@@ -65,10 +67,12 @@ impl Foreign {
         let name = self.name();
         let convert = format!("is a {name}, which can't be read; convert it to JPEG or PNG");
         // Of a raw picture, ffmpeg gives the small preview or nothing.
-        if matches!(self, Self::CameraRaw | Self::BigTiff) || !path.is_file() {
+        if matches!(self, Self::CameraRaw | Self::BigTiff) {
             return Err(convert);
         }
-        let picture = decode(path).map_err(|reason| {
+        // What came from a pipe can't be read again.
+        let stored = if path.is_file() { None } else { Some(stored(bytes).map_err(|e| e.to_string())?) };
+        let picture = decode(stored.as_ref().map_or(path, NamedTempFile::path)).map_err(|reason| {
             if reason.contains("not installed") {
                 return format!("is a {name}, which is read through ffmpeg; install it (apt-get install ffmpeg), or convert the picture to JPEG or PNG");
             }
@@ -138,6 +142,13 @@ fn largest_extent(bytes: &[u8]) -> Option<(u32, u32)> {
     let number = |at: usize| head.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
     let places = head.windows(4).enumerate().filter(|(_, w)| w == b"ispe").map(|(at, _)| at);
     places.filter_map(|at| number(at + 8).zip(number(at + 12))).max_by_key(|(w, h)| u64::from(*w) * u64::from(*h))
+}
+
+/// A temporary file of these bytes.
+fn stored(bytes: &[u8]) -> std::io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix("facecascade-input-").tempfile()?;
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 /// The first picture of a file, upright, through ffmpeg.

@@ -1,5 +1,10 @@
 //! Whether a JPEG file holds its whole picture. The decoder behind `image` fills what is missing with grey and says nothing.
 
+/// Whether a file begins as a JPEG does.
+pub(super) fn is_jpeg(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xFF, 0xD8, 0xFF])
+}
+
 /// Whether the markers of a JPEG file lead to its end-of-image marker. (Looking for its two bytes anywhere would find that
 /// of the thumbnail.)
 pub(crate) fn jpeg_is_whole(bytes: &[u8]) -> bool {

@@ -1,7 +1,8 @@
 //! Reads pictures from wherever they come: picture files and folders of them ([`picture`]), video files through ffmpeg as
-//! a child process ([`video`]), a camera (`camera`), a synthetic camera ([`synthetic`]). All of them give upright 8-bit
-//! RGB, so no other module knows formats. A [`Source`] gives frames one after the other; [`playback`] plays files as if
-//! they were a camera. A live source gives its newest frame: `mailbox` keeps the newest one that a thread has taken,
+//! a child process ([`video`]; pipes and addresses too: [`input`]), pictures as a film ([`sequence`]), a camera (`camera`),
+//! a synthetic camera ([`synthetic`]). All of them give upright 8-bit RGB, so no other module knows formats. A [`Source`]
+//! gives frames one after the other; [`playback`] plays files as if they were a camera; [`square`] stretches frames whose
+//! pixels are not square. A live source gives its newest frame: `mailbox` keeps the newest one that a thread has taken,
 //! `pace` chooses the newest one that is due. [`truth`] reads the boxes that people drew for a picture.
 
 use std::time::Instant;
@@ -13,6 +14,7 @@ use crate::error::Result;
 #[cfg(feature = "camera")]
 pub mod camera;
 mod foreign;
+pub mod input;
 pub(crate) mod jpeg;
 pub(crate) mod mailbox;
 pub mod original;
@@ -21,6 +23,8 @@ pub mod picture;
 pub(crate) mod planes;
 pub mod playback;
 pub(crate) mod process;
+pub mod sequence;
+pub mod square;
 pub mod synthetic;
 pub mod truth;
 pub mod video;
@@ -66,7 +70,7 @@ impl Source for video::Frames {
     fn describe(&self) -> String {
         let info = self.info();
         let rate = info.rate.per_second();
-        format!("{} ({}×{}, {rate:.2} fps)", self.path().display(), info.width, info.height)
+        format!("{} ({}×{}, {rate:.2} fps)", info.name, info.width, info.height)
     }
 
     fn size(&self) -> Option<(u32, u32)> {

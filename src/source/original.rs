@@ -5,14 +5,10 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::codecs::{jpeg::JpegEncoder, png::PngEncoder, tiff::TiffEncoder, webp::WebPEncoder};
-use image::metadata::Orientation;
-use image::{
-    AnimationDecoder, DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, Rgb, RgbImage,
-};
+use image::{AnimationDecoder, DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
 
-use super::foreign::Foreign;
 use super::jpeg;
-use super::picture::{self, contents, decoder_of, explained, opaque};
+use super::picture::{Decoded, contents, opaque};
 use crate::error::{Error, Result};
 
 /// JPEG quality where the file does not tell.
@@ -28,24 +24,22 @@ pub struct Original {
 }
 
 impl Original {
-    /// Reads `path` as [`picture::read`] does, and keeps its samples as they are stored. Gives the 8-bit RGB picture too. What
+    /// Reads `path` as [`picture::read`](super::picture::read) does, and keeps its samples as they are stored. Gives the 8-bit RGB picture too. What
     /// is read through ffmpeg becomes PNG.
     ///
     /// # Errors
-    /// As [`picture::read`], and if the file is an animation: only its first picture could be covered.
+    /// As [`picture::read`](super::picture::read), and if the file is an animation: only its first picture could be covered.
     pub fn read(path: &Path) -> Result<(Self, RgbImage)> {
         let bytes = contents(path)?;
         let refuse = |reason: String| Error::Picture { path: path.into(), reason };
-        if Foreign::of(&bytes).is_some() {
-            let rgb = picture::read(path)?;
-            let stored = DynamicImage::ImageRgb8(rgb.clone());
-            return Ok((Self { stored, format: ImageFormat::Png, icc: None, quality: QUALITY }, rgb));
+        let Decoded { mut stored, orientation, format, icc } = Decoded::of_file(path, &bytes).map_err(refuse)?;
+        if is_animation(&bytes, format) {
+            return Err(refuse("is an animation; `facecascade video --redact` covers it whole".into()));
         }
-        // Its decoder is other people's code fed with other people's files.
-        let decoded = std::panic::catch_unwind(|| decode(&bytes));
-        let original = decoded.unwrap_or_else(|_| Err("is damaged: its decoder gave up".into())).map_err(refuse)?;
-        let rgb = opaque(original.stored.clone());
-        Ok((original, rgb))
+        let quality = jpeg::quality(&bytes).filter(|_| format == ImageFormat::Jpeg).unwrap_or(QUALITY);
+        stored.apply_orientation(orientation);
+        let rgb = opaque(stored.clone());
+        Ok((Self { stored, format, icc, quality }, rgb))
     }
 
     /// The ending of a file of this format.
@@ -101,26 +95,6 @@ impl Original {
             format => stored.write_to(out, format),
         }
     }
-}
-
-fn decode(bytes: &[u8]) -> std::result::Result<Original, String> {
-    let (mut decoder, format) = decoder_of(bytes)?;
-    if is_animation(bytes, format) {
-        return Err("is an animation; `facecascade video --redact` covers it whole".into());
-    }
-    let icc = decoder.icc_profile().ok().flatten();
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut stored = if format == ImageFormat::Jpeg && !jpeg::jpeg_is_whole(bytes) {
-        picture::decode_unended(bytes, |bytes| {
-            let (decoder, format) = decoder_of(bytes)?;
-            DynamicImage::from_decoder(decoder).map_err(|e| explained(format, &e))
-        })?
-    } else {
-        DynamicImage::from_decoder(decoder).map_err(|e| explained(format, &e))?
-    };
-    stored.apply_orientation(orientation);
-    let quality = jpeg::quality(bytes).filter(|_| format == ImageFormat::Jpeg).unwrap_or(QUALITY);
-    Ok(Original { stored, format, icc, quality })
 }
 
 fn is_animation(bytes: &[u8], format: ImageFormat) -> bool {

@@ -38,11 +38,8 @@ const MOST_BYTES: u64 = 1 << 30;
 /// If the file can't be read, is empty, is no picture, is cut or damaged, or holds over [`MOST_PIXELS`].
 pub fn read(path: &Path) -> Result<RgbImage> {
     let bytes = contents(path)?;
-    let picture = match Foreign::of(&bytes) {
-        Some(foreign) => foreign.read(path, &bytes),
-        None => decode(&bytes),
-    };
-    picture.map_err(|reason| Error::Picture { path: path.into(), reason })
+    let decoded = Decoded::of_file(path, &bytes);
+    decoded.map(Decoded::upright_rgb).map_err(|reason| Error::Picture { path: path.into(), reason })
 }
 
 /// The bytes of a picture file.
@@ -70,26 +67,67 @@ pub(super) fn contents(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`read`].
 pub fn decode(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
-    // Decoders are other people's code fed with other people's files: a panic in one is this picture's error, not the end
-    // of the whole list.
-    std::panic::catch_unwind(|| decode_inner(bytes)).unwrap_or_else(|_| Err("is damaged: its decoder gave up".into()))
+    Decoded::of(bytes).map(Decoded::upright_rgb)
 }
 
-fn decode_inner(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
-    let (mut decoder, format) = decoder_of(bytes)?;
-    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
-        return decode_unended(bytes, decode_inner);
+/// A picture as its file stores it.
+pub(super) struct Decoded {
+    /// The samples, not turned yet.
+    pub(super) stored: DynamicImage,
+    /// How to turn them upright.
+    pub(super) orientation: Orientation,
+    /// The format of the file; PNG, where ffmpeg read it.
+    pub(super) format: ImageFormat,
+    /// The colour profile.
+    pub(super) icc: Option<Vec<u8>>,
+}
+
+impl Decoded {
+    /// Decodes the `bytes` of the file `path`, of which only ffmpeg reads some formats; the error is only the reason.
+    pub(super) fn of_file(path: &Path, bytes: &[u8]) -> std::result::Result<Self, String> {
+        let Some(foreign) = Foreign::of(bytes) else { return Self::of(bytes) };
+        let stored = DynamicImage::ImageRgb8(foreign.read(path, bytes)?);
+        Ok(Self { stored, orientation: Orientation::NoTransforms, format: ImageFormat::Png, icc: None })
     }
-    // Damaged EXIF data is no reason to refuse a picture.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let picture = DynamicImage::from_decoder(decoder).map_err(|e| explained(format, &e))?;
-    let mut upright = DynamicImage::ImageRgb8(opaque(picture));
-    upright.apply_orientation(orientation);
-    Ok(upright.into_rgb8())
+
+    fn of(bytes: &[u8]) -> std::result::Result<Self, String> {
+        // Decoders are other people's code fed with other people's files: a panic in one is this picture's error, not the end
+        // of the whole list.
+        let decoded = std::panic::catch_unwind(|| {
+            if jpeg::is_jpeg(bytes) && !jpeg_is_whole(bytes) { Self::of_unended(bytes) } else { Self::of_whole(bytes) }
+        });
+        decoded.unwrap_or_else(|_| Err("is damaged: its decoder gave up".into()))
+    }
+
+    fn of_whole(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let (mut decoder, format) = decoder_of(bytes)?;
+        // Damaged EXIF data or a damaged profile is no reason to refuse a picture.
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let icc = decoder.icc_profile().ok().flatten();
+        let stored = DynamicImage::from_decoder(decoder).map_err(|e| explained(format, &e))?;
+        Ok(Self { stored, orientation, format, icc })
+    }
+
+    /// Reads a JPEG without its end: some cameras leave it out, or write something of their own there.
+    fn of_unended(bytes: &[u8]) -> std::result::Result<Self, String> {
+        // What is wrong with its header is said first.
+        decoder_of(bytes)?;
+        let cut = || "is cut: the JPEG ends before its picture does; copy or download it again".to_owned();
+        let [first, second] = jpeg::continued(bytes).ok_or_else(cut)?;
+        let picture = Self::of_whole(&first)?;
+        if Self::of_whole(&second)?.stored == picture.stored { Ok(picture) } else { Err(cut()) }
+    }
+
+    /// Eight-bit RGB, upright, on white.
+    fn upright_rgb(self) -> RgbImage {
+        let mut upright = DynamicImage::ImageRgb8(opaque(self.stored));
+        upright.apply_orientation(self.orientation);
+        upright.into_rgb8()
+    }
 }
 
 /// The decoder of a picture of reasonable size, and its format.
-pub(super) fn decoder_of(bytes: &[u8]) -> std::result::Result<(impl ImageDecoder, ImageFormat), String> {
+fn decoder_of(bytes: &[u8]) -> std::result::Result<(impl ImageDecoder, ImageFormat), String> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
     if let Some(foreign) = Foreign::of(bytes) {
         return Err(format!("is a {}, which can't be read; convert it to JPEG or PNG", foreign.name()));
@@ -115,24 +153,15 @@ pub(super) fn decoder_of(bytes: &[u8]) -> std::result::Result<(impl ImageDecoder
     Ok((decoder, format))
 }
 
-/// Width and height of a picture, from its header alone; `None` if that can't be read.
+/// Width and height of a picture, from its header alone; `None` if that can't be read, or if `path` is no regular file: what a
+/// pipe gives is gone once read.
 pub fn size(path: &Path) -> Option<(u32, u32)> {
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     image::ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_dimensions().ok()
 }
 
-/// Reads a JPEG without its end: some cameras leave it out, or write something of their own there.
-pub(super) fn decode_unended<T: PartialEq>(
-    bytes: &[u8],
-    decode: impl Fn(&[u8]) -> std::result::Result<T, String>,
-) -> std::result::Result<T, String> {
-    let cut = || "is cut: the JPEG ends before its picture does; copy or download it again".to_owned();
-    let [first, second] = jpeg::continued(bytes).ok_or_else(cut)?;
-    let picture = decode(&first)?;
-    if decode(&second)? == picture { Ok(picture) } else { Err(cut()) }
-}
-
 /// What went wrong with a picture of `format`, for people.
-pub(super) fn explained(format: ImageFormat, error: &ImageError) -> String {
+fn explained(format: ImageFormat, error: &ImageError) -> String {
     let name = format!("{format:?}").to_uppercase();
     let too_large = || format!("is too large; at most {} megapixels are read", MOST_PIXELS / 1_000_000);
     match error {

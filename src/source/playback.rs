@@ -2,17 +2,27 @@
 //! and again.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
 
+use super::input::Input;
 use super::pace::Pace;
-use super::video::{self, Frames};
+#[cfg(feature = "camera")]
+use super::process::Origin;
+use super::square::squared;
+#[cfg(feature = "camera")]
+use super::video::Frames;
+use super::video::{Rate, VideoInfo};
 use super::{Source, Stamp, picture};
 use crate::error::Result;
 
 /// Frame rate of a still picture, frames a second.
 const STILL_RATE: f64 = 30.0;
+
+/// Frame rate of numbered pictures, frames a second.
+const SEQUENCE_RATE: Rate = Rate { frames: 25, seconds: 1 };
 
 /// Most frames dropped in a row, so that something is shown even if decoding is slower than the video.
 const MOST_SKIPPED: u32 = 100;
@@ -21,52 +31,71 @@ const MOST_SKIPPED: u32 = 100;
 const TOO_LATE: Duration = Duration::from_secs(1);
 
 /// A video or a picture being played.
-#[derive(Debug)]
 pub struct Playback {
     what: What,
 }
 
-#[derive(Debug)]
 enum What {
-    Video(Box<Video>),
+    Video(Video),
     Still { picture: RgbImage, name: String, pace: Pace },
 }
 
 /// A video played at the times of its own frames.
-#[derive(Debug)]
 struct Video {
-    frames: Frames,
+    frames: Box<dyn Source>,
     /// Time of a frame that was read and not given yet, seconds; the frame lies in `buffer`.
     ahead: Option<f64>,
     buffer: RgbImage,
     /// When the frame of time 0 was due.
     start: Option<Instant>,
     dropped: u64,
+    /// What is stored in a temporary file stays there while it is played.
+    _input: Option<Input>,
 }
 
 impl Playback {
-    /// Plays `path`, a video or a picture; videos are decoded with `threads` threads (0 = as many as ffmpeg thinks right).
+    /// Plays `path`: a picture, or anything that [`Input::open`] finds, which `stop` ends. Videos are decoded with `threads` threads
+    /// (0 = as many as ffmpeg thinks right), and shown in square pixels.
     ///
     /// # Errors
     /// If the file can't be read, is neither a video nor a picture, or is a video and ffmpeg is not installed.
-    pub fn open(path: &Path, threads: usize) -> Result<Self> {
-        let what = if picture::is_named_like_one(path) {
+    pub fn open(path: &Path, threads: usize, stop: &AtomicBool) -> Result<Self> {
+        let what = if picture::is_named_like_one(path) && path.is_file() {
             What::Still { picture: picture::read(path)?, name: path.display().to_string(), pace: Pace::new(STILL_RATE) }
         } else {
-            let info = video::probe(path)?;
-            let frames = Frames::open(path, &info, threads)?;
-            What::Video(Box::new(Video { frames, ahead: None, buffer: RgbImage::default(), start: None, dropped: 0 }))
+            let input = Input::open(path, stop)?;
+            let info = input.info(SEQUENCE_RATE)?;
+            let frames = input.frames(&info, threads)?;
+            What::Video(Video::new(frames, &info, Some(input)))
         };
         Ok(Self { what })
+    }
+
+    /// Plays a video that `origin` names.
+    ///
+    /// # Errors
+    /// If ffmpeg can't be started.
+    #[cfg(feature = "camera")]
+    pub(super) fn of(origin: &Origin, info: &VideoInfo, threads: usize) -> Result<Box<dyn Source>> {
+        let frames = Box::new(Frames::of(origin, info, threads)?);
+        Ok(Box::new(Self { what: What::Video(Video::new(frames, info, None)) }))
     }
 }
 
 impl Video {
+    fn new(frames: Box<dyn Source>, info: &VideoInfo, input: Option<Input>) -> Self {
+        let frames = match info.pixel_shape {
+            Some(shape) => Box::new(squared(frames, shape, false).0),
+            None => frames,
+        };
+        Self { frames, ahead: None, buffer: RgbImage::default(), start: None, dropped: 0, _input: input }
+    }
+
     fn next(&mut self, into: &mut RgbImage) -> Result<Option<Stamp>> {
-        let Self { frames, ahead, buffer, start, dropped } = self;
+        let Self { frames, ahead, buffer, start, dropped, .. } = self;
         let Some(mut time) = (match ahead.take() {
             Some(time) => Some(time),
-            None => frames.next_into(buffer)?,
+            None => frames.next(buffer)?.map(|stamp| stamp.time),
         }) else {
             return Ok(None);
         };
@@ -75,7 +104,7 @@ impl Video {
         let mut skipped = 0;
         while let Some(start) = *start
             && skipped < MOST_SKIPPED
-            && let Some(next) = frames.next_into(buffer)?
+            && let Some(Stamp { time: next, .. }) = frames.next(buffer)?
         {
             if start + Duration::from_secs_f64(next.max(0.0)) > Instant::now() {
                 *ahead = Some(next);
@@ -151,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_picture_is_shown_again_and_again() {
-        let mut playback = Playback::open(&ours("assets/astronaut.jpg"), 1).unwrap();
+        let mut playback = Playback::open(&ours("assets/astronaut.jpg"), 1, &AtomicBool::new(false)).unwrap();
         let mut frame = RgbImage::new(0, 0);
         let first = playback.next(&mut frame).unwrap().unwrap();
         std::thread::sleep(Duration::from_millis(250));
@@ -163,7 +192,7 @@ mod tests {
 
     #[test]
     fn each_frame_of_a_video_is_shown_at_its_time_or_counted_as_dropped() {
-        let Ok(mut playback) = Playback::open(&ours("assets/two-faces-tilting.mp4"), 1) else {
+        let Ok(mut playback) = Playback::open(&ours("assets/two-faces-tilting.mp4"), 1, &AtomicBool::new(false)) else {
             let mut err = std::io::stderr();
             let _ = std::io::Write::write_all(&mut err, b"skipped: ffmpeg is not installed\n");
             return;

@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::thread::JoinHandle;
 
 use crate::error::{Error, Result};
@@ -97,10 +98,14 @@ fn listen(stderr: ChildStderr, mut take: impl FnMut(&str) -> bool) -> Vec<String
     }
 }
 
-/// `[mp4 @ 0x5581] moov atom not found` → `moov atom not found`.
+/// `[mp4 @ 0x5581] [error] moov atom not found` → `moov atom not found`.
 fn without_address(line: &str) -> &str {
     match line.split_once("] ") {
-        Some((before, rest)) if before.starts_with('[') && before.contains(" @ 0x") => without_address(rest),
+        Some((before, rest))
+            if before.starts_with('[') && before.contains(" @ 0x") || ["[error", "[fatal"].contains(&before) =>
+        {
+            without_address(rest)
+        }
         _ => line,
     }
 }
@@ -120,6 +125,42 @@ pub(crate) fn file_argument(path: &Path) -> OsString {
     let mut argument = OsString::from("file:");
     argument.push(path);
     argument
+}
+
+/// What ffmpeg reads: a file or an address, and options that stand before it.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    options: &'static [&'static str],
+    argument: OsString,
+}
+
+impl Origin {
+    pub(crate) fn file(path: &Path) -> Self {
+        Self { options: &[], argument: file_argument(path) }
+    }
+
+    /// An address that gives frames as they come. One that gives nothing for 10 seconds has failed.
+    pub(crate) fn live(address: &str) -> Self {
+        let scheme = address.split("://").next().unwrap_or("").to_lowercase();
+        let options: &[&str] = match scheme.as_str() {
+            "rtsp" | "rtsps" => &["-rtsp_flags", "prefer_tcp", "-timeout", "10000000"],
+            "http" | "https" | "tcp" | "tls" | "ftp" => &["-rw_timeout", "10000000"],
+            "udp" => &["-timeout", "10000000"],
+            _ => &[],
+        };
+        Self { options, argument: address.into() }
+    }
+
+    /// Its options, `-i`, and itself.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &OsStr> {
+        let options = self.options.iter().map(OsStr::new);
+        options.chain([OsStr::new("-i"), self.argument.as_os_str()])
+    }
+
+    /// Itself, as ffmpeg puts it into messages.
+    pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {
+        self.argument.to_string_lossy()
+    }
 }
 
 /// A command of ffmpeg's family that never reads the terminal and says nothing but errors.
@@ -156,13 +197,18 @@ pub(crate) fn output(program: &'static str, arguments: &[&OsStr]) -> Result<(Vec
 
 /// The option that makes ffmpeg hand every frame on as it is: newer versions know it under another name.
 pub(crate) fn every_frame_option() -> Result<&'static str> {
+    static OPTION: OnceLock<&str> = OnceLock::new();
+    if let Some(option) = OPTION.get() {
+        return Ok(option);
+    }
     let (text, _) = output("ffmpeg", &[OsStr::new("-version")])?;
     let text = String::from_utf8_lossy(&text);
     let version = text.strip_prefix("ffmpeg version ").unwrap_or("");
     let major = version.trim_start_matches('n').split(['.', '-']).next().and_then(|v| v.parse::<u32>().ok());
     let minor = version.split(['.', '-']).nth(1).and_then(|v| v.parse::<u32>().ok());
     // 5.1 brought it; builds from git have no number and are newer.
-    Ok(if major.is_some_and(|major| (major, minor.unwrap_or(0)) < (5, 1)) { "-vsync" } else { "-fps_mode" })
+    let old = major.is_some_and(|major| (major, minor.unwrap_or(0)) < (5, 1));
+    Ok(OPTION.get_or_init(|| if old { "-vsync" } else { "-fps_mode" }))
 }
 
 #[cfg(test)]
@@ -185,7 +231,7 @@ mod tests {
         assert_eq!(ended.status.code(), Some(3));
         assert!(ended.complaints.len() <= LINES_KEPT && ended.everything().len() <= LINES_KEPT * 1100);
         assert!(ended.reason().ends_with("end"));
-        assert_eq!(without_address("[mp4 @ 0x55aa] [h264 @ 0x1] moov"), "moov");
+        assert_eq!(without_address("[mp4 @ 0x55aa] [h264 @ 0x1] [error] moov"), "moov");
     }
 
     #[test]

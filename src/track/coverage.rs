@@ -12,6 +12,8 @@ use super::appearance::{Patch, Scene};
 use super::{Basis, Following, GAP_FRAMES, ScoreBySide, Tracked, Tracker, fit};
 use crate::geometry::{Face, Rect};
 
+/// The smallest face looked for in low pictures, pixels.
+const SMALLEST_FACE: f32 = 12.0;
 /// Seconds that frames wait, and so the longest time that a face is followed back before it was found.
 pub const WINDOW_SECONDS: f64 = 3.0;
 /// Bytes of pictures that may wait: 130 frames of 1920×1080, 32 of 3840×2160. Never fewer than [`LEAST_HELD`] frames wait.
@@ -73,9 +75,11 @@ impl Scores {
     }
 }
 
-/// The smallest face looked for in frames of `height` pixels, to cover faces: 1/50 of the height, at least 12.
+/// The side of the smallest face looked for in frames or pictures of `height` pixels, to cover faces, pixels: 1/50 of the height, or
+/// up to a sixth less, since it is 12 times a whole power of the fourth root of 2: few cascades then serve pictures of any size.
 pub fn smallest_face(height: u32) -> f32 {
-    (height as f32 / 50.0).max(12.0)
+    let side = (height as f32 / 50.0).max(SMALLEST_FACE);
+    SMALLEST_FACE * 2f32.powf(((side / SMALLEST_FACE).log2() * 4.0).floor() / 4.0)
 }
 
 /// A frame for which all is known.
@@ -156,6 +160,7 @@ pub struct Coverage {
     tracker: Tracker,
     held: VecDeque<Held>,
     bytes: usize,
+    most_bytes: usize,
     lives: HashMap<u64, Life>,
     scene: Option<Scene>,
     ended: bool,
@@ -169,10 +174,17 @@ impl Coverage {
             tracker: Tracker::new(scores.following()),
             held: VecDeque::new(),
             bytes: 0,
+            most_bytes: WINDOW_BYTES,
             lives: HashMap::new(),
             scene: None,
             ended: false,
         }
+    }
+
+    /// Lets pictures of `most_bytes` wait instead of [`WINDOW_BYTES`]: less where the caller keeps frames beside.
+    pub fn holding(mut self, most_bytes: usize) -> Self {
+        self.most_bytes = most_bytes;
+        self
     }
 
     /// Takes the next frame, shown `seconds` after the start, and the faces found in it. [`Self::ready`] must be asked
@@ -211,7 +223,7 @@ impl Coverage {
     /// The oldest frame, if it waited long enough.
     pub fn ready(&mut self) -> Option<Known> {
         let waited = self.held.back()?.seconds - self.held.front()?.seconds;
-        let enough = waited > WINDOW_SECONDS || waited.is_nan() || self.bytes > WINDOW_BYTES;
+        let enough = waited > WINDOW_SECONDS || waited.is_nan() || self.bytes > self.most_bytes;
         if self.held.len() > LEAST_HELD && enough { self.release() } else { None }
     }
 

@@ -20,8 +20,8 @@ impl Light {
         Self { noise: (0..NOISE).map(|_| StandardNormal.sample(rng)).collect() }
     }
 
-    /// Changes contrast (× .6–1.4), brightness (σ .18), channel gains (± 12 %), colour (12 % grey) and adds noise (30 %,
-    /// σ up to .07). `crop` is normalised RGB, `[side, side, 3]`.
+    /// Changes contrast (× .6–1.4), brightness (σ .18), channel gains (± 12 %), colour (12 % grey), adds noise (30 %,
+    /// σ up to .07) and darkens one side of a line (10 %, × .35–.8). `crop` is normalised RGB, `[side, side, 3]`.
     pub(crate) fn change(&self, rng: &mut StdRng, crop: &mut [f32]) {
         let contrast: f32 = rng.random_range(0.6..1.4);
         let brightness: f32 = 0.18 * rng.sample::<f32, _>(StandardNormal);
@@ -40,12 +40,28 @@ impl Light {
                 }
             }
         }
+        if rng.random_bool(0.1) {
+            shadow(rng, crop);
+        }
         if rng.random_bool(0.3) {
             let sigma = rng.random_range(0.02..0.07);
             for piece in crop.chunks_mut(1 << 12) {
                 let from = rng.random_range(0..NOISE - piece.len());
                 piece.iter_mut().zip(&self.noise[from..]).for_each(|(v, n)| *v += sigma * n);
             }
+        }
+    }
+}
+
+/// Darkens all pixels on one side of a random line through the middle third of the crop, `[side, side, 3]`.
+fn shadow(rng: &mut StdRng, crop: &mut [f32]) {
+    let side = ((crop.len() / 3) as f32).sqrt();
+    let (sin, cos) = rng.random_range(0.0..std::f32::consts::TAU).sin_cos();
+    let (strength, offset) = (rng.random_range(0.35..0.8f32), side * rng.random_range(-0.17..0.17f32));
+    for (i, p) in crop.chunks_exact_mut(3).enumerate() {
+        let (x, y) = (i as f32 % side - side / 2.0, (i as f32 / side).floor() - side / 2.0);
+        if x * cos + y * sin > offset {
+            p.iter_mut().for_each(|v| *v = (*v + 1.0) * strength - 1.0);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::validation::SetMeasures;
 use crate::error::{Error, Result};
 
 /// An event of a training run. `stage` names what is trained, e.g. `octave` or `refine24-2` (the net's second round), or the work
@@ -45,6 +46,17 @@ pub enum Event {
         samples_per_second: f64,
         /// Multiply-adds a second (forward and backward: three times the net's).
         multiply_adds_per_second: f64,
+    },
+    /// A net that is a detector of its own was measured on pictures that it does not learn from.
+    Validation {
+        /// What is trained.
+        stage: String,
+        /// Steps done.
+        step: usize,
+        /// Samples seen so far.
+        samples: u64,
+        /// Measures of each set.
+        sets: Vec<SetMeasures>,
     },
     /// Weights and the optimizer's state were written.
     Checkpoint {

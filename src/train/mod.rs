@@ -2,15 +2,24 @@
 //! loop, and the [`plan`] trains the nets of a cascade one after the other.
 
 pub(crate) mod augment;
+pub(crate) mod average;
+pub mod cells;
 pub(crate) mod checkpoint;
+mod data;
+pub(crate) mod dual;
 pub mod events;
+pub(crate) mod faces;
 pub(crate) mod loss;
 pub(crate) mod mining;
+pub(crate) mod occlude;
 pub(crate) mod octave;
 pub(crate) mod optimizer;
 pub(crate) mod pictures;
 pub mod plan;
 pub mod recipe;
+pub(crate) mod scenes;
+pub(crate) mod simota;
 pub(crate) mod task;
 pub(crate) mod trainer;
+pub mod validation;
 pub(crate) mod windows;

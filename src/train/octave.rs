@@ -3,18 +3,19 @@
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::augment::{self, Light};
+use super::augment::Light;
 use super::loss;
-use super::pictures::{Picture, box_in_crop, is_clear};
+use super::occlude::Occluder;
+use super::pictures::{box_in_crop, is_clear};
+use super::scenes::{Scenes, Shares};
 use super::task::{Figures, Prediction, Samples, Task};
-use crate::cascade::crops::{self, Crop};
+use super::windows::Sources;
+use crate::cascade::crops;
 use crate::geometry::Rect;
 use crate::nets::grid::{Grid, OCTAVE_NUMBERS};
 
 /// Side of a sample, pixels.
 pub(crate) const SIDE: usize = 160;
-/// Pictures are never enlarged by more.
-const MOST_ENLARGED: f32 = 1.25;
 /// Faces smaller than this in a crop (pixels) are neither face nor background.
 const TINY: f32 = 9.0;
 
@@ -33,84 +34,17 @@ pub(crate) enum Label {
 #[derive(Debug)]
 pub(crate) struct Octave<'a> {
     grid: Grid,
-    pictures: &'a [Picture],
-    negatives: &'a [Picture],
+    scenes: Scenes<'a>,
     light: Light,
-    /// (picture, face) that a crop can be built round.
-    faces: Vec<(u32, u32)>,
-    /// Cumulative weights of `faces`.
-    weights: Vec<f64>,
-    /// Share of crops from `negatives`.
-    background: f64,
+    occluder: Occluder<'a>,
 }
 
 impl<'a> Octave<'a> {
-    /// Trains a net with that `grid`: draws crops round the faces of `pictures`, and a share of `background` from `negatives`.
-    pub(crate) fn new(
-        grid: Grid,
-        pictures: &'a [Picture],
-        negatives: &'a [Picture],
-        background: f64,
-        rng: &mut StdRng,
-    ) -> Self {
-        let (mut faces, mut weights, mut sum) = (Vec::new(), Vec::new(), 0.0);
-        for (p, picture) in pictures.iter().enumerate() {
-            let fit =
-                |f: &crate::dataset::Truth| is_clear(f) && f.rect.to_square().w * MOST_ENLARGED >= grid.smallest_face;
-            let crowd = picture.faces.iter().filter(|f| fit(f)).count();
-            for (f, face) in picture.faces.iter().enumerate().filter(|(_, f)| fit(f)) {
-                let side = f64::from(face.rect.to_square().w);
-                let pose = if face.pose_atypical { 2.5 } else { 1.0 };
-                sum += (8.0 / crowd as f64).sqrt().min(1.0)
-                    * pose
-                    * (side / f64::from(2.0 * grid.smallest_face)).clamp(0.5, 2.5);
-                faces.push((p as u32, f as u32));
-                weights.push(sum);
-            }
-        }
-        let background = if negatives.is_empty() {
-            0.0
-        } else if faces.is_empty() {
-            1.0
-        } else {
-            background
-        };
-        Self { grid, pictures, negatives, light: Light::new(rng), faces, weights, background }
+    /// Trains a net with that `grid` on crops of `sources`, drawn in these `shares`.
+    pub(crate) fn new(grid: Grid, sources: Sources<'a>, shares: Shares, rng: &mut StdRng) -> Self {
+        let scenes = Scenes::new(sources, shares, grid.smallest_face);
+        Self { grid, scenes, light: Light::new(rng), occluder: Occluder::new(shares.occluded, sources.negatives) }
     }
-
-    fn place(&self, rng: &mut StdRng) -> (&Picture, Crop) {
-        let n = SIDE as f32;
-        if rng.random_bool(self.background) {
-            let picture = &self.negatives[rng.random_range(0..self.negatives.len())];
-            let scale = rng.random_range(0.25..1.25f32).min(MOST_ENLARGED);
-            let side = n / scale;
-            let (w, h) = picture.size();
-            let (cx, cy) = (within(rng, side, w), within(rng, side, h));
-            return (picture, Crop { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() });
-        }
-        let at = rng.random_range(0.0..self.weights.last().copied().unwrap_or(1.0));
-        let (p, f) = self.faces[self.weights.partition_point(|w| *w < at).min(self.faces.len() - 1)];
-        let picture = &self.pictures[p as usize];
-        let face = picture.faces[f as usize].rect.to_square();
-        let wanted = self.grid.smallest_face * 2f32.powf(rng.random_range(-0.05..1.05));
-        let side = n * (face.w / wanted).max(1.0 / MOST_ENLARGED);
-        let room = ((side - face.w) / 2.0).max(0.0);
-        let (x, y) = face.center();
-        let (w, h) = picture.size();
-        let mut shift = |centre: f32, size: f32| {
-            let centre = centre + rng.random_range(-room..=room);
-            // Inside the picture where it can be, but never so that the face leaves the crop.
-            if size >= side { centre.clamp(side / 2.0, size - side / 2.0) } else { centre }
-        };
-        let (cx, cy) = (shift(x, w), shift(y, h));
-        (picture, Crop { cx, cy, side, angle: augment::angle(rng, 0.15), mirror: rng.random() })
-    }
-}
-
-/// A centre for a span of `side` inside `size`, or round its middle where it doesn't fit.
-fn within(rng: &mut StdRng, side: f32, size: f32) -> f32 {
-    let (low, high) = (side.min(size) / 2.0, size - side.min(size) / 2.0);
-    rng.random_range(low.min(high)..=high.max(low))
 }
 
 /// Cells of a sample along an axis.
@@ -156,6 +90,17 @@ pub(crate) fn label(grid: &Grid, faces: &[(Rect, bool)]) -> Vec<Label> {
     labels
 }
 
+/// Ignores backgrounds that lie on no face, in a sample whose other faces may be unmarked.
+fn ignore_away_from(grid: &Grid, faces: &[(Rect, bool)], labels: &mut [Label]) {
+    for (at, label) in labels.iter_mut().enumerate().filter(|(_, label)| **label == Label::Background) {
+        let (x, y, side) = grid.window(at, cells_of(grid));
+        let window = Rect::square(x, y, side);
+        if faces.iter().all(|(face, _)| window.intersection(face) == 0.0) {
+            *label = Label::Ignored;
+        }
+    }
+}
+
 impl Task for Octave<'_> {
     type Targets = Vec<Label>;
 
@@ -165,15 +110,24 @@ impl Task for Octave<'_> {
         let mut targets = Vec::with_capacity(n * cells_of(&self.grid).pow(2) * self.grid.sizes.len());
         let mut faces = Vec::new();
         for crop in input.chunks_exact_mut(len) {
-            let (picture, at) = self.place(rng);
+            let wanted = |rng: &mut StdRng| self.grid.smallest_face * 2f32.powf(rng.random_range(-0.05..1.05));
+            let (picture, at) = self.scenes.place(rng, SIDE, wanted);
             crops::sample(&picture.pyramid, 0, &at, SIDE, crop);
-            self.light.change(rng, crop);
             faces.clear();
-            faces.extend(picture.faces.iter().map(|face| {
+            for face in &picture.faces {
                 let square = box_in_crop(&face.rect, &at, SIDE).to_square();
-                (square, !is_clear(face) || square.w < TINY || face.rect.h < 8.0)
-            }));
+                let ignored = !is_clear(face) || square.w < TINY || face.rect.h < 8.0;
+                if !ignored {
+                    self.occluder.change(rng, crop, SIDE, &at, &face.rect);
+                }
+                faces.push((square, ignored));
+            }
+            self.light.change(rng, crop);
+            let first = targets.len();
             targets.extend(label(&self.grid, &faces));
+            if picture.partly_marked {
+                ignore_away_from(&self.grid, &faces, &mut targets[first..]);
+            }
         }
         Samples { input, n, side: SIDE, targets }
     }
@@ -247,6 +201,19 @@ mod tests {
                 assert_ne!(*label, Label::Background);
             }
         }
+    }
+
+    #[test]
+    fn where_faces_may_be_unmarked_only_what_touches_a_face_is_background() {
+        let faces = [(Rect::square(80.0, 80.0, 17.0), false)];
+        let mut labels = label(&grid(), &faces);
+        let whole = labels.clone();
+        ignore_away_from(&grid(), &faces, &mut labels);
+        for (at, (label, before)) in labels.iter().zip(&whole).enumerate() {
+            let touches = window(at).intersection(&faces[0].0) > 0.0;
+            assert_eq!(label, if touches || *before != Label::Background { before } else { &Label::Ignored });
+        }
+        assert!(labels.contains(&Label::Background) && labels.contains(&Label::Ignored));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(crate) struct Picture {
     pub pyramid: Pyramid,
     /// Marked faces, in pixels of the picture.
     pub faces: Vec<Truth>,
+    /// Whether other faces may be in it that are not marked: nothing is learned from it about backgrounds.
+    pub partly_marked: bool,
 }
 
 impl Picture {
@@ -37,7 +39,7 @@ pub(crate) fn load(
     let read = |item: &Annotated| -> Result<Picture> {
         let picture = crate::source::picture::read(&item.image)?;
         let pyramid = Pyramid::of(&picture, shortest);
-        Ok(Picture { pyramid, faces: item.faces.clone() })
+        Ok(Picture { pyramid, faces: item.faces.clone(), partly_marked: false })
     };
     let mut all = Vec::with_capacity(list.len());
     parallel::in_order(list, threads, read, |picture: Result<Picture>| {

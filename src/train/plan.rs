@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use rand_distr::{Distribution, StandardNormal};
 
+use super::cells::{self, Cells};
+use super::data::{Data, watched};
 use super::events::{Event, Events};
 use super::mining::{self, MinedWindows};
 use super::octave::Octave;
-use super::pictures::{self, Picture};
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
-use super::trainer::{self, End, Stage};
-use super::windows::{Sources, Windows};
+use super::scenes::Shares;
+use super::trainer::{self, End, TrainingStage};
+use super::windows::Windows;
 use crate::cascade::{self, Cascade};
-use crate::dataset::{self, Split};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::nets::grid::Grid;
@@ -25,7 +26,7 @@ use crate::nets::weights::Weights;
 /// Where a training run reads and writes, and how it runs.
 #[derive(Debug)]
 pub struct TrainingOptions<'a> {
-    /// The data folder, which holds `wider/`, `negatives/`, `wider_faces/` and `mtfl/`.
+    /// The data folder, which holds `wider/`, `negatives/`, `wider_faces/`, `mtfl/` and, where recipes ask for it, `masks/`.
     pub data: PathBuf,
     /// The run's folder, for record, checkpoints and weights; made if missing.
     pub run: PathBuf,
@@ -69,7 +70,7 @@ pub fn run(
     }
     let mut events = Events::open(&settings.run, observer)?;
     if let Some((recipe, _)) = recipes.first() {
-        let text = toml::to_string(&recipe.cascade.settings()?).map_err(|e| Error::Backend(e.to_string()))?;
+        let text = toml::to_string(&recipe.cascade.settings()).map_err(|e| Error::Backend(e.to_string()))?;
         write_whole(&settings.run.join("cascade.toml"), text.as_bytes())?;
     }
     let mut data = Data::default();
@@ -116,11 +117,21 @@ fn train_round(
     let schedule = recipe.rounds[round].schedule;
     let weights = if round == 0 {
         let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 40);
-        Weights::initial(&net, || StandardNormal.sample(&mut rng))
+        let mut weights = Weights::initial(&net, || StandardNormal.sample(&mut rng));
+        cells::lower_first_logits(&net, &mut weights);
+        if let Some(start) = &recipe.start {
+            let learned = trained(start, settings)?;
+            for (name, array) in &mut weights.arrays {
+                if let Some(known) = learned.arrays.get(name).filter(|known| known.shape == array.shape) {
+                    array.data.clone_from(&known.data);
+                }
+            }
+        }
+        weights
     } else {
         Weights::load(&weights_path(recipe, settings))?
     };
-    let stage = Stage {
+    let stage = TrainingStage {
         name: &name,
         net: &net,
         schedule,
@@ -131,20 +142,42 @@ fn train_round(
         checkpoint_every: settings.checkpoint_every,
         stop: settings.stop,
         device: candle_core::Device::Cpu,
+        average: recipe.average,
+        validation: None,
     };
     let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 41);
     let end = match &recipe.samples {
-        SampleSettings::Scenes { background } => {
-            data.load(settings, events)?;
+        SampleSettings::Scenes { background, masked, occluded } => {
+            data.load(recipe, settings, events)?;
+            data.load_masked(*masked, settings, events)?;
             let grid = Grid::of(&net).filter(|grid| grid.head == Output::Octave).ok_or_else(|| {
                 Error::Setting(format!("{name}: samples of scenes train a net with an octave head only"))
             })?;
-            let task = Octave::new(grid, &data.pictures, &data.negatives, *background, &mut rng);
+            let shares = Shares { background: *background, masked: *masked, occluded: *occluded };
+            let task = Octave::new(grid, data.sources(), shares, &mut rng);
             trainer::train(&task, &stage, weights, events)?
         }
+        SampleSettings::Cells(cells) => {
+            let grids = Grid::of_cells(&net);
+            if grids.is_empty() {
+                return Err(Error::Setting(format!("{name}: samples of cells train a net with cells heads only")));
+            }
+            data.load(recipe, settings, events)?;
+            data.load_masked(cells.masked, settings, events)?;
+            data.load_sets(recipe, cells.masked, settings, events)?;
+            let task = Cells::new(grids, *cells, data.sources(), &mut rng);
+            // What is measured can be used, too: it is written as what the rounds before made.
+            let measure = |weights: &Weights| {
+                save_weights(recipe, text, round, weights.clone(), settings)?;
+                data.measure(recipe, weights, settings.threads)
+            };
+            let validation = recipe.validation.map(|v| (v.every, &measure as trainer::Measure<'_>));
+            trainer::train(&task, &TrainingStage { validation, ..stage }, weights, events)?
+        }
         SampleSettings::Windows(windows) => {
-            data.load(settings, events)?;
+            data.load(recipe, settings, events)?;
             data.load_faces(settings, events)?;
+            data.load_masked(windows.masked, settings, events)?;
             let Some(pool) = mined(windows, recipe, round, &name, settings, data, events)? else {
                 return Ok(RunEnd::Stopped);
             };
@@ -152,21 +185,32 @@ fn train_round(
             trainer::train(&task, &stage, weights, events)?
         }
     };
-    let End::Done(mut weights) = end else { return Ok(RunEnd::Stopped) };
+    let End::Done(weights) = end else { return Ok(RunEnd::Stopped) };
     let samples = (schedule.steps * schedule.batch) as u64;
+    weights.check(&net, &name)?;
+    save_weights(recipe, text, round + 1, weights, settings)?;
+    events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
+    Ok(RunEnd::Done)
+}
+
+/// Writes weights to the run's folder with notes of how they were made: that `rounds` were finished.
+fn save_weights(
+    recipe: &Recipe,
+    text: &str,
+    rounds: usize,
+    mut weights: Weights,
+    settings: &TrainingOptions<'_>,
+) -> Result<()> {
     for (key, value) in [
         ("net", recipe.net.clone()),
-        ("rounds", (round + 1).to_string()),
+        ("rounds", rounds.to_string()),
         ("seed", recipe.seed.to_string()),
         ("recipe", text.to_string()),
         ("facecascade", env!("CARGO_PKG_VERSION").to_string()),
     ] {
         weights.notes.insert(key.into(), value);
     }
-    weights.check(&net, &name)?;
-    weights.save(&weights_path(recipe, settings))?;
-    events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
-    Ok(RunEnd::Done)
+    weights.save(&weights_path(recipe, settings))
 }
 
 /// Returns the windows for a round: mined before the net's first round and before rounds that ask for it, otherwise those of the
@@ -192,7 +236,7 @@ fn mined(
     let began = Instant::now();
     let so_far = cascade(recipe.cascade, windows, windows.level - 2, settings)?;
     let whole = if round > 0 { Some(cascade(recipe.cascade, windows, windows.level - 1, settings)?) } else { None };
-    let (done, of) = (AtomicUsize::new(0), data.pictures.len() + data.negatives.len());
+    let (done, of) = (AtomicUsize::new(0), data.sources().pictures.len() + data.sources().negatives.len());
     let progress = |_: usize, _: usize| {
         done.fetch_add(1, Ordering::Relaxed);
     };
@@ -217,83 +261,18 @@ fn cascade(
     refiners: usize,
     settings: &TrainingOptions<'_>,
 ) -> Result<Cascade> {
-    let mut cascade = member.settings()?.with_refiners(refiners);
+    let mut cascade = member.settings().with_refiners(refiners);
     let thresholds = &windows.mining_thresholds;
     cascade.proposer.threshold = thresholds.first().copied().unwrap_or(cascade.proposer.threshold);
     for (refiner, threshold) in cascade.refiners.iter_mut().zip(thresholds.iter().skip(1)) {
         refiner.threshold = *threshold;
     }
-    let weights = |net: &str| {
-        let path = settings.run.join(format!("{net}.safetensors"));
-        if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
-    };
     let options = cascade::Options { min_face: windows.mining_min_face, ..Default::default() };
-    Cascade::from_parts(cascade, &weights, options)
+    Cascade::from_parts(cascade, &|net| trained(net, settings), options)
 }
 
-/// The pictures of all sets, each read when it is first needed.
-#[derive(Debug, Default)]
-struct Data {
-    pictures: Vec<Picture>,
-    negatives: Vec<Picture>,
-    faces: Vec<Picture>,
-    portraits: Vec<Picture>,
-}
-
-impl Data {
-    fn load(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
-        if self.pictures.is_empty() {
-            self.pictures = read("wider/train", &dataset::wider(&settings.data, Split::Train)?, settings, events)?;
-            self.negatives = read("negatives", &dataset::negatives(&settings.data)?, settings, events)?;
-        }
-        Ok(())
-    }
-
-    fn load_faces(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
-        if self.faces.is_empty() {
-            self.faces = read("wider_faces", &dataset::wider_faces(&settings.data)?, settings, events)?;
-            self.portraits = read("mtfl/train", &dataset::mtfl(&settings.data, Split::Train)?, settings, events)?;
-        }
-        Ok(())
-    }
-
-    fn sources(&self) -> Sources<'_> {
-        let Self { pictures, negatives, faces, portraits } = self;
-        Sources { pictures, negatives, faces, portraits }
-    }
-}
-
-/// Decodes the pictures of a set on all threads and reports progress.
-fn read(
-    name: &str,
-    list: &[dataset::Annotated],
-    settings: &TrainingOptions<'_>,
-    events: &mut Events<'_>,
-) -> Result<Vec<Picture>> {
-    let done = AtomicUsize::new(0);
-    let progress = |_| {
-        done.fetch_add(1, Ordering::Relaxed);
-    };
-    watched(&format!("reading {name}"), &done, list.len(), events, || {
-        pictures::load(list, crate::cascade::crops::SHORTEST, settings.threads, &progress)
-    })
-}
-
-/// Runs `work` on a thread of its own and reports its progress, `done` of `of` items, ten times a second.
-fn watched<T: Send>(
-    stage: &str,
-    done: &AtomicUsize,
-    of: usize,
-    events: &mut Events<'_>,
-    work: impl FnOnce() -> Result<T> + Send,
-) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(work);
-        while !thread.is_finished() {
-            std::thread::sleep(Duration::from_millis(100));
-            let done = done.load(Ordering::Relaxed) as u64;
-            events.push(&Event::Progress { stage: stage.to_string(), done, of: of as u64 })?;
-        }
-        thread.join().unwrap_or_else(|_| Err(Error::Backend(format!("{stage}: a thread panicked"))))
-    })
+/// Returns the weights of a net as this run trained it, else those that ship.
+fn trained(net: &str, settings: &TrainingOptions<'_>) -> Result<Weights> {
+    let path = settings.run.join(format!("{net}.safetensors"));
+    if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::cells::CellSettings;
 use super::optimizer::Schedule;
+use super::validation::ValidationSettings;
 use crate::cascade;
 use crate::error::{Error, Result};
 use crate::nets::spec::Net;
@@ -22,11 +24,25 @@ pub struct Recipe {
     /// Number of parts of a batch that run in parallel, each with its own batch norm statistics.
     #[serde(default = "default_shards")]
     pub shards: usize,
+    /// A net that has learned before: arrays of the same name and shape are taken over as a start. This run's, else the one that
+    /// ships.
+    #[serde(default)]
+    pub start: Option<String>,
     /// The cascade that the net is a level of; its earlier levels mine windows for the net.
     #[serde(default)]
     pub cascade: Member,
     /// What the net is trained on.
     pub samples: SampleSettings,
+    /// Share of the weights' exponential moving average that stays at each step; without it, the weights of the last step
+    /// are the result.
+    #[serde(default)]
+    pub average: Option<f32>,
+    /// How a net that is a detector of its own is measured while it learns.
+    #[serde(default)]
+    pub validation: Option<ValidationSettings>,
+    /// Folders of `wider/train` whose pictures are not learned from but measured on.
+    #[serde(default)]
+    pub held_back: Vec<String>,
     /// Rounds, in order; each starts from the weights of the one before.
     #[serde(rename = "round")]
     pub rounds: Vec<Round>,
@@ -49,17 +65,17 @@ pub enum Member {
     Shipped,
     /// The article's cascade, `models/article/cascade.toml`.
     Article,
+    /// A detector in one net, `models/yunet/cascade.toml`.
+    Yunet,
 }
 
 impl Member {
     /// Returns the cascade's settings.
-    ///
-    /// # Errors
-    /// If the file that is built in can't be parsed; a test holds that it can.
-    pub fn settings(self) -> Result<cascade::CascadeSettings> {
+    pub fn settings(self) -> cascade::CascadeSettings {
         match self {
             Self::Shipped => cascade::CascadeSettings::shipped(),
             Self::Article => cascade::CascadeSettings::article(),
+            Self::Yunet => cascade::CascadeSettings::yunet(),
         }
     }
 }
@@ -72,7 +88,15 @@ pub enum SampleSettings {
     Scenes {
         /// Share of crops from pictures without faces.
         background: f64,
+        /// Share of the crops round faces whose face comes from `masks/`.
+        #[serde(default)]
+        masked: f64,
+        /// Share of faces that are partly covered ([`super::occlude`]).
+        #[serde(default)]
+        occluded: f64,
     },
+    /// Crops of pictures with faces of all sizes: for nets with cells heads.
+    Cells(CellSettings),
     /// Single windows, with one label each: for all other nets.
     Windows(WindowSettings),
 }
@@ -115,6 +139,12 @@ pub struct WindowSettings {
     /// Share of the windows drawn round faces whose face comes from `mtfl/`.
     #[serde(default)]
     pub portraits: f64,
+    /// Share of the windows drawn round faces whose face comes from `masks/`.
+    #[serde(default)]
+    pub masked: f64,
+    /// Share of faces that are partly covered ([`super::occlude`]).
+    #[serde(default)]
+    pub occluded: f64,
     /// Thresholds of the levels during mining, level 1 first; at or below those of detection.
     #[serde(default)]
     pub mining_thresholds: Vec<f32>,
@@ -178,11 +208,31 @@ impl Recipe {
             if !(0.0 < w.negative && w.negative <= w.positive && 0.0 < w.part && w.positive < 1.0 && w.smallest > 0.0) {
                 return fail("samples: 0 < negative ≤ positive < 1, part > 0 and smallest > 0 are needed");
             }
-            let shares = [w.mined, w.negatives, w.random, w.hard, w.shifted, w.faces, w.portraits];
-            let sums = [w.mined + w.negatives, w.faces + w.portraits];
+            let shares =
+                [w.mined, w.negatives, w.random, w.hard, w.shifted, w.faces, w.portraits, w.masked, w.occluded];
+            let sums = [w.mined + w.negatives, w.faces + w.portraits + w.masked];
             if shares.iter().chain(&sums).any(|s| !(0.0..=1.0).contains(s)) {
-                return fail("samples: shares, mined + negatives and faces + portraits must lie in 0..1");
+                return fail("samples: shares, mined + negatives and faces + portraits + masked must lie in 0..1");
             }
+        }
+        if let SampleSettings::Cells(c) = &recipe.samples {
+            let shares = [c.background, c.masked, c.occluded];
+            if shares.iter().any(|s| !(0.0..=1.0).contains(s)) || c.side == 0 || c.side % 32 != 0 {
+                return fail("samples: shares must lie in 0..1, and side must be a multiple of 32");
+            }
+            if !(0.0 < c.faces.0 && c.faces.0 <= c.faces.1 && c.faces.1.is_finite()) {
+                return fail("samples: 0 < faces[0] ≤ faces[1] is needed");
+            }
+        }
+        if recipe.average.is_some_and(|a| !(0.0..1.0).contains(&a))
+            || recipe.validation.is_some_and(|v| v.every * v.pictures == 0)
+        {
+            return fail("average must lie in 0..1, validation.every and validation.pictures must be at least 1");
+        }
+        if let SampleSettings::Scenes { background, masked, occluded } = &recipe.samples
+            && [background, masked, occluded].iter().any(|s| !(0.0..=1.0).contains(*s))
+        {
+            return fail("samples: background, masked and occluded must lie in 0..1");
         }
         recipe.zoo_net().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
         Ok(recipe)
@@ -225,16 +275,20 @@ pub const ARTICLE: [(&str, &str); 6] = [
     ("models/article/net48_cal.toml", include_str!("../../models/article/net48_cal.toml")),
 ];
 
+/// The recipe of the detector in one net: file name and text.
+pub const YUNET: [(&str, &str); 1] = [("models/yunet/yunet.toml", include_str!("../../models/yunet/yunet.toml"))];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_recipes_in_models_are_valid_and_train_all_nets_of_their_cascades() {
-        for (recipes, member) in [(&SHIPPED[..], Member::Shipped), (&ARTICLE[..], Member::Article)] {
+        let all = [(&SHIPPED[..], Member::Shipped), (&ARTICLE[..], Member::Article), (&YUNET[..], Member::Yunet)];
+        for (recipes, member) in all {
             let parsed: Vec<Recipe> = recipes.iter().map(|(name, text)| Recipe::parse(text, name).unwrap()).collect();
             assert!(parsed.iter().all(|r| r.cascade == member));
-            let settings = member.settings().unwrap();
+            let settings = member.settings();
             let levels = settings.refiners.iter().map(|r| (&r.net, &r.calibration_net));
             let levels = [(&settings.proposer.net, &settings.proposer.calibration_net)].into_iter().chain(levels);
             for net in levels.flat_map(|(net, calibration)| [Some(net), calibration.as_ref()]).flatten() {

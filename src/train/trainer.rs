@@ -15,10 +15,12 @@ use crossbeam_channel::{Receiver, bounded};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::average::Average;
 use super::checkpoint;
 use super::events::{Event, Events};
 use super::optimizer::{AdamW, AdamWConfig, Schedule};
 use super::task::{Figures, Prediction, Samples, Task};
+use super::validation::SetMeasures;
 use crate::error::{Error, Result};
 use crate::nets::candle::{Mode, Model, Ops};
 use crate::nets::kernels::gradients::NormStats;
@@ -28,9 +30,8 @@ use crate::nets::weights::Weights;
 /// Share of a batch's statistics in batch norm's running averages.
 const NORM_MOMENTUM: f32 = 0.02;
 
-/// One stage of training.
-#[derive(Debug)]
-pub(crate) struct Stage<'a> {
+/// One stage of training: a net, and how it is trained.
+pub(crate) struct TrainingStage<'a> {
     /// Name in the record, e.g. `octave` or `refine24-2`.
     pub name: &'a str,
     /// The net.
@@ -51,7 +52,14 @@ pub(crate) struct Stage<'a> {
     pub stop: &'a AtomicBool,
     /// Device of the forward and backward passes.
     pub device: Device,
+    /// Share of the weights' moving average that stays at each step; `None`: the weights of the last step are the result.
+    pub average: Option<f32>,
+    /// Measures weights during training, every so many steps.
+    pub validation: Option<(usize, Measure<'a>)>,
 }
+
+/// Measures weights on pictures that the net does not learn from.
+pub(crate) type Measure<'a> = &'a (dyn Fn(&Weights) -> Result<Vec<SetMeasures>> + Sync);
 
 /// How a stage ended.
 #[derive(Debug)]
@@ -76,15 +84,20 @@ pub(crate) fn rng(seed: u64, stage: &str, step: usize, part: u64) -> StdRng {
 ///
 /// # Errors
 /// If the loss is no longer a number, or a file can't be written.
-pub(crate) fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, events: &mut Events<'_>) -> Result<End> {
+pub(crate) fn train<T: Task>(
+    task: &T,
+    stage: &TrainingStage<'_>,
+    weights: Weights,
+    events: &mut Events<'_>,
+) -> Result<End> {
     let resumed = checkpoint::load(&stage.checkpoint, stage.name)?;
-    let (first, weights, moments) = match resumed {
-        Some(c) => (c.step, c.weights, Some(c.optimizer)),
-        None => (0, weights, None),
+    let (first, weights, average, moments) = match resumed {
+        Some(c) => (c.step, c.weights, c.average, Some(c.optimizer)),
+        None => (0, weights, None, None),
     };
     let model = Model::new(stage.net, &weights, Ops::Own, &stage.device)?;
     // From here on the model's variables are the weights.
-    drop(weights);
+    let mut average = stage.average.map(|decay| Average::new(decay, average.unwrap_or(weights)));
     let slots: Vec<_> = model.trained_slots().cloned().collect();
     let vars = slots.iter().map(|slot| model.var(&slot.name)).collect::<Result<_>>()?;
     let mut optimizer = AdamW::new(vars, AdamWConfig { slots, weight_decay: stage.schedule.weight_decay })?;
@@ -114,7 +127,7 @@ pub(crate) fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, even
         let mut saved = Instant::now();
         for step in first..steps {
             if stage.stop.load(Ordering::Relaxed) {
-                save(stage, step, &model, &optimizer, events)?;
+                save(stage, step, &model, average.as_ref(), &optimizer, events)?;
                 return Ok(End::Stopped);
             }
             let batch = batches[(step - first) % workers]
@@ -131,6 +144,9 @@ pub(crate) fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, even
             optimizer.set_learning_rate(rate.into());
             optimizer.step(&gradients)?;
             update_running(&model, &stats, step)?;
+            if let Some(average) = &mut average {
+                average.update(&model, step)?;
+            }
             let samples: usize = batch.iter().map(|s| s.n).sum();
             let side = batch.first().map_or(0, |s| s.side);
             let speed = meter.tick(samples);
@@ -146,16 +162,29 @@ pub(crate) fn train<T: Task>(task: &T, stage: &Stage<'_>, weights: Weights, even
                 multiply_adds_per_second: speed * 3.0 * stage.net.multiply_adds(side, side) as f64,
             })?;
             if saved.elapsed() >= stage.checkpoint_every {
-                save(stage, step + 1, &model, &optimizer, events)?;
+                save(stage, step + 1, &model, average.as_ref(), &optimizer, events)?;
                 saved = Instant::now();
             }
+            if let Some((every, measure)) = stage.validation
+                && ((step + 1) % every == 0 || step + 1 == steps)
+            {
+                let sets = measure(&result(&model, average.as_ref())?)?;
+                let samples = ((step + 1) * stage.schedule.batch) as u64;
+                events.push(&Event::Validation { stage: name.clone(), step: step + 1, samples, sets })?;
+                meter.pause();
+            }
         }
-        save(stage, steps, &model, &optimizer, events)?;
-        Ok(End::Done(model.weights()?))
+        save(stage, steps, &model, average.as_ref(), &optimizer, events)?;
+        Ok(End::Done(result(&model, average.as_ref())?))
     })
 }
 
-fn draw<T: Task>(task: &T, stage: &Stage<'_>, step: usize) -> Vec<Samples<T::Targets>> {
+/// The weights that training has made so far: their average where one is kept.
+fn result(model: &Model, average: Option<&Average>) -> Result<Weights> {
+    average.map_or_else(|| model.weights(), |average| Ok(average.weights().clone()))
+}
+
+fn draw<T: Task>(task: &T, stage: &TrainingStage<'_>, step: usize) -> Vec<Samples<T::Targets>> {
     let shards = stage.shards.clamp(1, stage.schedule.batch);
     (0..shards)
         .map(|shard| {
@@ -170,7 +199,7 @@ type Stats = BTreeMap<String, NormStats>;
 /// Runs all shards side by side; returns the means of their figures, gradients and statistics.
 fn forward_backward<T: Task>(
     task: &T,
-    stage: &Stage<'_>,
+    stage: &TrainingStage<'_>,
     step: usize,
     model: &Model,
     batch: &[Samples<T::Targets>],
@@ -289,8 +318,16 @@ fn update_running(model: &Model, stats: &Stats, step: usize) -> Result<()> {
     Ok(())
 }
 
-fn save(stage: &Stage<'_>, step: usize, model: &Model, optimizer: &AdamW, events: &mut Events<'_>) -> Result<()> {
-    checkpoint::save(&stage.checkpoint, stage.name, step, model.weights()?, optimizer)?;
+fn save(
+    stage: &TrainingStage<'_>,
+    step: usize,
+    model: &Model,
+    average: Option<&Average>,
+    optimizer: &AdamW,
+    events: &mut Events<'_>,
+) -> Result<()> {
+    let average = average.map(Average::weights);
+    checkpoint::save(&stage.checkpoint, stage.name, step, model.weights()?, average, optimizer)?;
     events.push(&Event::Checkpoint { stage: stage.name.to_string(), step })
 }
 
@@ -303,6 +340,11 @@ struct Meter {
 impl Meter {
     fn new() -> Self {
         Self { last: Instant::now(), speed: None }
+    }
+
+    /// Leaves out the time since the last step.
+    fn pause(&mut self) {
+        self.last = Instant::now();
     }
 
     fn tick(&mut self, samples: usize) -> f64 {

@@ -5,9 +5,11 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::augment::{self, Light};
+use super::faces::Faces;
 use super::loss;
 use super::mining::{MinedWindow, MinedWindows};
-use super::pictures::{Picture, box_in_crop, is_clear};
+use super::occlude::Occluder;
+use super::pictures::{Picture, box_in_crop};
 use super::recipe::WindowSettings;
 use super::task::{Figures, Prediction, Samples, Task};
 use crate::cascade::calibration;
@@ -32,7 +34,7 @@ pub(crate) struct Target {
 }
 
 /// The pictures that windows are drawn from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sources<'a> {
     /// Whole pictures with faces.
     pub pictures: &'a [Picture],
@@ -42,6 +44,8 @@ pub(crate) struct Sources<'a> {
     pub faces: &'a [Picture],
     /// Crops of single faces from portraits (`mtfl/`).
     pub portraits: &'a [Picture],
+    /// Whole pictures of people with masks (`masks/`).
+    pub masked: &'a [Picture],
 }
 
 impl<'a> Sources<'a> {
@@ -62,6 +66,8 @@ pub(crate) struct Windows<'a> {
     in_pictures: Faces<'a>,
     in_faces: Faces<'a>,
     in_portraits: Faces<'a>,
+    in_masked: Faces<'a>,
+    occluder: Occluder<'a>,
 }
 
 impl<'a> Windows<'a> {
@@ -73,15 +79,19 @@ impl<'a> Windows<'a> {
         mined: &'a MinedWindows,
         rng: &mut StdRng,
     ) -> Self {
+        let smallest = f64::from(settings.smallest);
+        let weight = |face: &crate::dataset::Truth| f64::from(u8::from(f64::from(face.rect.h) >= smallest));
         Self {
             side,
             settings: settings.clone(),
             sources,
             mined,
             light: Light::new(rng),
-            in_pictures: Faces::new(sources.pictures, settings.smallest),
-            in_faces: Faces::new(sources.faces, settings.smallest),
-            in_portraits: Faces::new(sources.portraits, settings.smallest),
+            in_pictures: Faces::new(sources.pictures, weight),
+            in_faces: Faces::new(sources.faces, weight),
+            in_portraits: Faces::new(sources.portraits, weight),
+            in_masked: Faces::new(sources.masked, weight),
+            occluder: Occluder::new(settings.occluded, sources.negatives),
         }
     }
 
@@ -106,6 +116,8 @@ impl<'a> Windows<'a> {
             &self.in_faces
         } else if from < s.faces + s.portraits && !self.in_portraits.is_empty() {
             &self.in_portraits
+        } else if from < s.faces + s.portraits + s.masked && !self.in_masked.is_empty() {
+            &self.in_masked
         } else {
             &self.in_pictures
         };
@@ -189,6 +201,9 @@ impl Task for Windows<'_> {
             let (picture, at, face) = self.draw_window(rng);
             let coarser = usize::from(rng.random_bool(0.15));
             crops::sample(&picture.pyramid, coarser, &at, self.side, crop);
+            if let Some(face) = face {
+                self.occluder.change(rng, crop, self.side, &at, face);
+            }
             self.light.change(rng, crop);
             targets.push(self.target(&at, face));
         }
@@ -202,7 +217,7 @@ impl Task for Windows<'_> {
                 Output::Face => face_loss(targets, head, &mut figures),
                 Output::Calibration => calibration_loss(targets, head, &mut figures),
                 Output::Box => box_loss(targets, head, &mut figures),
-                Output::Octave => {}
+                Output::Octave | Output::Cells(_) => {}
             }
         }
         figures
@@ -266,37 +281,5 @@ fn box_loss(targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
             gradient[i] = slope * share;
             figures.loss += f64::from(loss * share);
         }
-    }
-}
-
-/// Faces that windows are drawn round, each with its share of the draws: less in a crowd, more for an atypical pose.
-#[derive(Debug)]
-struct Faces<'a> {
-    list: Vec<(&'a Picture, &'a Rect)>,
-    cumulative: Vec<f64>,
-}
-
-impl<'a> Faces<'a> {
-    fn new(pictures: &'a [Picture], smallest: f32) -> Self {
-        let (mut list, mut cumulative, mut sum) = (Vec::new(), Vec::new(), 0.0);
-        for picture in pictures {
-            let fit = |f: &&crate::dataset::Truth| is_clear(f) && f.rect.h >= smallest;
-            let crowd = picture.faces.iter().filter(fit).count();
-            for face in picture.faces.iter().filter(fit) {
-                sum += (8.0 / crowd as f64).sqrt().min(1.0) * if face.pose_atypical { 2.5 } else { 1.0 };
-                list.push((picture, &face.rect));
-                cumulative.push(sum);
-            }
-        }
-        Self { list, cumulative }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    fn draw(&self, rng: &mut StdRng) -> (&'a Picture, &'a Rect) {
-        let at = rng.random_range(0.0..self.cumulative.last().copied().unwrap_or(1.0));
-        self.list[self.cumulative.partition_point(|c| *c < at).min(self.list.len() - 1)]
     }
 }

@@ -8,6 +8,7 @@
     reason = "each test file uses only a part of this module"
 )]
 
+pub mod clips;
 pub mod film;
 
 use std::path::{Path, PathBuf};
@@ -117,7 +118,8 @@ pub fn ffprobe(file: &Path, arguments: &str) -> String {
 /// Counts the frames of a video that can be decoded.
 pub fn frames(file: &Path) -> u64 {
     let count = ffprobe(file, "-count_frames -select_streams v:0 -show_entries stream=nb_read_frames");
-    count.trim_matches(',').parse().unwrap_or_else(|e| panic!("{count}: {e}"))
+    // Of a stream with programs, it answers twice.
+    count.lines().next().unwrap_or("").trim_matches(',').parse().unwrap_or_else(|e| panic!("{count}: {e}"))
 }
 
 /// The data folder: the one that the environment variable `FACECASCADE_DATA` names, else `../shared/data` beside the clone. It

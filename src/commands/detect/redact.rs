@@ -1,6 +1,5 @@
 //! `detect --redact`: pictures written again with their faces covered, in their own format, without what else their files tell.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -8,12 +7,11 @@ use std::time::Instant;
 use facecascade::files::write_whole;
 use facecascade::output::records;
 use facecascade::source::original::Original;
-use facecascade::track::coverage::smallest_face;
 use facecascade::{Cascade, Error, Face};
 use image::RgbImage;
 
 use super::super::DetectorArgs;
-use super::super::redaction::{RedactArgs, Wanted};
+use super::super::redaction::{RedactArgs, SearchSettings};
 use super::{Report, readable};
 
 /// Covers the faces of pictures of any size.
@@ -22,8 +20,7 @@ pub(super) struct Redaction<'a> {
     min_face: Option<f32>,
     redact: &'a RedactArgs,
     /// Cascades by what they search for: few, since smallest faces are rounded.
-    cascades: Mutex<Vec<(Wanted, Arc<Cascade>)>>,
-    heights: Mutex<HashMap<u32, Wanted>>,
+    cascades: Mutex<Vec<(SearchSettings, Arc<Cascade>)>>,
 }
 
 impl<'a> Redaction<'a> {
@@ -33,29 +30,21 @@ impl<'a> Redaction<'a> {
         min_face: Option<f32>,
         redact: &'a RedactArgs,
     ) -> anyhow::Result<Self> {
-        let redaction = Self { detector, min_face, redact, cascades: Mutex::default(), heights: Mutex::default() };
+        let redaction = Self { detector, min_face, redact, cascades: Mutex::default() };
         redaction.cascade(480)?;
         Ok(redaction)
     }
 
     /// The cascade for pictures `height` pixels high.
-    fn cascade(&self, height: u32) -> anyhow::Result<(Wanted, Arc<Cascade>)> {
-        let wanted = {
-            let mut heights = self.heights.lock().unwrap_or_else(PoisonError::into_inner);
-            *heights.entry(height).or_insert_with(|| {
-                // Down to the next quarter of an octave over 12 pixels, so that few cascades serve all.
-                let side = smallest_face(height);
-                let rounded = 12.0 * 2f32.powf(((side / 12.0).log2() * 4.0).floor() / 4.0);
-                Wanted::new(self.detector, Some(self.min_face.unwrap_or(rounded)), height)
-            })
-        };
+    fn cascade(&self, height: u32) -> anyhow::Result<(SearchSettings, Arc<Cascade>)> {
+        let search = SearchSettings::new(self.detector, self.min_face, height);
         let mut cascades = self.cascades.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, cascade)) = cascades.iter().find(|(same, _)| *same == wanted) {
-            return Ok((wanted, Arc::clone(cascade)));
+        if let Some((_, cascade)) = cascades.iter().find(|(same, _)| *same == search) {
+            return Ok((search, Arc::clone(cascade)));
         }
-        let cascade = Arc::new(wanted.build(self.detector)?);
-        cascades.push((wanted, Arc::clone(&cascade)));
-        Ok((wanted, cascade))
+        let cascade = Arc::new(search.build(self.detector)?);
+        cascades.push((search, Arc::clone(&cascade)));
+        Ok((search, cascade))
     }
 
     /// Reads, searches, covers and writes one picture.
@@ -83,11 +72,11 @@ impl<'a> Redaction<'a> {
         before: RgbImage,
         target: &Path,
     ) -> anyhow::Result<((u32, u32), f64, Vec<Face>)> {
-        let (wanted, cascade) = self.cascade(before.height())?;
+        let (search, cascade) = self.cascade(before.height())?;
         let begin = Instant::now();
         let mut faces = cascade.detect(&before)?;
         let ms = begin.elapsed().as_secs_f64() * 1000.0;
-        faces.retain(|face| wanted.scores.picture.takes(face, 1.0));
+        faces.retain(|face| search.scores.picture.takes(face, 1.0));
         let mut after = before.clone();
         if let Some(mut redactor) = self.redact.redactor() {
             redactor.cover_found(&mut after, &faces);

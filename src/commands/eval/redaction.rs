@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -12,8 +11,7 @@ use facecascade::eval::{Detection, detections};
 use facecascade::output::redact::MARGIN;
 use facecascade::output::replay::Replay;
 use facecascade::track::coverage::{Scores, smallest_face};
-use facecascade::{Cascade, Options, source};
-use rayon::prelude::*;
+use facecascade::{Cascade, Options, parallel, source};
 use serde_json::json;
 
 use crate::cli::{Common, Outcome};
@@ -33,7 +31,7 @@ pub(crate) struct RedactionArgs {
     #[arg(long, value_name = "RUN.jsonl", requires = "truth")]
     covers: Option<PathBuf>,
     /// Cover so much more on each side, in sides of the face
-    #[arg(long, value_name = "SHARE", default_value_t = MARGIN, requires = "redaction")]
+    #[arg(long, value_name = "SHARE", default_value_t = MARGIN, value_parser = super::super::redaction::margin, requires = "redaction")]
     redact_margin: f32,
 }
 
@@ -66,7 +64,7 @@ fn beside(text: &str) -> Result<Beside, String> {
 pub(super) type Load<'a> = dyn Fn(Options) -> facecascade::Result<Cascade> + 'a;
 
 /// A line of the table.
-struct Row {
+struct DetectorLeaks {
     name: String,
     leaks: Leaks,
 }
@@ -83,14 +81,14 @@ pub(super) fn run(
 ) -> anyhow::Result<Outcome> {
     let margin = f64::from(args.redact_margin);
     let found = detect(load, pictures, common)?;
-    let mut rows = vec![Row { name: "facecascade".into(), leaks: leaks(pictures, &found, margin) }];
+    let mut rows = vec![DetectorLeaks { name: "facecascade".into(), leaks: leaks(pictures, &found, margin) }];
     for Beside { name, file, score, margin: own } in &args.beside {
         let read = detections::read(file, pictures, others)?;
         let kept = |found: detections::PictureDetections| -> Vec<Detection> {
             found.detections.into_iter().filter(|d| d.score >= *score).collect()
         };
         let found: Vec<_> = read.into_iter().map(kept).collect();
-        rows.push(Row { name: name.clone(), leaks: leaks(pictures, &found, own.unwrap_or(margin)) });
+        rows.push(DetectorLeaks { name: name.clone(), leaks: leaks(pictures, &found, own.unwrap_or(margin)) });
     }
     let head = format!("{set}: {} pictures", pictures.len());
     print(&head, "wrong covers a picture", &rows, json)?;
@@ -125,7 +123,7 @@ pub(super) fn run_film(args: &RedactionArgs, truth: &Path, json: bool) -> anyhow
     }
     let open: usize = leaks.open.iter().sum();
     let head = format!("{}: {} frames, {open} uncovered face-frames", truth.display(), known.frames());
-    print(&head, "wrong covers a frame", &[Row { name: "facecascade".into(), leaks }], json)?;
+    print(&head, "wrong covers a frame", &[DetectorLeaks { name: "facecascade".into(), leaks }], json)?;
     if !frames.is_empty() && !json {
         let list: Vec<String> = frames.iter().take(20).map(ToString::to_string).collect();
         let more = if frames.len() > 20 { ", …" } else { "" };
@@ -149,19 +147,23 @@ fn detect(load: &Load, pictures: &[Annotated], common: &Common) -> anyhow::Resul
         let faces = cascades[&smallest_face(picture.height).to_bits()].detect(&pixels)?;
         Ok(faces.iter().filter(|face| scores.picture.takes(face, 1.0)).map(Detection::from).collect())
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(common.threads).build().context("starting threads")?;
-    pool.install(|| pictures.par_iter().map(one).collect())
+    let mut found = Vec::with_capacity(pictures.len());
+    parallel::in_order(pictures, common.threads(), one, |faces| -> anyhow::Result<()> {
+        found.push(faces?);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn size_names() -> [String; 4] {
     SIZES.map(|(from, below)| if below.is_finite() { format!("{from}-{below}") } else { format!("{from}+") })
 }
 
-fn print(head: &str, wrong: &str, rows: &[Row], as_json: bool) -> anyhow::Result<()> {
+fn print(head: &str, wrong: &str, rows: &[DetectorLeaks], as_json: bool) -> anyhow::Result<()> {
     let names = size_names();
     let mut text = String::new();
     if as_json {
-        let row = |row: &Row| {
+        let row = |row: &DetectorLeaks| {
             let sizes: serde_json::Map<_, _> = (0..SIZES.len())
                 .map(|i| (names[i].clone(), json!({"faces": row.leaks.faces[i], "open": row.leaks.open[i]})))
                 .collect();
@@ -180,7 +182,7 @@ fn print(head: &str, wrong: &str, rows: &[Row], as_json: bool) -> anyhow::Result
             let _ = write!(text, "{name:>9}");
         }
         let _ = writeln!(text, "   {wrong}");
-        for Row { name, leaks } in rows {
+        for DetectorLeaks { name, leaks } in rows {
             let _ = write!(text, "{name:<22}");
             for rate in leaks.rates() {
                 let _ = write!(text, "{:>9.1}", rate * 100.0);
@@ -195,10 +197,7 @@ fn print(head: &str, wrong: &str, rows: &[Row], as_json: bool) -> anyhow::Result
             let _ = writeln!(text);
         }
     }
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("writing to stdout"),
-        _ => Ok(()),
-    }
+    super::super::say(text.trim_end()).context("writing to stdout")
 }
 
 #[cfg(test)]

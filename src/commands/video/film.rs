@@ -5,18 +5,19 @@ use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::time::Instant;
 
+use facecascade::files::TempTarget;
 use facecascade::output::redact::Redactor;
 use facecascade::output::review::Review;
 use facecascade::output::times::Times;
 use facecascade::output::writer::{WriteTimes, Writer};
 use facecascade::output::{draw, overlay, records};
 use facecascade::pipeline::{FrameResult, Output, STAGES};
-use facecascade::track::Tracked;
+use facecascade::source::square::Stored;
 use facecascade::track::coverage::{Coverage, Known};
 use facecascade::track::lookahead::Lookahead;
+use facecascade::track::{Basis, Tracked};
 use facecascade::{Error, Face, Rect, Result};
 use image::RgbImage;
 use indicatif::ProgressBar;
@@ -29,6 +30,30 @@ pub(super) enum Marks {
     Found(Vec<Face>),
     Followed(Vec<Tracked>),
     Covered(Vec<Tracked>, Vec<Rect>),
+}
+
+impl Marks {
+    /// From square pixels to stored ones, which are `w` × `h` of them.
+    fn squeeze(&mut self, (w, h): (f64, f64)) {
+        match self {
+            Self::Found(faces) => faces.iter_mut().for_each(|face| squeeze(&mut face.rect, (w, h))),
+            Self::Followed(tracked) | Self::Covered(tracked, _) => squeeze_tracked(tracked, (w, h)),
+        }
+    }
+}
+
+fn squeeze_tracked(tracked: &mut [Tracked], shape: (f64, f64)) {
+    for tracked in tracked {
+        squeeze(&mut tracked.face.rect, shape);
+        if let Basis::Seen(found) = &mut tracked.basis {
+            squeeze(found, shape);
+        }
+    }
+}
+
+fn squeeze(rect: &mut Rect, (w, h): (f64, f64)) {
+    let (w, h) = (w as f32, h as f32);
+    *rect = Rect::new(rect.x / w, rect.y / h, rect.w / w, rect.h / h);
 }
 
 /// How faces are followed.
@@ -52,13 +77,13 @@ struct Held {
 /// JSON lines under way.
 #[derive(Debug)]
 pub(super) struct Records {
-    pub(super) path: PathBuf,
+    pub(super) target: TempTarget,
     pub(super) file: BufWriter<File>,
 }
 
 impl Records {
     pub(super) fn line(&mut self, line: &str) -> Result<()> {
-        writeln!(self.file, "{line}").map_err(Error::io(&self.path))
+        writeln!(self.file, "{line}").map_err(Error::io(self.target.target()))
     }
 }
 
@@ -81,6 +106,8 @@ pub(super) struct Tally {
 /// The output of the pipeline for one video.
 pub(super) struct Film {
     follow: Follow,
+    /// Where pixels are not square: the frames as they are stored. Those that are searched are stretched.
+    stored: Option<Stored>,
     choice: Choice,
     review: Option<Review>,
     /// Without a video to write or faces to cover, only the time of a frame is held.
@@ -94,6 +121,7 @@ pub(super) struct Film {
 impl Film {
     pub(super) fn new(
         follow: Follow,
+        stored: Option<Stored>,
         writer: Option<Writer<Marks>>,
         records: Option<Records>,
         bar: ProgressBar,
@@ -101,7 +129,7 @@ impl Film {
         let ids = (!matches!(follow, Follow::Not)).then(HashSet::new);
         let tally = Tally { ids, ..Tally::default() };
         let (choice, review, held) = (Choice::default(), None, VecDeque::new());
-        Self { follow, choice, review, held, writer, records, bar, tally }
+        Self { follow, stored, choice, review, held, writer, records, bar, tally }
     }
 
     /// Which faces are covered, and the page that shows them all, if one is wanted.
@@ -136,23 +164,34 @@ impl Film {
                 Err(e) => result = result.and(Err(e)),
             }
         }
-        if let Some(Records { path, mut file }) = self.records.take() {
-            result = result.and(file.flush().map_err(Error::io(path)));
+        if let Some(Records { target, mut file }) = self.records.take() {
+            let flushed = file.flush().map_err(Error::io(target.target()));
+            drop(file);
+            // Without any frame, there is nothing that would be worth an earlier run's records.
+            let committed = if self.tally.frames > 0 { target.commit() } else { Ok(()) };
+            result = result.and(flushed).and(committed);
         }
         (self.tally, result)
     }
 
     /// Hands on the oldest frame that waits: it is known what is in it.
-    fn next(&mut self, marks: Marks) -> Result<()> {
+    fn next(&mut self, mut marks: Marks) -> Result<()> {
         let Some(Held { seconds, picture }) = self.held.pop_front() else { return Ok(()) };
+        if let Some(stored) = &self.stored {
+            marks.squeeze(stored.stretch());
+        }
         self.give(picture, seconds, marks)
     }
 
     /// Hands on a frame of which it is known what may have to be covered.
     pub(super) fn cover(&mut self, known: Known) -> Result<()> {
-        let Known { seconds, picture, mut faces } = known;
+        let Known { seconds, mut picture, mut faces } = known;
         if let Some(review) = &mut self.review {
             review.frame(&picture, seconds, &faces);
+        }
+        if let Some(stored) = &self.stored {
+            picture = stored.next(picture).unwrap_or_default();
+            squeeze_tracked(&mut faces, stored.stretch());
         }
         let regions = self.choice.apply(seconds, &mut faces);
         self.give(picture, seconds, Marks::Covered(faces, regions))
@@ -190,9 +229,12 @@ impl Output for Film {
         }
         self.tally.search.note(result.search_time());
         let seconds = result.frame.time;
-        let picture = match &self.writer {
-            Some(writer) => std::mem::replace(&mut result.frame.picture, writer.buffer()),
-            None => RgbImage::default(),
+        let picture = match (&self.writer, &self.stored) {
+            // To cover faces, they are compared in square pixels; the stored frame is fetched at the end.
+            (Some(_), Some(_)) if matches!(self.follow, Follow::Cover(_)) => std::mem::take(&mut result.frame.picture),
+            (Some(writer), Some(stored)) => stored.next(writer.buffer()).unwrap_or_default(),
+            (Some(writer), None) => std::mem::replace(&mut result.frame.picture, writer.buffer()),
+            (None, _) => RgbImage::default(),
         };
         let begin = Instant::now();
         match &mut self.follow {
@@ -211,7 +253,10 @@ impl Output for Film {
                 self.tally.track.note(begin.elapsed());
                 known.map_or(Ok(()), |tracked| self.next(Marks::Followed(tracked)))?;
             }
-            Follow::Not => self.give(picture, seconds, Marks::Found(std::mem::take(&mut result.faces)))?,
+            Follow::Not => {
+                self.held.push_back(Held { seconds, picture });
+                self.next(Marks::Found(std::mem::take(&mut result.faces)))?;
+            }
         }
         Ok(ControlFlow::Continue(()))
     }

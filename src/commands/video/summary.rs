@@ -27,6 +27,25 @@ pub(super) fn progress(info: &VideoInfo, name: String, quiet: bool) -> ProgressB
     bar.with_style(style.with_key("fps", fps)).with_prefix(name)
 }
 
+/// Warns of what a video has that the written one will not have.
+pub(super) fn warn(info: &VideoInfo) {
+    let name = &info.name;
+    if !info.other_pictures.is_empty() {
+        let count = info.other_pictures.len() + 1;
+        tracing::warn!("{name}: has {count} picture tracks; only the first is searched and written");
+    }
+    if info.transparent {
+        tracing::warn!("{name}: has transparent parts; they are written as they look without transparency");
+    }
+    if info.interlaced {
+        tracing::info!("{name}: is interlaced; frames are written whole");
+    }
+    let known = ["unknown", "reserved", "bt709", "smpte170m", "bt470bg", "smpte240m", "fcc", "bt2020nc"];
+    if let Some(matrix) = info.colour[0].as_deref().filter(|matrix| !known.contains(matrix)) {
+        tracing::warn!("{name}: colours of the matrix {matrix} may change a little");
+    }
+}
+
 /// `from`, `to`: what was read and what was written.
 pub(super) fn print(
     from: &str,

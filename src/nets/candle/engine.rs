@@ -8,10 +8,12 @@ use std::sync::{Mutex, MutexGuard};
 use candle_core::{Device, Tensor};
 
 use super::super::lower::{Lowered, Part, Purpose, Sequence};
-use super::super::spec::{Net, Output};
+use super::super::spec::{Input, Net, Output};
 use super::super::weights::Weights;
+use super::Ops;
 use super::buffers::lock;
 use super::stock::{self, Module};
+use super::sum::sum;
 use crate::error::{Error, Result};
 
 /// A net on one device or several streams of it. It can be shared by threads.
@@ -54,9 +56,9 @@ impl Engine {
         let lowered = net.lower(Purpose::Inference)?;
         weights.check(net, net.name)?;
         let (mut columns, mut width) = (Vec::new(), 0);
-        for (output, head) in &lowered.heads {
-            columns.push((*output, width..width + head.output.len()));
-            width += head.output.len();
+        for head in &lowered.heads {
+            columns.push((head.output, width..width + head.ops.output.len()));
+            width += head.ops.output.len();
         }
         if streams.is_empty() || columns.is_empty() {
             let reason = "it has no head, or no device to run on".into();
@@ -143,8 +145,16 @@ impl Stream {
 
     /// Returns `[n, outputs of all heads]`.
     fn run(&self, input: &[f32], shape: (usize, usize, usize, usize)) -> Result<Vec<f32>> {
-        let features = apply(&self.net.trunk, Tensor::from_slice(input, shape, &self.device)?)?;
-        let heads = self.net.heads.iter().map(|(_, head)| Ok(apply(head, features.clone())?.flatten_from(1)?));
+        let mut maps = vec![apply(&self.net.trunk, Tensor::from_slice(input, shape, &self.device)?)?];
+        for block in &self.net.blocks {
+            let x = match block.input {
+                Input::Map(map) => maps[map].clone(),
+                Input::Sum { fine, coarse } => sum(&maps[fine], &maps[coarse], Ops::Stock)?,
+            };
+            maps.push(apply(&block.ops, x)?);
+        }
+        let heads = self.net.heads.iter();
+        let heads = heads.map(|head| Ok(apply(&head.ops, maps[head.from].clone())?.flatten_from(1)?));
         Ok(Tensor::cat(&heads.collect::<Result<Vec<_>>>()?, 1)?.flatten_all()?.to_vec1::<f32>()?)
     }
 }

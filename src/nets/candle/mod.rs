@@ -1,12 +1,16 @@
 //! A net's list of layers as candle tensors: [`Model`] to train, [`Engine`] to run batches of windows on a GPU. On the
 //! CPU training runs on our own ops (`chain`), elsewhere (CUDA), or when asked to, on candle's.
 
+mod backward;
 mod buffers;
 mod chain;
 mod chain_op;
 mod engine;
+mod forward;
 mod plan;
+mod rows;
 mod stock;
+mod sum;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -21,7 +25,7 @@ pub use self::engine::{Engine, Scratch};
 use self::plan::{Parameters, Piece, Plan, Rest};
 use super::kernels::gradients::NormStats;
 use super::lower::{Op, OpKind, Purpose};
-use super::spec::{Net, Output};
+use super::spec::{Input, Net, Output};
 use super::weights::{Array, Role, Slot, Weights};
 use crate::error::{Error, Result};
 
@@ -39,9 +43,11 @@ pub struct Model {
     net: Net,
     slots: Vec<Slot>,
     vars: VarMap,
-    /// Empty if there is one head: the head's pieces then begin with the trunk's.
+    /// Empty if there is one head and no block: the head's pieces then begin with the trunk's.
     trunk: Vec<Piece>,
-    heads: Vec<(Output, Vec<Piece>)>,
+    blocks: Vec<(Input, Vec<Piece>)>,
+    heads: Vec<(Output, usize, Vec<Piece>)>,
+    ops: Ops,
     device: Device,
     buffers: Buffers,
 }
@@ -77,13 +83,14 @@ impl Model {
         }
         let ops = if device.is_cpu() { ops } else { Ops::Stock };
         let (mut trunk, mut heads) = (lowered.trunk.parts, lowered.heads);
-        if let [(_, head)] = heads.as_mut_slice() {
+        if let ([head], []) = (heads.as_mut_slice(), lowered.blocks.as_slice()) {
             // In one go, so that one chain can run it all.
-            head.parts.splice(0..0, trunk.drain(..));
+            head.ops.parts.splice(0..0, trunk.drain(..));
         }
-        let heads = heads.into_iter().map(|(output, head)| (output, plan::pieces(head.parts, ops))).collect();
+        let heads = heads.into_iter().map(|h| (h.output, h.from, plan::pieces(h.ops.parts, ops))).collect();
+        let blocks = lowered.blocks.into_iter().map(|b| (b.input, plan::pieces(b.ops.parts, ops))).collect();
         let (trunk, buffers) = (plan::pieces(trunk, ops), Buffers::default());
-        Ok(Self { net: net.clone(), slots, vars, trunk, heads, device: device.clone(), buffers })
+        Ok(Self { net: net.clone(), slots, vars, trunk, blocks, heads, ops, device: device.clone(), buffers })
     }
 
     /// The net.
@@ -131,8 +138,18 @@ impl Model {
     /// # Errors
     /// If the input is too small for the net.
     pub fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Vec<(Output, Tensor)>> {
-        let features = self.run(&self.trunk, x.clone(), mode)?;
-        self.heads.iter().map(|(output, head)| Ok((*output, self.run(head, features.clone(), mode)?))).collect()
+        let mut maps = vec![self.run(&self.trunk, x.clone(), mode)?];
+        for (input, block) in &self.blocks {
+            let x = match *input {
+                Input::Map(map) => maps[map].clone(),
+                Input::Sum { fine, coarse } => sum::sum(&maps[fine], &maps[coarse], self.ops)?,
+            };
+            maps.push(self.run(block, x, mode)?);
+        }
+        let head = |(output, from, head): &(Output, usize, Vec<Piece>)| {
+            Ok((*output, self.run(head, maps[*from].clone(), mode)?))
+        };
+        self.heads.iter().map(head).collect()
     }
 
     fn run(&self, pieces: &[Piece], mut x: Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {

@@ -9,6 +9,7 @@ use crate::nets::input::normalise;
 use crate::nets::kernels::aligned::Aligned;
 use crate::nets::kernels::lanes::{Kernel, Lanes};
 use crate::nets::kernels::row::Row;
+use crate::nets::kernels::sum::add_doubled;
 use crate::nets::kernels::{Isa, RowKernel};
 
 /// An operation with its kernel.
@@ -26,14 +27,28 @@ pub(super) enum Data<'a> {
     Floats(&'a [f32]),
     /// A picture, which is normalised, (v − 127.5) / 128, as its rows are read.
     Bytes(&'a [u8]),
+    /// A map and a coarser one, which are added as their rows are read.
+    Sum(Sum<'a>),
+}
+
+/// A map and one of half its size, which counts at twice its size.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sum<'a> {
+    pub(super) fine: &'a [f32],
+    pub(super) coarse: &'a [f32],
+    /// Rows and floats in a row of the coarser map.
+    pub(super) coarse_rows: (usize, usize),
 }
 
 impl<'a> Data<'a> {
-    /// From `start` on.
-    fn from(self, start: usize) -> Self {
+    /// From map `first` on, of maps of `len` values.
+    fn from(self, first: usize, len: usize) -> Self {
         match self {
-            Self::Floats(data) => Self::Floats(&data[start..]),
-            Self::Bytes(data) => Self::Bytes(&data[start..]),
+            Self::Floats(data) => Self::Floats(&data[first * len..]),
+            Self::Bytes(data) => Self::Bytes(&data[first * len..]),
+            Self::Sum(Sum { fine, coarse, coarse_rows: (h, row) }) => {
+                Self::Sum(Sum { fine: &fine[first * len..], coarse: &coarse[first * h * row..], coarse_rows: (h, row) })
+            }
         }
     }
 }
@@ -100,7 +115,7 @@ impl Streams {
                 streams: self,
                 items: items.min(source.n - first),
                 direct: ops[0].pad == 0 && matches!(source.data, Data::Floats(_)),
-                source: Maps { data: source.data.from(first * read), ..source },
+                source: Maps { data: source.data.from(first, read), ..source },
                 target: Target { data: &mut target.data[first * written..], step: target.step },
             };
             chain.advance(ops.len() - 1, out_h);
@@ -180,6 +195,10 @@ impl Chain<'_> {
                 match self.source.data {
                     Data::Floats(data) => to.copy_from_slice(&data[from..from + w * c]),
                     Data::Bytes(data) => self.isa.run(Normalise { from: &data[from..from + w * c], to }),
+                    Data::Sum(Sum { fine, coarse, coarse_rows: (h, row) }) => {
+                        let coarse = &coarse[(item * h + (y / 2).min(h - 1)) * row..][..row];
+                        add_doubled(self.isa, &fine[from..from + w * c], coarse, c, to);
+                    }
                 }
             }
         }

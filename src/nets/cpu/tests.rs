@@ -1,3 +1,5 @@
+pub(in crate::nets) mod strides;
+
 use super::*;
 use crate::nets::lower::dims_of;
 use crate::nets::spec::{Head, Layer, steps};
@@ -134,6 +136,24 @@ fn reference(layers: &[Layer], parent: &str, window: Dims, input: &Map, weights:
     Some(map)
 }
 
+/// All maps of a net, as its definition says.
+fn reference_maps(net: &Net, lowered: &Lowered, input: &Map, weights: &Weights) -> Option<Vec<Map>> {
+    let mut maps = vec![reference(&net.trunk, "trunk", net.window(), input, weights)?];
+    for (i, block) in net.blocks.iter().enumerate() {
+        let (fine, coarse) = block.input.maps();
+        let map = match coarse.map(|coarse| &maps[coarse]) {
+            None => maps[fine].clone(),
+            Some(coarse) => Map::filled(maps[fine].d, |y, x, c| {
+                let (top, left) = ((y / 2).min(coarse.d.h - 1), (x / 2).min(coarse.d.w - 1));
+                maps[fine].get(y, x, c, 0).unwrap() + coarse.get(top, left, c, 0).unwrap()
+            }),
+        };
+        let window = lowered.map_of(fine).1.output;
+        maps.push(reference(&block.layers, &format!("block{}", i + 1), window, &map, weights)?);
+    }
+    Some(maps)
+}
+
 pub(in crate::nets) fn random_weights(net: &Net, rng: &mut StdRng) -> Weights {
     let mut weights = Weights::initial(net, || rng.random_range(-1.7..1.7));
     for (name, array) in &mut weights.arrays {
@@ -163,8 +183,8 @@ fn assert_close(got: &[f32], expected: &[f32], what: &str) {
 fn check(net: &Net, weights: &Weights, rng: &mut StdRng, (n, h, w): (usize, usize, usize), scratch: &mut Scratch) {
     let input = random_input(rng, n * h * w * 3);
     let maps = input.chunks_exact(h * w * 3).map(|data| Map { d: Dims::new(h, w, 3), data: data.to_vec() });
-    let features: Option<Vec<Map>> = maps.map(|m| reference(&net.trunk, "trunk", net.window(), &m, weights)).collect();
-    let window = net.lower(Purpose::Inference).unwrap().trunk.output;
+    let lowered = net.lower(Purpose::Inference).unwrap();
+    let features: Option<Vec<Vec<Map>>> = maps.map(|m| reference_maps(net, &lowered, &m, weights)).collect();
     for isa in Isa::available() {
         let engine = Engine::with_isa(net, weights, isa).unwrap();
         let what = format!("{net:?} over {n}×{h}×{w} in {isa:?}");
@@ -181,11 +201,13 @@ fn check(net: &Net, weights: &Weights, rng: &mut StdRng, (n, h, w): (usize, usiz
             // Without an input the reference can't say whether its size would do.
             continue;
         }
-        let expected = features.first().map_or(got, |f| Some(f.d));
+        let expected = features.first().map_or(got, |f| Some(f[0].d));
         assert_eq!(got, expected, "{what}");
         for head in &net.heads {
-            let ends = |f: &Map| {
-                reference(&head.layers, head_path(head.output), window, f, weights).map_or(vec![], |m| m.data)
+            let window = lowered.map_of(head.from).1.output;
+            let ends = |f: &Vec<Map>| {
+                let name = head_path(head.output);
+                reference(&head.layers, &name, window, &f[head.from], weights).map_or(vec![], |m| m.data)
             };
             let all: Vec<Vec<f32>> = features.iter().map(ends).collect();
             assert_close(engine.head(head.output, None, scratch), &all.concat(), &what);
@@ -272,7 +294,7 @@ proptest! {
         let features = dims_of(&trunk, Dims::new(side, side, 3)).unwrap();
         let mut head = fitting(head.concat(), features);
         head.push(Layer::Dense(2));
-        let net = Net { name: "random", side, trunk, heads: vec![Head { output: Output::Face, layers: head }] };
+        let net = Net { name: "random", side, trunk, blocks: vec![], heads: vec![Head { output: Output::Face, from: 0, layers: head }] };
         let mut rng = StdRng::seed_from_u64(seed);
         let weights = random_weights(&net, &mut rng);
         let mut scratch = Scratch::default();

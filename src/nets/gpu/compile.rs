@@ -28,11 +28,13 @@ pub(super) fn compile(net: &Net, weights: &Weights) -> Result<Vec<Op>> {
         Ok(Some(Folded { weight, bias }))
     })?;
     let mut heads = lowered.heads.into_iter();
-    let Some((_, head)) = heads.find(|(output, _)| *output == Output::Octave) else {
-        return Err(fail("only a net with an octave head can be run on the GPU".into()));
+    let Some(head) = heads.find(|head| head.output == Output::Octave && head.from == 0) else {
+        let reason =
+            "on a GPU only a net with an octave head can run; leave out --level1 gpu to run this one on the CPU";
+        return Err(fail(reason.into()));
     };
     let mut list = Vec::new();
-    for part in lowered.trunk.parts.into_iter().chain(head.parts) {
+    for part in lowered.trunk.parts.into_iter().chain(head.ops.parts) {
         let Part::Chain(ops) = part else { return Err(fail("branches can't be run on the GPU".into())) };
         for mut op in ops {
             match op.arrays.take() {

@@ -15,31 +15,31 @@ struct Dispatch {
     groups: (u32, u32, u32),
 }
 
-/// Maps and list of windows of one picture.
+/// Maps and list of windows of one picture, on the GPU.
 #[derive(Debug)]
 pub(super) struct Maps {
     dispatches: Vec<Dispatch>,
     list: Buffer,
-    /// Windows that there can be.
+    /// Largest number of windows.
     most: usize,
     at_once: usize,
 }
 
-/// Where a level's map lies among those of the others.
+/// Position of a level's map among the maps of all levels: first pixel, rows, columns.
 #[derive(Clone, Copy)]
-struct Place {
+struct LevelMap {
     pixel: usize,
     h: usize,
     w: usize,
 }
 
-/// Maps behind each other, and their pixels.
-fn place(sizes: impl Iterator<Item = (usize, usize)>) -> (Vec<Place>, usize) {
+/// Lays maps one after the other; returns them and the number of their pixels.
+fn lay_out(sizes: impl Iterator<Item = (usize, usize)>) -> (Vec<LevelMap>, usize) {
     let mut end = 0;
     let places = sizes.map(|(h, w)| {
         let pixel = end;
         end += h * w;
-        Place { pixel, h, w }
+        LevelMap { pixel, h, w }
     });
     let places = places.collect();
     (places, end)
@@ -52,11 +52,11 @@ impl Maps {
         let cells = |h, w| net.steps.iter().try_fold((h, w), |d, (step, ..)| step.dims(d));
         let levels: Vec<_> =
             layout.levels().iter().filter(|l| cells(l.level.height, l.level.width).is_some()).collect();
-        let (mut from, input) = place(levels.iter().map(|l| (l.level.height, l.level.width)));
+        let (mut from, input) = lay_out(levels.iter().map(|l| (l.level.height, l.level.width)));
         let mut stages = Vec::new();
         let mut bytes = [input * 16, 16];
         for (i, (step, ..)) in net.steps.iter().enumerate() {
-            let (to, all) = place(from.iter().map(|p| step.dims((p.h, p.w)).unwrap_or((0, 0))));
+            let (to, all) = lay_out(from.iter().map(|p| step.dims((p.h, p.w)).unwrap_or((0, 0))));
             let size = &mut bytes[(i + 1) % 2];
             *size = (*size).max(all * fours(step.output.c) * 16);
             let table: Vec<u32> = (from.iter().zip(&to))
@@ -75,7 +75,7 @@ impl Maps {
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let list = device.buffer("windows", list_bytes, usage);
 
-        let table: Vec<u32> = (levels.iter().zip(&place(levels.iter().map(|l| (l.level.height, l.level.width))).0))
+        let table: Vec<u32> = (levels.iter().zip(&lay_out(levels.iter().map(|l| (l.level.height, l.level.width))).0))
             .flat_map(|(l, p)| [l.byte, p.pixel, p.h * p.w].map(|v| v as u32))
             .collect();
         let mut dispatches = Vec::new();

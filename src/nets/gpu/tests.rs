@@ -131,7 +131,8 @@ fn random_nets_agree_with_the_cpu_engine() {
         .prop_map(|(out, kernel, stride, pad)| vec![Layer::Conv { out, kernel, stride, pad: pad.min(kernel - 1) }]);
     let depthwise = (1_usize..4, 1_usize..3)
         .prop_map(|(kernel, stride)| vec![Layer::Depthwise { kernel, stride, pad: kernel / 2 }]);
-    let pool = (2_usize..4, 1_usize..3).prop_map(|(size, stride)| vec![Layer::MaxPool { size, stride, pad: 0 }]);
+    let pool =
+        (2_usize..4, 1_usize..3, 0_usize..2).prop_map(|(size, stride, pad)| vec![Layer::MaxPool { size, stride, pad }]);
     let behind = prop_oneof![
         Just(vec![]),
         Just(vec![Layer::Relu]),
@@ -144,7 +145,13 @@ fn random_nets_agree_with_the_cpu_engine() {
     let config = ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() };
     let agree = |(trunk, seed, w, h): (Vec<Layer>, u64, u32, u32)| {
         let last = vec![Layer::Conv { out: 12, kernel: 1, stride: 1, pad: 0 }];
-        let net = Net { name: "random", side: 24, trunk, heads: vec![Head { output: Output::Octave, layers: last }] };
+        let net = Net {
+            name: "random",
+            side: 24,
+            trunk,
+            blocks: vec![],
+            heads: vec![Head { output: Output::Octave, from: 0, layers: last }],
+        };
         prop_assume!(net.check().is_ok());
         let weights = random_weights(&net, seed >> 1);
         if let Some(lists) = both(&net, &weights, &noise(w, h, seed as u32), &PLAN, 0.0, 50) {
@@ -162,4 +169,7 @@ fn a_net_without_shaders_is_refused_with_the_layer_at_fault() {
     let weights = random_weights(&net, 1);
     let error = OctaveNet::new(gpu.device(), &net, &weights, 0.0, 1).unwrap_err().to_string();
     assert!(error.contains("net12") && error.contains("octave head"), "{error}");
+    let net = Net { trunk: vec![Layer::AveragePool(2)], ..crate::nets::zoo::octave() };
+    let error = OctaveNet::new(gpu.device(), &net, &random_weights(&net, 1), 0.0, 1).unwrap_err().to_string();
+    assert!(error.contains("trunk.0, AveragePool"), "{error}");
 }

@@ -58,7 +58,8 @@ pub(super) fn shader(op: &Op) -> String {
         OpKind::Depthwise => {
             format!("            s0 += from_maps[at + first] * weights[{all}u + tap * {all}u + first];")
         }
-        _ => "            s0 = max(s0, from_maps[at + first]);".into(),
+        OpKind::MaxPool => "            s0 = max(s0, from_maps[at + first]);".into(),
+        kind => unreachable!("compile() refuses {kind:?}"),
     };
     let end = lines(&|k| {
         let value = if op.relu { format!("max(s{k}, vec4<f32>())") } else { format!("s{k}") };

@@ -12,6 +12,7 @@ pub(in crate::nets) mod lanes;
 mod linear;
 mod pool;
 pub(in crate::nets) mod row;
+pub(in crate::nets) mod sum;
 
 pub(crate) use lanes::Isa;
 

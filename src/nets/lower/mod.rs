@@ -2,15 +2,16 @@
 //! the names of their arrays. Every engine maps from it, and nothing else works out dimensions, pairs a layer with the
 //! batch norm and the ReLU behind it, or counts multiply-adds.
 //!
-//! A layer that is new needs a variant of [`super::spec::Layer`], an arm in `pass` and a kernel in each engine. Maps fork
-//! and join in [`Part`] alone (today: branches joined by concatenation), and heads read the end of the trunk.
+//! A layer that is new needs a variant of [`super::spec::Layer`], an arm in `pass` and a kernel in each engine. Within a
+//! sequence maps fork and join in [`Part`] alone (branches joined by concatenation). Between sequences they do in
+//! [`Block`]: the trunk's map has the number 0, that of block i the number i + 1, and a block or a head names what it reads.
 
 mod pass;
 
 #[cfg(test)]
 pub(in crate::nets) use pass::dims_of;
 
-use super::spec::{Dims, Output, steps};
+use super::spec::{Dims, Input, Output, steps};
 use super::weights::{Role, Slot};
 use crate::error::Result;
 
@@ -29,8 +30,30 @@ pub enum Purpose {
 pub struct Lowered<A = Option<Arrays>> {
     /// The shared operations.
     pub trunk: Sequence<A>,
-    /// The heads, in the net's order; each reads the trunk's features.
-    pub heads: Vec<(Output, Sequence<A>)>,
+    /// Blocks behind the trunk, in the net's order; each reads maps made before it. Empty for most nets.
+    pub blocks: Vec<Block<A>>,
+    /// The heads, in the net's order.
+    pub heads: Vec<Head<A>>,
+}
+
+/// Operations behind the trunk, or behind another block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block<A> {
+    /// What the first operation reads.
+    pub input: Input,
+    /// The operations.
+    pub ops: Sequence<A>,
+}
+
+/// The operations of a head.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head<A> {
+    /// Meaning of its outputs.
+    pub output: Output,
+    /// Number of the map that the first operation reads.
+    pub from: usize,
+    /// The operations.
+    pub ops: Sequence<A>,
 }
 
 /// Parts one behind the other.
@@ -203,12 +226,6 @@ impl<A> Sequence<A> {
         })
     }
 
-    /// Centre of what the first output sees, along either axis, pixels of the input (continuous: pixel i covers
-    /// [i, i + 1)). Of branches the first counts.
-    pub fn first_center(&self) -> f32 {
-        self.first_center_from(1.0, 0.5).1
-    }
-
     /// The stride and the first centre behind this sequence, from those before it.
     fn first_center_from(&self, stride: f32, center: f32) -> (f32, f32) {
         self.parts.iter().fold((stride, center), |at, part| match part {
@@ -259,26 +276,83 @@ impl<A> Sequence<A> {
 
 impl<A> Lowered<A> {
     /// The operations of a head.
-    pub fn head(&self, output: Output) -> Option<&Sequence<A>> {
-        self.heads.iter().find(|(o, _)| *o == output).map(|(_, sequence)| sequence)
+    pub fn head(&self, output: Output) -> Option<&Head<A>> {
+        self.heads.iter().find(|head| head.output == output)
     }
 
-    /// Multiply-adds of the trunk and all heads over an input of `h` × `w`; 0 if it is too small.
+    /// Number of maps: the trunk's and those of the blocks.
+    pub fn maps(&self) -> usize {
+        1 + self.blocks.len()
+    }
+
+    /// The operations that make a map, and what they read; `None` for the trunk, which reads the input.
+    pub fn map_of(&self, map: usize) -> (Option<Input>, &Sequence<A>) {
+        match map.checked_sub(1) {
+            None => (None, &self.trunk),
+            Some(block) => (Some(self.blocks[block].input), &self.blocks[block].ops),
+        }
+    }
+
+    /// Rows and columns of a map for an input of `h` × `w`; `None` if that is too small for it.
+    pub fn dims(&self, map: usize, from: (usize, usize)) -> Option<(usize, usize)> {
+        self.map_of(map).1.dims(self.input_dims(map, from)?)
+    }
+
+    /// Rows and columns of what the operations of a map read, for an input of `h` × `w`.
+    pub fn input_dims(&self, map: usize, from: (usize, usize)) -> Option<(usize, usize)> {
+        let Some(input) = self.map_of(map).0 else { return Some(from) };
+        let (fine, coarse) = input.maps();
+        let (h, w) = self.dims(fine, from)?;
+        let Some(coarse) = coarse else { return Some((h, w)) };
+        let (ch, cw) = self.dims(coarse, from)?;
+        (doubles(ch, h) && doubles(cw, w)).then_some((h, w))
+    }
+
+    /// Input pixels from one value of a map to the next; `None` if branches differ, so that only windows can be run.
+    pub fn stride(&self, map: usize) -> Option<usize> {
+        let (input, ops) = self.map_of(map);
+        let before = input.map_or(Some(1), |input| self.stride(input.maps().0))?;
+        Some(before * ops.stride()?)
+    }
+
+    /// Centre of what the first value of a map sees, along either axis, pixels of the input (continuous: pixel i covers
+    /// [i, i + 1)). Of branches the first counts.
+    pub fn first_center(&self, map: usize) -> f32 {
+        self.first_center_from(map).1
+    }
+
+    fn first_center_from(&self, map: usize) -> (f32, f32) {
+        let (input, ops) = self.map_of(map);
+        let (stride, center) = input.map_or((1.0, 0.5), |input| self.first_center_from(input.maps().0));
+        ops.first_center_from(stride, center)
+    }
+
+    /// Multiply-adds of trunk, blocks and all heads over an input of `h` × `w`; 0 if it is too small.
     pub fn multiply_adds(&self, from: (usize, usize)) -> u64 {
-        let Some(features) = self.trunk.dims(from) else { return 0 };
-        let heads: u64 = self.heads.iter().map(|(_, head)| head.multiply_adds(features)).sum();
-        self.trunk.multiply_adds(from) + heads
+        let map = |map| Some(self.map_of(map).1.multiply_adds(self.input_dims(map, from)?));
+        let head = |head: &Head<A>| Some(head.ops.multiply_adds(self.dims(head.from, from)?));
+        let maps: Option<u64> = (0..self.maps()).map(map).sum();
+        let heads: Option<u64> = self.heads.iter().map(head).sum();
+        maps.zip(heads).map_or(0, |(maps, heads)| maps + heads)
     }
 
-    /// As [`Sequence::map`], for trunk and heads.
+    /// As [`Sequence::map`], for trunk, blocks and heads.
     ///
     /// # Errors
     /// Those of `each`.
     pub fn map<B>(&self, mut each: impl FnMut(&Op<A>) -> Result<B>) -> Result<Lowered<B>> {
         let trunk = self.trunk.map(&mut each)?;
-        let heads = self.heads.iter().map(|(output, head)| Ok((*output, head.map(&mut each)?)));
-        Ok(Lowered { trunk, heads: heads.collect::<Result<_>>()? })
+        let blocks = self.blocks.iter().map(|block| Ok(Block { input: block.input, ops: block.ops.map(&mut each)? }));
+        let blocks = blocks.collect::<Result<_>>()?;
+        let heads = self.heads.iter();
+        let heads = heads.map(|h| Ok(Head { output: h.output, from: h.from, ops: h.ops.map(&mut each)? }));
+        Ok(Lowered { trunk, blocks, heads: heads.collect::<Result<_>>()? })
     }
+}
+
+/// Whether a side of `coarse` pixels, doubled, is one of `fine` pixels, give or take an odd last pixel.
+fn doubles(coarse: usize, fine: usize) -> bool {
+    (2 * coarse).abs_diff(fine) <= 1
 }
 
 impl Lowered {

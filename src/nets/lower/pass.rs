@@ -1,29 +1,39 @@
 //! The pass from a list of layers to operations.
 
-use super::{Arrays, Lowered, Op, OpKind, Part, Purpose, Sequence, agreed};
+use super::{Arrays, Block, Head, Lowered, Op, OpKind, Part, Purpose, Sequence, agreed, doubles};
 use crate::error::{Error, Result};
-use crate::nets::spec::{Dims, Layer, Net};
+use crate::nets::spec::{Dims, Input, Layer, Net};
 use crate::nets::weights::{head_path, path as child};
 
 impl Net {
     /// The net's operations for one purpose.
     ///
     /// # Errors
-    /// If the layers do not fit each other on one window, if a batch norm stands behind a layer without weights, or if
-    /// a head has another number of outputs than its meaning asks for.
+    /// If the layers do not fit each other on one window, if a batch norm stands behind a layer without weights, if a block
+    /// or a head reads a map that is not made before it, or if a head has another number of outputs than its meaning asks for.
     pub fn lower(&self, purpose: Purpose) -> Result<Lowered> {
         let lowering = Lowering { net: self.name, purpose };
         let trunk = lowering.sequence(&self.trunk, "trunk", self.window())?;
+        let mut maps = vec![trunk.output];
+        let mut blocks = Vec::with_capacity(self.blocks.len());
+        for (i, block) in self.blocks.iter().enumerate() {
+            let name = format!("block{}", i + 1);
+            let input = lowering.input(block.input, &maps, &name)?;
+            let ops = lowering.sequence(&block.layers, &name, input)?;
+            maps.push(ops.output);
+            blocks.push(Block { input: block.input, ops });
+        }
         let heads = self.heads.iter().map(|head| {
             let name = head_path(head.output);
-            let sequence = lowering.sequence(&head.layers, name, trunk.output)?;
-            let outputs = sequence.output.c;
+            let input = lowering.input(Input::Map(head.from), &maps, &name)?;
+            let ops = lowering.sequence(&head.layers, &name, input)?;
+            let outputs = ops.output.c;
             if !head.output.takes(outputs) {
                 return Err(lowering.fault(format!("the head {name} can't give {outputs} outputs")));
             }
-            Ok((head.output, sequence))
+            Ok(Head { output: head.output, from: head.from, ops })
         });
-        Ok(Lowered { heads: heads.collect::<Result<_>>()?, trunk })
+        Ok(Lowered { heads: heads.collect::<Result<_>>()?, trunk, blocks })
     }
 
     /// Checks what [`Self::lower`] checks.
@@ -102,6 +112,24 @@ impl Growing {
 impl Lowering<'_> {
     fn fault(&self, reason: String) -> Error {
         Error::Net { net: self.net.into(), reason }
+    }
+
+    /// Dimensions of what the block or head `name` reads, of the `maps` made before it.
+    fn input(&self, input: Input, maps: &[Dims], name: &str) -> Result<Dims> {
+        let map = |map: usize| {
+            let missing = || self.fault(format!("{name} reads map {map}, before which there are only {}", maps.len()));
+            maps.get(map).copied().ok_or_else(missing)
+        };
+        let (fine, coarse) = input.maps();
+        let fine = map(fine)?;
+        if let Some(coarse) = coarse.map(map).transpose()?
+            && !(doubles(coarse.h, fine.h) && doubles(coarse.w, fine.w) && coarse.c == fine.c)
+        {
+            return Err(
+                self.fault(format!("{name} adds a map of {coarse:?} to one of {fine:?}: it must be half as large"))
+            );
+        }
+        Ok(fine)
     }
 
     /// Lowers `layers`, whose arrays are named `parent.…`; `input` is what one window gives them.

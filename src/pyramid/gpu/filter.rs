@@ -1,26 +1,26 @@
-//! The weights of a resizing filter in fixed point: those of fast_image_resize for bytes, so that GPU and CPU agree to
-//! the last bit.
+//! The weights of a resizing filter in fixed point. They are the ones that fast_image_resize uses for bytes, so that GPU and
+//! CPU give the same pixels.
 
 use fast_image_resize::FilterType;
 
-/// Bits of a weight beside its sign.
+/// Bits of a weight, without its sign.
 const WEIGHT_BITS: u32 = 15;
-/// The library's bound for the shift.
+/// Largest shift that fast_image_resize uses.
 const MOST_PRECISE: u32 = 32 - 8 - 2;
 
-/// The weights of one direction.
+/// The filter's weights along one axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Weights {
-    /// Most inputs of an output.
+pub(super) struct FilterTable {
+    /// Number of weights kept for each output, some of them 0.
     pub(super) taps: usize,
-    /// They are multiples of 2^−shift.
+    /// Weights are multiples of 2^−shift.
     pub(super) shift: u32,
-    /// For each output: its first input, how many inputs, `taps` weights.
+    /// For each output: index of its first input, number of inputs, `taps` weights.
     pub(super) table: Vec<i32>,
 }
 
-impl Weights {
-    /// From `from` pixels to `to`, neither 0.
+impl FilterTable {
+    /// Computes the weights that resize `from` pixels to `to`; both at least 1.
     pub(super) fn new(from: usize, to: usize, filter: FilterType) -> Self {
         let scale = from as f64 / to as f64;
         let stretch = scale.max(1.0);
@@ -56,11 +56,12 @@ impl Weights {
     }
 }
 
-/// Half the filter's width at no reduction.
+/// Returns half the filter's width where nothing is reduced, pixels.
 fn support(filter: FilterType) -> f64 {
     if filter == FilterType::Box { 0.5 } else { 1.0 }
 }
 
+/// Returns the filter's value at distance `x` from its centre.
 fn value(filter: FilterType, x: f64) -> f64 {
     let distance = x.abs();
     match filter {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::filter::Weights;
+use super::filter::FilterTable;
 use crate::pyramid::{Level, Plan, Pyramid, cpu};
 
 /// Which shader makes a level.
@@ -30,7 +30,7 @@ pub struct Pass {
 }
 
 impl Pass {
-    fn between(from: &Place, to: &Place, weights_at: usize, taps: usize, shift: u32) -> Self {
+    fn between(from: &PlacedLevel, to: &PlacedLevel, weights_at: usize, taps: usize, shift: u32) -> Self {
         Self {
             from_byte: from.byte,
             from_width: from.level.width,
@@ -52,7 +52,7 @@ impl Pass {
 
 /// A level in the buffer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Place {
+pub struct PlacedLevel {
     /// Its size and scales; the pixels are on the GPU.
     pub level: Level,
     /// Where its pixels begin, in bytes: at a whole word.
@@ -61,7 +61,7 @@ pub struct Place {
     passes: usize,
 }
 
-impl Place {
+impl PlacedLevel {
     fn size(&self) -> (usize, usize) {
         (self.level.width, self.level.height)
     }
@@ -77,8 +77,8 @@ impl Place {
 pub struct Layout {
     size: (u32, u32),
     plan: Plan,
-    halves: Vec<Place>,
-    levels: Vec<Place>,
+    halves: Vec<PlacedLevel>,
+    levels: Vec<PlacedLevel>,
     passes: Vec<(Kind, Pass)>,
     weights: Vec<i32>,
     /// Where the halves begin, the levels begin, the levels end, and all ends, in bytes.
@@ -107,7 +107,7 @@ impl Layout {
         let mut place = |level: Level| {
             let byte = end;
             end += (level.width * level.height * 3).next_multiple_of(4);
-            Place { level, byte, passes: 0 }
+            PlacedLevel { level, byte, passes: 0 }
         };
         layout.halves = halves.levels.into_iter().map(&mut place).collect();
         layout.levels = levels.levels.into_iter().map(&mut place).collect();
@@ -131,16 +131,16 @@ impl Layout {
         u32::try_from(layout.ends[3]).is_ok().then_some(layout)
     }
 
-    fn halve(&mut self, from: Place, to: Place) {
+    fn halve(&mut self, from: PlacedLevel, to: PlacedLevel) {
         let pass = Pass::between(&from, &to, 0, 0, 1);
         self.passes.push((Kind::Halve, pass));
     }
 
     /// First the columns, then the rows, as fast_image_resize does with bytes: what lies between is rounded.
-    fn resize(&mut self, mut from: Place, to: Place) {
+    fn resize(&mut self, mut from: PlacedLevel, to: PlacedLevel) {
         let filter = cpu::filter(from.size(), to.size());
-        let mut pass = |kind, from: &Place, to: &Place, lengths: (usize, usize)| {
-            let weights = Weights::new(lengths.0, lengths.1, filter);
+        let mut pass = |kind, from: &PlacedLevel, to: &PlacedLevel, lengths: (usize, usize)| {
+            let weights = FilterTable::new(lengths.0, lengths.1, filter);
             let pass = Pass::between(from, to, self.weights.len(), weights.taps, weights.shift);
             self.passes.push((kind, pass));
             self.weights.extend(weights.table);
@@ -177,12 +177,12 @@ impl Layout {
     }
 
     /// The picture and its halves.
-    pub fn halves(&self) -> &[Place] {
+    pub fn halves(&self) -> &[PlacedLevel] {
         &self.halves
     }
 
     /// The first net's levels.
-    pub fn levels(&self) -> &[Place] {
+    pub fn levels(&self) -> &[PlacedLevel] {
         &self.levels
     }
 
@@ -207,7 +207,7 @@ impl Layout {
     }
 
     /// The passes that make each level, the picture's halves first.
-    pub(super) fn passes_by_level(&self) -> impl Iterator<Item = (&Place, Range<usize>)> {
+    pub(super) fn passes_by_level(&self) -> impl Iterator<Item = (&PlacedLevel, Range<usize>)> {
         let mut begin = 0;
         self.halves.iter().skip(1).chain(&self.levels).map(move |place| {
             let passes = begin..place.passes;
@@ -226,7 +226,7 @@ impl Layout {
         levels: &mut Pyramid,
     ) {
         let from = self.ends[0];
-        let bytes = |place: &Place| &back[place.byte - from..place.bytes().end - from];
+        let bytes = |place: &PlacedLevel| &back[place.byte - from..place.bytes().end - from];
         halves.refill(self.halves.iter().enumerate().map(|(k, place)| {
             let pixels = if k == 0 { &picture[place.bytes()] } else { bytes(place) };
             (&place.level, pixels)

@@ -2,11 +2,13 @@
 //! so that the pipeline never gets an old picture from the driver's queue. If the camera is unplugged, it is retried for
 //! 10 seconds.
 //!
-//! [`device`] defines what a camera is, [`native`] opens the system's cameras, `decode` converts pictures to RGB.
+//! [`device`] defines what a camera is, [`native`] opens the system's cameras, [`network`] those that have an address, `decode`
+//! converts pictures to RGB.
 
 mod decode;
 pub(crate) mod device;
 pub mod native;
+pub mod network;
 #[cfg(test)]
 mod tests;
 

@@ -103,4 +103,18 @@ mod tests {
         }
         assert_eq!(seen + camera.dropped(), 100, "each frame was seen or counted as lost");
     }
+
+    #[test]
+    fn frames_come_once_in_order_up_to_the_last() {
+        let settings = SceneSettings { width: 160, height: 120, rate: 100.0, faces: 0, ..Default::default() };
+        let mut camera = Synthetic::new(Scene::new(&settings).unwrap(), Some(0.3));
+        let mut frame = RgbImage::new(0, 0);
+        let mut due = 0;
+        while let Some(stamp) = camera.next(&mut frame).unwrap() {
+            let number = (stamp.time * 100.0).round() as u64;
+            assert!(number >= due, "frame {number} after {}", due.saturating_sub(1));
+            due = number + 1;
+        }
+        assert_eq!(due, 30, "the last frame is shown, however late");
+    }
 }

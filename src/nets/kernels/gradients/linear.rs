@@ -23,15 +23,20 @@ pub(in crate::nets) fn add_outer(isa: Isa, x: &[f32], dy: &[f32], (c, out): (usi
     isa.run(Outer { x, dy, dw, pixels: dy.len() / out, step: c, inputs: c, outputs: out });
 }
 
-/// dw `[kernel, kernel, c, out]` += the gradient of the weights from one padded input and the gradient of its output.
-pub(in crate::nets) fn add_conv_grad_weight(isa: Isa, s: &Shape, padded: &[f32], dy: &[f32], dw: &mut [f32]) {
-    assert_eq!(dw.len(), s.kernel * s.kernel * s.c * s.out);
+/// dw `[kernel, kernel, c, out]` += the gradient of the weights from the rows under a row of outputs (the array that holds them, and
+/// where they begin in it) and the gradient of that row.
+pub(in crate::nets) fn add_conv_grad_weight_of_row(
+    isa: Isa,
+    s: &Shape,
+    (data, rows): (&[f32], &[usize]),
+    dy: &[f32],
+    dw: &mut [f32],
+) {
+    assert!(dw.len() == s.kernel * s.kernel * s.c * s.out && rows.len() == s.kernel);
     let segment = s.kernel * s.c;
-    for (oy, dy) in dy.chunks_exact(s.out_w() * s.out).enumerate() {
-        for (ky, dw) in dw.chunks_exact_mut(segment * s.out).enumerate() {
-            let x = &padded[(oy * s.stride + ky) * s.padded_row()..];
-            isa.run(Outer { x, dy, dw, pixels: s.out_w(), step: s.stride * s.c, inputs: segment, outputs: s.out });
-        }
+    for (start, dw) in rows.iter().zip(dw.chunks_exact_mut(segment * s.out)) {
+        let x = &data[*start..];
+        isa.run(Outer { x, dy, dw, pixels: s.out_w(), step: s.stride * s.c, inputs: segment, outputs: s.out });
     }
 }
 

@@ -4,12 +4,14 @@ mod depthwise;
 mod linear;
 mod norm;
 mod pool;
+mod sum;
 
-pub(in crate::nets) use depthwise::{add_depthwise_grad_weight, flipped_taps};
-pub(in crate::nets) use linear::{add_conv_grad_weight, add_outer, flipped};
+pub(in crate::nets) use depthwise::{add_strided_taps_of_row, add_taps_of_row, flipped_taps};
+pub(in crate::nets) use linear::{add_conv_grad_weight_of_row, add_outer, flipped};
 pub(crate) use norm::NormStats;
 pub(in crate::nets) use norm::{Activation, Backward, GradientSums, Moments};
 pub(in crate::nets) use pool::{average_pool_backward, max_pool_backward};
+pub(in crate::nets) use sum::add_doubled_backward;
 
 use super::row::Row;
 use super::{Isa, RowKernel};
@@ -72,11 +74,6 @@ impl Shape {
         (self.w + 2 * self.pad) * self.c
     }
 
-    /// Floats in one padded input.
-    pub(in crate::nets) const fn padded_len(&self) -> usize {
-        (self.h + 2 * self.pad) * self.padded_row()
-    }
-
     /// Floats between two rows of one dilated gradient, see [`dilate_into`].
     pub(in crate::nets) const fn dilated_row(&self) -> usize {
         (self.w + 2 * self.pad + self.kernel - 1) * self.out
@@ -90,20 +87,6 @@ impl Shape {
     fn check(&self, input: usize, output: usize) {
         assert!(self.stride > 0 && self.h + 2 * self.pad >= self.kernel && self.w + 2 * self.pad >= self.kernel);
         assert_eq!((input, output), (self.input_len(), self.output_len()), "array lengths do not fit {self:?}");
-    }
-}
-
-/// Writes the `h` × `w` × `c` input `x` into the middle of `padded`, whose border stays as it is, through `activation`
-/// where there is one.
-pub(in crate::nets) fn pad_into(isa: Isa, s: &Shape, x: &[f32], activation: Option<&Activation>, padded: &mut [f32]) {
-    let row = s.w * s.c;
-    for y in 0..s.h {
-        let start = (y + s.pad) * s.padded_row() + s.pad * s.c;
-        let (x, padded) = (&x[y * row..][..row], &mut padded[start..start + row]);
-        match activation {
-            Some(activation) => activation.apply(isa, x, padded),
-            None => padded.copy_from_slice(x),
-        }
     }
 }
 

@@ -1,0 +1,152 @@
+//! The pictures that a training run draws from and measures on, each set read when it is first needed.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::events::{Event, Events};
+use super::pictures::{self, Picture};
+use super::plan::TrainingOptions;
+use super::recipe::Recipe;
+use super::validation::{self, SetMeasures, ValidationSet};
+use super::windows::Sources;
+use crate::cascade::Cascade;
+use crate::dataset::{self, Annotated, Split};
+use crate::error::{Error, Result};
+use crate::nets::weights::Weights;
+
+/// The pictures of all sets, each read when it is first needed.
+#[derive(Debug, Default)]
+pub(super) struct Data {
+    pictures: Vec<Picture>,
+    /// Folders whose pictures are not among `pictures`.
+    held_back: Vec<String>,
+    negatives: Vec<Picture>,
+    masked: Vec<Picture>,
+    faces: Vec<Picture>,
+    portraits: Vec<Picture>,
+    /// What nets are measured on while they learn.
+    sets: Vec<ValidationSet>,
+}
+
+impl Data {
+    /// Reads whole pictures, with faces (but for those that the recipe holds back) and without.
+    pub(super) fn load(
+        &mut self,
+        recipe: &Recipe,
+        settings: &TrainingOptions<'_>,
+        events: &mut Events<'_>,
+    ) -> Result<()> {
+        if self.pictures.is_empty() || self.held_back != recipe.held_back {
+            let mut list = dataset::wider(&settings.data, Split::Train)?;
+            list.retain(|picture| !recipe.held_back.contains(&folder(picture)));
+            self.pictures = read("wider/train", &list, settings, events)?;
+            self.held_back.clone_from(&recipe.held_back);
+        }
+        if self.negatives.is_empty() {
+            self.negatives = read("negatives", &dataset::negatives(&settings.data)?, settings, events)?;
+        }
+        Ok(())
+    }
+
+    /// Reads `masks/`, if a `share` of the samples comes from it.
+    pub(super) fn load_masked(
+        &mut self,
+        share: f64,
+        settings: &TrainingOptions<'_>,
+        events: &mut Events<'_>,
+    ) -> Result<()> {
+        if self.masked.is_empty() && share > 0.0 {
+            self.masked = read("masks", &dataset::masks(&settings.data, Split::Train)?, settings, events)?;
+            self.masked.iter_mut().for_each(|picture| picture.partly_marked = true);
+        }
+        Ok(())
+    }
+
+    /// Reads single faces.
+    pub(super) fn load_faces(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
+        if self.faces.is_empty() {
+            self.faces = read("wider_faces", &dataset::wider_faces(&settings.data)?, settings, events)?;
+            self.portraits = read("mtfl/train", &dataset::mtfl(&settings.data, Split::Train)?, settings, events)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the sets that `recipe` asks to be measured on: those of `masks/` too if a share of the samples is `masked`.
+    pub(super) fn load_sets(
+        &mut self,
+        recipe: &Recipe,
+        masked: f64,
+        settings: &TrainingOptions<'_>,
+        events: &mut Events<'_>,
+    ) -> Result<()> {
+        let Some(validation) = recipe.validation else { return Ok(()) };
+        let mut held_back = dataset::wider(&settings.data, Split::Train)?;
+        held_back.retain(|picture| recipe.held_back.contains(&folder(picture)));
+        let val = dataset::wider(&settings.data, Split::Val)?;
+        let masks = if masked > 0.0 { dataset::masks(&settings.data, Split::Val)? } else { Vec::new() };
+        for (name, list) in [("wider/val", val), ("held back", held_back), ("masks", masks)] {
+            let list: Vec<Annotated> = list.into_iter().step_by(validation.pictures).collect();
+            if !list.is_empty() {
+                let (done, of) = (AtomicUsize::new(0), list.len());
+                let load = || ValidationSet::load(name, list, settings.threads, &done);
+                self.sets.push(watched(&format!("reading {name} to measure on"), &done, of, events, load)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures `weights` of the recipe's net, a detector of its own, on all sets.
+    pub(super) fn measure(&self, recipe: &Recipe, weights: &Weights, threads: usize) -> Result<Vec<SetMeasures>> {
+        let Some(validation) = &recipe.validation else { return Ok(Vec::new()) };
+        let weights = |_: &str| Ok(weights.clone());
+        let settings = recipe.cascade.settings().with_refiners(0);
+        let cascade = Cascade::from_parts(settings, &weights, validation::options(validation))?;
+        self.sets.iter().map(|set| set.measure(&cascade, threads)).collect()
+    }
+
+    /// All pictures that were read to learn from.
+    pub(super) fn sources(&self) -> Sources<'_> {
+        let Self { pictures, negatives, faces, portraits, masked, .. } = self;
+        Sources { pictures, negatives, faces, portraits, masked }
+    }
+}
+
+/// The folder of a picture of `wider/`, which is its class of event.
+fn folder(picture: &Annotated) -> String {
+    picture.name.rsplit('/').nth(1).unwrap_or_default().to_owned()
+}
+
+/// Decodes the pictures of a set on all threads and reports progress.
+fn read(
+    name: &str,
+    list: &[dataset::Annotated],
+    settings: &TrainingOptions<'_>,
+    events: &mut Events<'_>,
+) -> Result<Vec<Picture>> {
+    let done = AtomicUsize::new(0);
+    let progress = |_| {
+        done.fetch_add(1, Ordering::Relaxed);
+    };
+    watched(&format!("reading {name}"), &done, list.len(), events, || {
+        pictures::load(list, crate::cascade::crops::SHORTEST, settings.threads, &progress)
+    })
+}
+
+/// Runs `work` on a thread of its own and reports its progress, `done` of `of` items, ten times a second.
+pub(super) fn watched<T: Send>(
+    stage: &str,
+    done: &AtomicUsize,
+    of: usize,
+    events: &mut Events<'_>,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(work);
+        while !thread.is_finished() {
+            std::thread::sleep(Duration::from_millis(100));
+            let done = done.load(Ordering::Relaxed) as u64;
+            events.push(&Event::Progress { stage: stage.to_string(), done, of: of as u64 })?;
+        }
+        thread.join().unwrap_or_else(|_| Err(Error::Backend(format!("{stage}: a thread panicked"))))
+    })
+}
