@@ -1,5 +1,6 @@
-//! Measures the nets on one thread: each net of the zoo on one window and on 64, but the octave net on the pyramid of a
-//! frame of 640×480 pixels, and yunet on that frame at half its size. Engines: `cpu` is our own, `own` is candle with our ops, `stock` is candle with its own.
+//! Measures the nets on one thread: each net of the zoo on one window, on 16 and on 64, but the octave net on the pyramid of a
+//! frame of 640×480 pixels, and yunet on that frame at half its size. Engines: `int8` is our own in 8 bits, `cpu` our own in floats, `own` is
+//! candle with our ops, `stock` is candle with its own.
 //! Throughput is in multiply-adds. Weights are random, as the time does not depend on them.
 //!
 //! Compare engines within one run only: whatever else the machine does slows all of them.
@@ -11,6 +12,7 @@ use candle_core::{Device, Tensor};
 use criterion::{Criterion, Throughput};
 use facecascade::nets::candle::{Mode, Model, Ops};
 use facecascade::nets::cpu::{Engine, Scratch};
+use facecascade::nets::int8::{self, calibrate::Ranges};
 use facecascade::nets::spec::Net;
 use facecascade::nets::weights::Weights;
 use facecascade::nets::zoo;
@@ -48,6 +50,26 @@ fn cpu(net: &Net, weights: &Weights, inputs: &[Input]) -> Run {
     })
 }
 
+/// The net on our own engine in 8 bits, calibrated on one of the inputs.
+fn int8(net: &Net, weights: &Weights, inputs: &[Input]) -> Run {
+    let mut ranges = Ranges::default();
+    if let Some(Input { data, n, h, w }) = inputs.last() {
+        ranges.add(&Engine::new(net, weights).expect("random weights fit"), data, (*n, *h, *w));
+    }
+    let quantised = ranges.quantise(net, weights).expect("all layers were seen");
+    let engine = int8::Engine::new(net, &quantised).expect("just made");
+    let mut scratch = int8::Scratch::default();
+    let inputs: Vec<_> = inputs.iter().map(|i| (i.data.clone(), i.n, i.h, i.w)).collect();
+    Box::new(move || {
+        for (data, n, h, w) in &inputs {
+            engine.trunk(black_box(data), *n, *h, *w, &mut scratch).expect("the input is large enough");
+            for head in &engine.net().heads {
+                black_box(engine.head(head.output, None, &mut scratch));
+            }
+        }
+    })
+}
+
 /// The net on candle.
 fn candle(net: &Net, weights: &Weights, inputs: &[Input], ops: Ops) -> Run {
     let model = Model::new(net, weights, ops, &Device::Cpu).expect("random weights fit");
@@ -69,7 +91,7 @@ fn nets(criterion: &mut Criterion) {
         let cases = match name {
             "octave" => vec![("vga".to_owned(), 1, VGA_LEVELS.to_vec())],
             "yunet" => vec![("vga".to_owned(), 1, vec![HALF_VGA])],
-            _ => [1, 64].map(|n| (format!("{n} windows"), n, vec![(net.side, net.side)])).into(),
+            _ => [1, 16, 64].map(|n| (format!("{n} windows"), n, vec![(net.side, net.side)])).into(),
         };
         let mut group = criterion.benchmark_group(name);
         for (case, n, sizes) in cases {
@@ -78,6 +100,7 @@ fn nets(criterion: &mut Criterion) {
             let multiply_adds = inputs.iter().map(|i| i.n as u64 * net.multiply_adds(i.h, i.w)).sum();
             group.throughput(Throughput::Elements(multiply_adds));
             let runs = [
+                ("int8", int8(&net, &weights, &inputs)),
                 ("cpu", cpu(&net, &weights, &inputs)),
                 ("own", candle(&net, &weights, &inputs, Ops::Own)),
                 ("stock", candle(&net, &weights, &inputs, Ops::Stock)),

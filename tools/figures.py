@@ -51,7 +51,7 @@ def bench(output):
 
     def net_row(net, case, title):
         cells = []
-        for engine in ("cpu", "own", "stock"):
+        for engine in ("int8", "cpu", "own", "stock"):
             numbers = rf"^{net}/{engine} {case}\s+time:\s+\[\S+ \S+ (\S+ \S+) \S+ \S+\]\s+thrpt:\s+\[\S+ \S+ (\S+) (\S)elem"
             time, speed, unit = re.search(numbers, output, re.M).groups()
             cells.append(f"{time} ({speed} {unit}/s)")
@@ -62,10 +62,10 @@ def bench(output):
     for path in (README, PERFORMANCE):
         put(path, "peers", peers)
     put(PERFORMANCE, "steps", between("crowd, smallest face 20: ", "frame/"))
-    cases = [("octave", "vga", "pyramid of a VGA frame"), ("refine24", "1 windows", "1 window"),
-             ("refine24", "64 windows", "64 windows"), ("refine48", "1 windows", "1 window"),
-             ("refine48", "64 windows", "64 windows")]
-    put(PERFORMANCE, "nets", "\n".join(["| net | engine | candle, our operations | candle's own |", "|---|---|---|---|",
+    cases = [("octave", "vga", "pyramid of a VGA frame"),
+             *((net, f"{n} windows", title) for net in ("refine24", "refine48")
+               for n, title in ((1, "1 window"), (16, "16 windows"), (64, "64 windows")))]
+    put(PERFORMANCE, "nets", "\n".join(["| net | in 8 bits | in floats | candle, our operations | candle's own |", "|---|---|---|---|---|",
                                         *(net_row(*case) for case in cases)]))
 
 

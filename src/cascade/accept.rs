@@ -24,3 +24,34 @@ pub(super) fn accept(state: &mut State, settings: &AcceptSettings, overlap: f32,
         level.accepted = accepted.len();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cascade::{Candidate, LevelCount};
+    use crate::geometry::Rect;
+
+    fn candidate(x: f32, score: f32) -> Candidate {
+        Candidate { score, ..Candidate::found(Rect::new(x, 0.0, 10.0, 10.0), score) }
+    }
+
+    #[test]
+    fn windows_over_the_upper_threshold_are_faces_and_take_those_on_the_same_face_with_them() {
+        let list = vec![
+            candidate(0.0, 8.0),
+            candidate(50.0, 7.0),
+            candidate(2.0, 6.5),
+            candidate(3.0, 2.0),
+            candidate(90.0, 1.0),
+        ];
+        let mut state = State { candidates: list, counts: vec![LevelCount::default()], ..State::default() };
+        let settings = AcceptSettings { threshold: 6.0, slope: 2.0, offset: 1.0 };
+        accept(&mut state, &settings, 0.45, 0.5);
+        let scores = |list: &[Candidate]| list.iter().map(|c| c.score).collect::<Vec<_>>();
+        assert_eq!((scores(&state.accepted), scores(&state.candidates)), (vec![17.0, 15.0], vec![1.0]));
+        assert_eq!(state.counts[0].accepted, 2);
+        let before = state.accepted.len();
+        accept(&mut state, &settings, 0.45, 0.5);
+        assert_eq!((state.accepted.len(), state.counts[0].accepted), (before, 0));
+    }
+}

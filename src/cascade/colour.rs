@@ -48,6 +48,14 @@ mod operations {
             unsafe { Self(_mm_add_ps(self.0, _mm_set1_ps(v))) }
         }
 
+        /// Writes all four, of which the last means nothing.
+        #[inline(always)]
+        pub(crate) fn store(self, out: &mut [f32]) {
+            let out: &mut [f32; 4] = out.try_into().expect("four");
+            // SAFETY: as above, but that it writes the four floats.
+            unsafe { _mm_storeu_ps(out.as_mut_ptr(), self.0) }
+        }
+
         /// Writes the first three.
         #[inline(always)]
         pub(crate) fn store3(self, out: &mut [f32]) {
@@ -84,6 +92,12 @@ mod operations {
         #[inline(always)]
         pub(crate) fn plus(self, v: f32) -> Self {
             Self(self.0.map(|x| x + v))
+        }
+
+        /// Writes all four, of which the last means nothing.
+        #[inline(always)]
+        pub(crate) fn store(self, out: &mut [f32]) {
+            out.copy_from_slice(&self.0);
         }
 
         /// Writes the first three.

@@ -79,4 +79,13 @@ mod tests {
         merge(&mut list, &[], &[], 1.0, &FaceSettings { nested: 0.7, ..FaceSettings::default() });
         assert_eq!(list.iter().map(|c| c.score).collect::<Vec<_>>(), [3.0, 0.0]);
     }
+
+    #[test]
+    fn faces_that_were_accepted_before_join_the_others_best_first_without_doubles() {
+        let mut list = vec![candidate(0.0, 10.0, 3.0), candidate(40.0, 10.0, 1.0)];
+        let accepted = [candidate(80.0, 10.0, 2.0), candidate(1.0, 10.0, 9.0)];
+        let settings = FaceSettings { vote: 1.0, ..FaceSettings::default() };
+        merge(&mut list, &[], &accepted, 0.45, &settings);
+        assert_eq!(list.iter().map(|c| c.score).collect::<Vec<_>>(), [9.0, 2.0, 1.0]);
+    }
 }

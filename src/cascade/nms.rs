@@ -97,8 +97,12 @@ fn cell_side(o: i32) -> f32 {
     (1u32 << (o + 1)) as f32
 }
 
+/// The greatest whole number not over v / cell; `floor` is a call where SSE4.1 may be missing.
+#[inline(always)]
 fn index(v: f32, cell: f32) -> i32 {
-    (v / cell).floor() as i32
+    let quotient = v / cell;
+    let towards_zero = quotient as i32;
+    towards_zero.saturating_sub(i32::from(quotient < towards_zero as f32))
 }
 
 fn hash(o: i32, x: i32, y: i32) -> usize {

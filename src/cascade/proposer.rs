@@ -110,10 +110,9 @@ impl Proposer {
         if self.net.run_picture(part.pixels(level, (h, w), pixels), h, w, scratch).is_none() {
             return;
         }
-        let engine = self.engine();
-        count.multiply_adds += engine.multiply_adds(h, w);
+        count.multiply_adds += self.engine().multiply_adds(h, w);
         for grid in &self.grids {
-            let Some(cells) = engine.head_dims(grid.head, h, w) else { continue };
+            let Some(cells) = self.engine().head_dims(grid.head, h, w) else { continue };
             let outputs = self.net.head_of_picture(grid.head, scratch);
             count.windows += outputs.len() / grid.numbers;
             let seen = Seen { grid, number, level, left: part.x as f32, top: part.y as f32, columns: cells.w };

@@ -239,6 +239,7 @@ mod tests {
             ("level_overlap = 0.5", "level_overlap = 1.5", "level_overlap"),
             ("calibration = \"classes\"", "calibration = \"clases\"", "clases"),
             ("carry = [0.3, 0.3]", "carry = [0.3, 0.3, 1.0]", "carry"),
+            ("slope = 1.3", "slope = inf", "accept.slope"),
             ("[proposer]", "[propose]", "propose"),
         ] {
             assert!(good.contains(from), "{from}");

@@ -3,7 +3,7 @@
 //! The net's lowered operations each get the kernel that computes a row of them ([`super::kernels`]); `run` walks over
 //! the operations, and `stream` passes rows of a map through a chain of them. Maps are channels last, `[n, h, w, c]`.
 
-mod observe;
+pub(in crate::nets) mod observe;
 mod run;
 mod stream;
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 use super::Engine;
 use super::stream::{Data, Maps, Streams, Target};
+use crate::nets::kernels::sum::add_doubled;
 use crate::nets::kernels::{Isa, RowKernel};
 use crate::nets::lower::{OpKind, Part, Sequence};
+use crate::nets::spec::Input;
 
 /// Called with the path of a layer, its number of channels and its output.
 pub(in crate::nets) type Watch<'a> = dyn FnMut(&str, usize, &[f32]) + 'a;
@@ -19,18 +21,50 @@ struct Observed {
 }
 
 impl Engine {
-    /// Runs trunk and heads over `n` inputs `[n, h, w, 3]` of normalised pixels, which must not be too small, and shows every
+    /// Runs trunk, blocks and heads over `n` inputs `[n, h, w, 3]` of normalised pixels, which must not be too small, and shows every
     /// operation's output but those of mere copies.
     pub(in crate::nets) fn observe(&self, input: &[f32], (n, h, w): (usize, usize, usize), watch: &mut Watch) {
         let mut streams = Streams::default();
-        let input = Observed { data: input.to_vec(), n, h, w, c: 3 };
-        let features = sequence(&mut streams, self.isa, &self.lowered.trunk, input, watch);
-        for head in self.lowered.heads.iter().filter(|head| head.from == 0) {
+        let mut maps: Vec<Observed> = Vec::new();
+        for map in 0..self.lowered.maps() {
+            let (read, ops) = self.lowered.map_of(map);
+            let input = match read.map(Input::maps) {
+                None => Observed { data: input.to_vec(), n, h, w, c: 3 },
+                Some((fine, None)) => maps[fine].clone(),
+                Some((fine, Some(coarse))) => {
+                    let sum = maps[fine].plus_doubled(self.isa, &maps[coarse]);
+                    watch(&sum_path(map), sum.c, &sum.data);
+                    sum
+                }
+            };
+            maps.push(sequence(&mut streams, self.isa, ops, input, watch));
+        }
+        for head in &self.lowered.heads {
+            let features = &maps[head.from];
             if head.ops.dims((features.h, features.w)).is_some() {
                 sequence(&mut streams, self.isa, &head.ops, features.clone(), watch);
             }
         }
     }
+}
+
+impl Observed {
+    /// The sum of these maps and of coarser ones at twice their size.
+    fn plus_doubled(&self, isa: Isa, coarse: &Self) -> Self {
+        let mut sum = self.clone();
+        let row = self.w * self.c;
+        for (i, to) in sum.data.chunks_exact_mut(row).enumerate() {
+            let at = i / self.h * coarse.h + (i % self.h / 2).min(coarse.h - 1);
+            let coarse = &coarse.data[at * coarse.w * coarse.c..][..coarse.w * coarse.c];
+            add_doubled(isa, &self.data[i * row..][..row], coarse, self.c, to);
+        }
+        sum
+    }
+}
+
+/// The path of the sum that makes the input of the block whose map has this number.
+pub(in crate::nets) fn sum_path(map: usize) -> String {
+    format!("block{map}.sum")
 }
 
 fn sequence(

@@ -1,4 +1,4 @@
-mod strides;
+pub(in crate::nets) mod strides;
 
 use super::*;
 use crate::nets::lower::dims_of;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::quantised::{Quantised, QuantisedOp};
+use super::quantised::{Quantised, QuantisedOp, QuantisedSum};
 use crate::error::{Error, Result};
 use crate::nets::cpu;
+use crate::nets::cpu::observe::sum_path;
 use crate::nets::input::{MIDDLE, SPREAD, normalise};
 use crate::nets::lower::{Arrays, Op, OpKind, Part, Purpose, Sequence};
-use crate::nets::spec::Net;
+use crate::nets::spec::{Input, Net};
 use crate::nets::weights::Weights;
 
 /// The greatest 8-bit weight; −128 is not used, so that both signs reach equally far.
@@ -86,14 +87,22 @@ impl Ranges {
     /// Quantises the weights of `net`, whose operations took these values.
     ///
     /// # Errors
-    /// If an array is missing, if no sample went through the net, or if the net has blocks behind its trunk.
+    /// If an array is missing, or if no sample went through the net.
     pub fn quantise(&self, net: &Net, weights: &Weights) -> Result<Quantised> {
-        super::refuse_blocks(net)?;
         let lowered = net.lower(Purpose::Inference)?;
         let mut quantiser = Quantiser { net: net.name, weights, ranges: self, quantised: Quantised::default() };
-        let features = quantiser.sequence(&lowered.trunk, vec![Channel::PICTURE; 3], false)?;
+        let mut maps: Vec<Vec<Channel>> = Vec::new();
+        for map in 0..lowered.maps() {
+            let (read, ops) = lowered.map_of(map);
+            let input = match read.map(Input::maps) {
+                None => vec![Channel::PICTURE; 3],
+                Some((fine, None)) => maps[fine].clone(),
+                Some((fine, Some(coarse))) => quantiser.sum(&sum_path(map), &maps[fine], &maps[coarse])?,
+            };
+            maps.push(quantiser.sequence(ops, input, false)?);
+        }
         for head in &lowered.heads {
-            quantiser.sequence(&head.ops, features.clone(), true)?;
+            quantiser.sequence(&head.ops, maps[head.from].clone(), true)?;
         }
         let mut quantised = quantiser.quantised;
         quantised.notes.insert("net".into(), net.name.into());
@@ -164,12 +173,12 @@ impl Quantiser<'_> {
             let repeat = if op.kind == OpKind::Gather { rows * columns } else { 1 };
             let mut channels = vec![input; repeat].concat();
             if matches!(op.kind, OpKind::MaxPool | OpKind::AveragePool) {
-                let ranges = self.ranges(op)?;
+                let ranges = self.ranges(&op.path)?;
                 channels.iter_mut().zip(ranges).for_each(|(channel, range)| channel.mean = range.mean());
             }
             return Ok(channels);
         }
-        let ranges = self.ranges(op)?;
+        let ranges = self.ranges(&op.path)?;
         let widest = ranges.iter().map(Range::width).fold(0.0, f64::max).max(1e-6);
         let (weight, bias) = self.weights.folded(op)?;
         let mut quantised = QuantisedOp { weight: vec![0; weight.len()], ..QuantisedOp::default() };
@@ -206,10 +215,28 @@ impl Quantiser<'_> {
         Ok(outputs)
     }
 
-    fn ranges(&self, op: &Op) -> Result<&[Range]> {
-        self.ranges.by_path.get(&op.path).map(Vec::as_slice).ok_or_else(|| Error::Net {
+    /// Quantises the sum of two maps; returns its channels.
+    fn sum(&mut self, path: &str, fine: &[Channel], coarse: &[Channel]) -> Result<Vec<Channel>> {
+        let ranges = self.ranges(path)?;
+        let widest = ranges.iter().map(Range::width).fold(0.0, f64::max).max(1e-6);
+        let step = |range: &Range| (range.width() / BYTE).max(widest * NARROWEST / BYTE);
+        let outputs: Vec<_> = ranges.iter().map(|range| Channel::of(range, step(range))).collect();
+        let mut sum = QuantisedSum::default();
+        for (output, (fine, coarse)) in outputs.iter().zip(fine.iter().zip(coarse)) {
+            let by = [fine, coarse].map(|channel| channel.step / output.step);
+            sum.fine.push(by[0] as f32);
+            sum.coarse.push(by[1] as f32);
+            sum.offset.push((output.zero - fine.zero * by[0] - coarse.zero * by[1]) as f32);
+            sum.zero.push(output.zero as u8);
+        }
+        self.quantised.sums.insert(path.to_owned(), sum);
+        Ok(outputs)
+    }
+
+    fn ranges(&self, path: &str) -> Result<&[Range]> {
+        self.ranges.by_path.get(path).map(Vec::as_slice).ok_or_else(|| Error::Net {
             net: self.net.into(),
-            reason: format!("no sample reached {}: there are too few pictures, or too few faces in them", op.path),
+            reason: format!("no sample reached {}: there are too few pictures, or too few faces in them", path),
         })
     }
 }

@@ -16,14 +16,14 @@ mod tests;
 
 pub use kernels::Isa;
 
-use self::prepare::{Channels, Preparation};
+use self::prepare::{Preparation, Prepared, PreparedSum};
 use self::quantised::Quantised;
-use self::run::{Runner, Sequence, values};
-use self::stream::{Data, Maps, Target, Values};
+use self::run::{Runner, values};
+use self::stream::{Data, Maps, Sum, Target, Values};
 use super::kernels::aligned::Aligned;
-use super::lower::Purpose;
-use super::spec::{Dims, Net, Output};
-use crate::error::{Error, Result};
+use super::lower::{Lowered, Purpose};
+use super::spec::{Dims, Input, Net, Output};
+use crate::error::Result;
 
 /// One net with its quantised weights, packed for the machine's vectors. Threads can share an engine, each with
 /// a [`Scratch`] of its own.
@@ -31,10 +31,9 @@ use crate::error::{Error, Result};
 pub struct Engine {
     net: Net,
     isa: Isa,
-    trunk: Sequence,
-    heads: Vec<(Output, Sequence)>,
-    /// Values in a pixel of the features.
-    values: usize,
+    lowered: Lowered<Prepared>,
+    /// What makes the input of each map that reads a sum.
+    sums: Vec<Option<PreparedSum>>,
     /// Whether the net can be run on more than a window.
     whole: bool,
 }
@@ -43,29 +42,22 @@ pub struct Engine {
 #[derive(Debug, Default)]
 pub struct Scratch {
     runner: Runner,
-    features: Aligned,
-    /// Inputs of the last trunk, and the dimensions of the features of each.
+    /// The trunk's features, and then those of the blocks.
+    features: Vec<Aligned>,
+    /// Inputs of the last trunk, their rows and columns, and the dimensions of the trunk's features of each.
     n: usize,
+    input: (usize, usize),
     dims: Option<Dims>,
     chosen: Aligned,
     outputs: Aligned,
-}
-
-/// Refuses a net that looks at several strides: it runs in floats only.
-fn refuse_blocks(net: &Net) -> Result<()> {
-    if net.blocks.is_empty() {
-        return Ok(());
-    }
-    let reason = "it has blocks behind its trunk, and so runs in floats only (--precision f32)";
-    Err(Error::Net { net: net.name.into(), reason: reason.into() })
 }
 
 impl Engine {
     /// An engine for this machine's best instruction set.
     ///
     /// # Errors
-    /// If the net's layers do not fit each other, the weights do not fit the net, a head does not end in a convolution or a
-    /// fully connected layer, or the net has blocks behind its trunk.
+    /// If the net's layers do not fit each other, the weights do not fit the net, or a head does not end in a convolution or a
+    /// fully connected layer.
     pub fn new(net: &Net, weights: &Quantised) -> Result<Self> {
         Self::with_isa(net, weights, Isa::best())
     }
@@ -75,16 +67,11 @@ impl Engine {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_isa(net: &Net, weights: &Quantised, isa: Isa) -> Result<Self> {
-        refuse_blocks(net)?;
         let lowered = net.lower(Purpose::Inference)?;
         weights.check(net, weights.notes.get("net").map_or(net.name, String::as_str))?;
-        let preparation = Preparation { net: net.name, isa, weights };
-        let (trunk, channels) = preparation.sequence(&lowered.trunk, Channels::picture(), false)?;
-        let mut heads = Vec::with_capacity(lowered.heads.len());
-        for head in &lowered.heads {
-            heads.push((head.output, preparation.sequence(&head.ops, channels.clone(), true)?.0));
-        }
-        Ok(Self { net: net.clone(), isa, values: values(&trunk), whole: trunk.stride().is_some(), trunk, heads })
+        let (lowered, sums) = Preparation { net: net.name, isa, weights }.net(&lowered)?;
+        let whole = lowered.stride(lowered.maps() - 1).and(lowered.trunk.stride()).is_some();
+        Ok(Self { net: net.clone(), isa, lowered, sums, whole })
     }
 
     /// The net.
@@ -92,13 +79,23 @@ impl Engine {
         &self.net
     }
 
-    /// Dimensions of the trunk's features for an input of `h` × `w` pixels; `None` if it is too small for one cell.
+    /// Dimensions of the trunk's features for an input of `h` × `w` pixels; `None` if it is too small for one cell of any map.
     pub fn dims(&self, h: usize, w: usize) -> Option<Dims> {
         if !self.whole && !self.is_window(h, w) {
             return None;
         }
-        let (h, w) = self.trunk.dims((h, w))?;
-        Some(Dims { h, w, ..self.trunk.output })
+        // The last map alone may not read all others.
+        for map in 1..self.lowered.maps() {
+            self.lowered.dims(map, (h, w))?;
+        }
+        let (h, w) = self.lowered.trunk.dims((h, w))?;
+        Some(Dims { h, w, ..self.lowered.trunk.output })
+    }
+
+    /// Rows and columns of a map, and values in each of its pixels, for an input of these rows and columns.
+    fn map_dims(&self, map: usize, from: (usize, usize)) -> Option<Dims> {
+        let (h, w) = self.lowered.dims(map, from)?;
+        Some(Dims { h, w, c: values(self.lowered.map_of(map).1) })
     }
 
     fn is_window(&self, h: usize, w: usize) -> bool {
@@ -131,11 +128,43 @@ impl Engine {
         scratch.dims = None;
         let dims = self.dims(h, w)?;
         (scratch.n, scratch.dims) = (n, Some(dims));
-        let len = n * dims.h * dims.w * self.values;
-        let data = Values::Bytes(bytemuck::cast_slice_mut(scratch.features.at_least(len.div_ceil(4))));
-        let mut target = Target { data, step: self.values };
-        scratch.runner.run(self.isa, &self.trunk, self.is_window(h, w), source, &mut target);
+        scratch.input = (h, w);
+        let Scratch { runner, features, .. } = scratch;
+        features.resize_with(features.len().max(self.lowered.maps()), Aligned::default);
+        for map in 0..self.lowered.maps() {
+            let (input, ops) = self.lowered.map_of(map);
+            let d = self.map_dims(map, (h, w))?;
+            let (done, rest) = features.split_at_mut(map);
+            let source = match input {
+                Some(input) => self.input_maps(map, input, done, n, (h, w))?,
+                None => source,
+            };
+            let data = Values::Bytes(bytemuck::cast_slice_mut(rest[0].at_least((n * d.len()).div_ceil(4))));
+            runner.run(self.isa, ops, self.is_window(h, w), source, &mut Target { data, step: d.c });
+        }
         Some(dims)
+    }
+
+    /// What the block with the map `map` reads of the maps that are `done`, for `n` inputs of these rows and columns.
+    fn input_maps<'a>(
+        &'a self,
+        map: usize,
+        input: Input,
+        done: &'a [Aligned],
+        n: usize,
+        from: (usize, usize),
+    ) -> Option<Maps<'a>> {
+        let (fine, coarse) = input.maps();
+        let Dims { h, w, c } = self.map_dims(fine, from)?;
+        let fine = &bytes(&done[fine])[..n * h * w * c];
+        let data = match coarse.zip(self.sums[map].as_ref()) {
+            None => Data::Bytes(fine),
+            Some((coarse, by)) => {
+                let d = self.map_dims(coarse, from)?;
+                Data::Sum(Sum { fine, coarse: bytes(&done[coarse]), coarse_rows: (d.h, d.w * d.c), by })
+            }
+        };
+        Some(Maps { data, n, h, w, c })
     }
 
     /// Runs a head on the features that this engine's last [`Self::trunk`] left in `scratch`: on all of them, or only
@@ -144,14 +173,14 @@ impl Engine {
     /// # Panics
     /// If the net has no such head, if the scratch holds no features of this net, or if a row is out of range.
     pub fn head<'s>(&self, output: Output, rows: Option<&[usize]>, scratch: &'s mut Scratch) -> &'s [f32] {
-        let Some((_, sequence)) = self.heads.iter().find(|(o, _)| *o == output) else {
-            panic!("the net {} has no {output:?} head", self.net.name)
+        let Some(head) = self.lowered.head(output) else { panic!("the net {} has no {output:?} head", self.net.name) };
+        let Scratch { runner, features, n, input, dims, chosen, outputs } = scratch;
+        let (from, sequence) = (head.from, &head.ops);
+        let ran = dims.is_some_and(|d| d.c == self.lowered.trunk.output.c);
+        let Some(d) = self.map_dims(from, *input).filter(|_| ran) else {
+            panic!("run the trunk of {} first", self.net.name)
         };
-        let Scratch { runner, features, n, dims, chosen, outputs } = scratch;
-        let window = self.trunk.output;
-        let Some(d) = dims.filter(|d| d.c == window.c) else { panic!("run the trunk of {} first", self.net.name) };
-        let len = d.h * d.w * self.values;
-        let features: &[u8] = bytemuck::cast_slice(features.as_slice());
+        let (window, features, len) = (self.lowered.map_of(from).1.output, bytes(&features[from]), d.len());
         let (data, n) = match rows {
             None => (&features[..*n * len], *n),
             Some(rows) => {
@@ -165,10 +194,14 @@ impl Engine {
         };
         let Some((h, w)) = sequence.dims((d.h, d.w)) else { return &[] };
         let windows = (d.h, d.w) == (window.h, window.w);
-        let data = Maps { data: Data::Bytes(data), n, h: d.h, w: d.w, c: self.values };
+        let data = Maps { data: Data::Bytes(data), n, h: d.h, w: d.w, c: d.c };
         let len = n * h * w * sequence.output.c;
         let mut target = Target { data: Values::Reals(outputs.at_least(len)), step: sequence.output.c };
         runner.run(self.isa, sequence, windows, data, &mut target);
         &outputs.as_slice()[..len]
     }
+}
+
+fn bytes(map: &Aligned) -> &[u8] {
+    bytemuck::cast_slice(map.as_slice())
 }

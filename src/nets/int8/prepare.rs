@@ -5,7 +5,9 @@ use super::quantised::{Quantised, QuantisedOp};
 use super::run::Sequence;
 use super::stream::Op;
 use crate::error::{Error, Result};
-use crate::nets::lower::{self, Arrays, OpKind, Part};
+use crate::nets::cpu::observe::sum_path;
+use crate::nets::lower::{self, Arrays, Block, Head, Lowered, OpKind, Part};
+use crate::nets::spec::Input;
 
 /// What an operation in bytes holds beside its geometry.
 #[derive(Debug, Clone)]
@@ -52,7 +54,7 @@ const MIDDLE: u8 = 128;
 
 /// The channels of a map.
 #[derive(Debug, Clone)]
-pub(super) struct Channels {
+struct Channels {
     /// Where each channel stands among the values of a pixel.
     places: Vec<usize>,
     /// The byte that stands for 0, for each value.
@@ -61,7 +63,7 @@ pub(super) struct Channels {
 
 impl Channels {
     /// Those of a picture.
-    pub(super) fn picture() -> Self {
+    fn picture() -> Self {
         Self { places: (0..PICTURE).collect(), zero: vec![MIDDLE; PICTURE] }
     }
 
@@ -107,6 +109,14 @@ impl Channels {
     }
 }
 
+/// A sum of a map and of a coarser one, for each value of a pixel.
+#[derive(Debug, Clone)]
+pub(super) struct PreparedSum {
+    pub(super) fine: Vec<f32>,
+    pub(super) coarse: Vec<f32>,
+    pub(super) offset: Vec<f32>,
+}
+
 /// Makes kernels for one instruction set.
 pub(super) struct Preparation<'a> {
     pub(super) net: &'a str,
@@ -115,8 +125,49 @@ pub(super) struct Preparation<'a> {
 }
 
 impl Preparation<'_> {
+    /// Prepares all of a net; returns with it what makes the input of each block that reads a sum.
+    pub(super) fn net(&self, lowered: &Lowered) -> Result<(Lowered<Prepared>, Vec<Option<PreparedSum>>)> {
+        let (mut maps, mut sums, mut prepared) = (Vec::<Channels>::new(), Vec::new(), Vec::new());
+        for map in 0..lowered.maps() {
+            let (read, ops) = lowered.map_of(map);
+            let (input, sum) = match read.map(Input::maps) {
+                None => (Channels::picture(), None),
+                Some((fine, None)) => (maps[fine].clone(), None),
+                Some((fine, Some(coarse))) => self.sum(&sum_path(map), &maps[fine], &maps[coarse])?,
+            };
+            let (ops, channels) = self.sequence(ops, input, false)?;
+            maps.push(channels);
+            sums.push(sum);
+            prepared.push(ops);
+        }
+        let mut prepared = prepared.into_iter();
+        let Some(trunk) = prepared.next() else { unreachable!("every net has a trunk") };
+        let blocks =
+            lowered.blocks.iter().zip(prepared).map(|(block, ops)| Block { input: block.input, ops }).collect();
+        let head = |head: &Head<Option<Arrays>>| {
+            let ops = self.sequence(&head.ops, maps[head.from].clone(), true)?.0;
+            Ok(Head { output: head.output, from: head.from, ops })
+        };
+        let heads = lowered.heads.iter().map(head).collect::<Result<_>>()?;
+        Ok((Lowered { trunk, blocks, heads }, sums))
+    }
+
+    fn sum(&self, path: &str, fine: &Channels, coarse: &Channels) -> Result<(Channels, Option<PreparedSum>)> {
+        let Some(sum) =
+            self.weights.sums.get(path).filter(|_| fine.places == coarse.places && fine.values() == coarse.values())
+        else {
+            let reason = format!("{path}: in 8 bits both maps of a sum have to end in layers of the same kind");
+            return Err(Error::Net { net: self.net.into(), reason });
+        };
+        let channels = Channels { places: fine.places.clone(), zero: fine.spread(&sum.zero, 0) };
+        let spread = |values: &[f32]| fine.spread(values, 0.0);
+        let prepared =
+            PreparedSum { fine: spread(&sum.fine), coarse: spread(&sum.coarse), offset: spread(&sum.offset) };
+        Ok((channels, Some(prepared)))
+    }
+
     /// Prepares a sequence that reads `channels`; returns it with the channels that come out. With `reals`, real numbers come out.
-    pub(super) fn sequence(
+    fn sequence(
         &self,
         sequence: &lower::Sequence<Option<Arrays>>,
         mut channels: Channels,

@@ -3,7 +3,7 @@
 //! An operation that multiplies has four arrays, named after its layer: `weight` (8-bit, in the shape of the float weights, batch norm folded
 //! in), `bias` (32-bit), `multiplier` (float) and `zero` (unsigned 8-bit), the last three one for each output. An output is the integer
 //! nearest to (Σ weight · input byte + bias) · multiplier, of two the even one, cut to 0..=255; `zero` is the byte that stands for 0. A head's last outputs
-//! stay real, and are not rounded.
+//! stay real, and are not rounded. A block that reads a sum of two maps has its arrays `blockN.sum` ([`QuantisedSum`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use safetensors::tensor::TensorView;
 
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::nets::cpu::observe::sum_path;
 use crate::nets::lower::{Op, Purpose};
 use crate::nets::spec::Net;
 use crate::nets::weights::Weights;
@@ -33,11 +34,27 @@ pub struct QuantisedOp {
     pub zero: Vec<u8>,
 }
 
+/// The sum of a map and of a coarser one: a byte is the integer nearest to fine byte · `fine` + coarse byte · `coarse` + `offset`, of
+/// two the even one, cut to 0..=255.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct QuantisedSum {
+    /// What each channel of the finer map is multiplied by.
+    pub fine: Vec<f32>,
+    /// What each channel of the coarser map is multiplied by.
+    pub coarse: Vec<f32>,
+    /// Added to each channel.
+    pub offset: Vec<f32>,
+    /// The byte that stands for 0 in each channel.
+    pub zero: Vec<u8>,
+}
+
 /// A net's quantised weights by the path of the layer (`trunk.0`, `face.1`, …) and notes about how they were made.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Quantised {
     /// Arrays by path.
     pub ops: BTreeMap<String, QuantisedOp>,
+    /// Sums of maps, by the path of the block that reads them (`block4.sum`).
+    pub sums: BTreeMap<String, QuantisedSum>,
     /// Free text: net, samples, and the float weights' fingerprint.
     pub notes: BTreeMap<String, String>,
 }
@@ -88,7 +105,8 @@ impl Quantised {
     pub fn check(&self, net: &Net, origin: &str) -> Result<()> {
         let fail = |reason| Error::Weights { origin: origin.into(), reason };
         let mut paths = Vec::new();
-        net.lower(Purpose::Inference)?.map(|op| {
+        let lowered = net.lower(Purpose::Inference)?;
+        lowered.map(|op| {
             let Some(arrays) = &op.arrays else { return Ok(()) };
             paths.push(op.path.clone());
             let Some(found) = self.ops.get(&op.path) else {
@@ -102,7 +120,19 @@ impl Quantised {
             let bounded = (0..outputs).all(|o| found.is_bounded(o));
             if bounded { Ok(()) } else { Err(fail(format!("{}: its sums do not fit in 32 bits", op.path))) }
         })?;
-        match self.ops.keys().find(|path| !paths.contains(path)) {
+        let sums = (1..lowered.maps()).filter_map(|map| {
+            let (fine, coarse) = lowered.map_of(map).0?.maps();
+            coarse.map(|_| (sum_path(map), lowered.map_of(fine).1.output.c))
+        });
+        for (path, channels) in sums {
+            if !self.sums.get(&path).is_some_and(|sum| sum.is_sound(channels)) {
+                return Err(fail(format!(
+                    "{path} is missing, has another number of channels than {channels}, or no finite numbers"
+                )));
+            }
+            paths.push(path);
+        }
+        match self.ops.keys().chain(self.sums.keys()).find(|path| !paths.contains(path)) {
             Some(path) => Err(fail(format!("{path} does not belong to the net {}", net.name))),
             None => Ok(()),
         }
@@ -117,21 +147,34 @@ impl Quantised {
         let cut = |e| fail(format!("not a whole safetensors file ({e})"));
         let (_, metadata) = safetensors::SafeTensors::read_metadata(bytes).map_err(cut)?;
         let file = safetensors::SafeTensors::deserialize(bytes).map_err(cut)?;
-        let mut ops: BTreeMap<String, QuantisedOp> = BTreeMap::new();
+        let (mut ops, mut sums) = (BTreeMap::<String, QuantisedOp>::new(), BTreeMap::<String, QuantisedSum>::new());
         for (name, view) in file.iter() {
             let data = view.data();
             let (path, array) = name.rsplit_once('.').unwrap_or(("", name));
+            let wrong = || fail(format!("{name} is {:?}: not an array of 8-bit weights", view.dtype()));
+            if path.ends_with(".sum") {
+                let sum = sums.entry(path.to_owned()).or_default();
+                let floats = || fours(data).map(f32::from_le_bytes).collect();
+                match (array, view.dtype()) {
+                    ("fine", Dtype::F32) => sum.fine = floats(),
+                    ("coarse", Dtype::F32) => sum.coarse = floats(),
+                    ("offset", Dtype::F32) => sum.offset = floats(),
+                    ("zero", Dtype::U8) => sum.zero = data.to_vec(),
+                    _ => return Err(wrong()),
+                }
+                continue;
+            }
             let op = ops.entry(path.to_owned()).or_default();
             match (array, view.dtype()) {
                 ("weight", Dtype::I8) => op.weight = data.iter().map(|v| v.cast_signed()).collect(),
                 ("bias", Dtype::I32) => op.bias = fours(data).map(i32::from_le_bytes).collect(),
                 ("multiplier", Dtype::F32) => op.multiplier = fours(data).map(f32::from_le_bytes).collect(),
                 ("zero", Dtype::U8) => op.zero = data.to_vec(),
-                (_, dtype) => return Err(fail(format!("{name} is {dtype:?}: not an array of 8-bit weights"))),
+                _ => return Err(wrong()),
             }
         }
         let notes = metadata.metadata().clone().unwrap_or_default().into_iter().collect();
-        Ok(Self { ops, notes })
+        Ok(Self { ops, sums, notes })
     }
 
     /// Reads a safetensors file.
@@ -165,9 +208,30 @@ impl Quantised {
                 tensors.push((format!("{name}.{array}"), view));
             }
         }
+        for (name, sum) in &self.sums {
+            let floats = |of: &'_ [f32]| -> (Dtype, usize) { (Dtype::F32, of.len()) };
+            let arrays: [(&str, (Dtype, usize), &[u8]); 4] = [
+                ("fine", floats(&sum.fine), bytemuck::cast_slice(&sum.fine)),
+                ("coarse", floats(&sum.coarse), bytemuck::cast_slice(&sum.coarse)),
+                ("offset", floats(&sum.offset), bytemuck::cast_slice(&sum.offset)),
+                ("zero", (Dtype::U8, sum.zero.len()), &sum.zero),
+            ];
+            for (array, (dtype, len), bytes) in arrays {
+                tensors.push((format!("{name}.{array}"), TensorView::new(dtype, vec![len], bytes).map_err(fail)?));
+            }
+        }
         let notes: HashMap<String, String> = self.notes.clone().into_iter().collect();
         let bytes = safetensors::serialize(tensors, Some(notes)).map_err(fail)?;
         write_whole(path, &bytes)
+    }
+}
+
+impl QuantisedSum {
+    /// Whether all numbers of so many channels are there, and finite.
+    fn is_sound(&self, channels: usize) -> bool {
+        let numbers = [&self.fine, &self.coarse, &self.offset];
+        self.zero.len() == channels
+            && numbers.iter().all(|list| list.len() == channels && list.iter().all(|v| v.is_finite()))
     }
 }
 

@@ -132,5 +132,5 @@ impl Runner {
 }
 
 fn bytes_of(map: &Aligned) -> Data<'_> {
-    Data::Bytes(bytemuck::cast_slice(map.as_slice()))
+    Data::Bytes(super::bytes(map))
 }

@@ -2,8 +2,8 @@
 //! only the rows of its input that its kernel covers. Here a depthwise convolution's ring keeps its rows side by side, in groups of four
 //! bytes, and whoever makes a row writes it there in its place.
 
-use super::kernels::{Isa, Output, Row, SLOTS, insert, nearest};
-use super::prepare::{Kernel, Prepared, floor_of_reals};
+use super::kernels::{Isa, Output, Row, SLOTS, add_doubled, insert, nearest};
+use super::prepare::{Kernel, Prepared, PreparedSum, floor_of_reals};
 use crate::nets::kernels::aligned::Aligned;
 
 /// An operation with its kernel.
@@ -22,14 +22,30 @@ pub(super) enum Data<'a> {
     Bytes(&'a [u8]),
     /// A normalised picture, (v − 127.5) / 128, which becomes the nearest bytes as its rows are read.
     Floats(&'a [f32]),
+    /// A map and a coarser one, which are added as their rows are read.
+    Sum(Sum<'a>),
+}
+
+/// A map and one of half its size, which counts at twice its size.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sum<'a> {
+    pub(super) fine: &'a [u8],
+    pub(super) coarse: &'a [u8],
+    /// Rows and bytes in a row of the coarser map.
+    pub(super) coarse_rows: (usize, usize),
+    pub(super) by: &'a PreparedSum,
 }
 
 impl<'a> Data<'a> {
-    /// From `start` on.
-    fn from(self, start: usize) -> Self {
+    /// From map `first` on, of maps of `len` values.
+    fn from(self, first: usize, len: usize) -> Self {
         match self {
-            Self::Floats(data) => Self::Floats(&data[start..]),
-            Self::Bytes(data) => Self::Bytes(&data[start..]),
+            Self::Floats(data) => Self::Floats(&data[first * len..]),
+            Self::Bytes(data) => Self::Bytes(&data[first * len..]),
+            Self::Sum(sum) => {
+                let (h, row) = sum.coarse_rows;
+                Self::Sum(Sum { fine: &sum.fine[first * len..], coarse: &sum.coarse[first * h * row..], ..sum })
+            }
         }
     }
 }
@@ -135,7 +151,7 @@ impl Streams {
                 streams: self,
                 items: items.min(source.n - first),
                 direct: direct && matches!(source.data, Data::Bytes(_)),
-                source: Maps { data: source.data.from(first * read), ..source },
+                source: Maps { data: source.data.from(first, read), ..source },
                 target: Target { data: target.data.from(first * written), step: target.step },
             };
             chain.advance(ops.len() - 1, out_h);
@@ -239,6 +255,16 @@ impl Chain<'_> {
                     Data::Floats(data) => {
                         line.resize(w * c, 0);
                         nearest(self.isa, &data[from..from + w * c], line);
+                    }
+                    Data::Sum(Sum {
+                        fine,
+                        coarse,
+                        coarse_rows: (h, row),
+                        by: PreparedSum { fine: a, coarse: b, offset },
+                    }) => {
+                        let coarse = &coarse[(item * h + (y / 2).min(h - 1)) * row..][..row];
+                        line.resize(w * c, 0);
+                        add_doubled(self.isa, (&fine[from..from + w * c], a), (coarse, b), offset, line);
                     }
                 }
                 if pixel > c {

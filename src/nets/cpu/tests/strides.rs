@@ -4,7 +4,7 @@ use super::*;
 use crate::nets::spec::{Block, Input};
 
 /// A net of several strides: 20 channels, so that vectors have a rest; a sum, and a sum of a sum.
-fn net_of_several_strides() -> Net {
+pub(in crate::nets) fn net_of_several_strides() -> Net {
     let conv = |stride| Layer::Conv { out: 20, kernel: 3, stride, pad: 1 };
     let half = Layer::MaxPool { size: 2, stride: 2, pad: 0 };
     let pointwise = |out| Layer::Conv { out, kernel: 1, stride: 1, pad: 0 };

@@ -5,14 +5,16 @@
 
 mod depthwise;
 mod dots;
+mod input;
 mod linear;
 mod plain;
 mod row;
 
 pub(super) use depthwise::{SLOTS, Taps};
 pub use dots::Isa;
+pub(super) use input::{add_doubled, nearest};
 pub(super) use linear::Packed;
-pub(super) use plain::{Depthwise as DeepDepthwise, Plain, insert, nearest};
+pub(super) use plain::{Depthwise as DeepDepthwise, Plain, insert};
 pub(super) use row::{Output, Row};
 
 use self::dots::Dots;

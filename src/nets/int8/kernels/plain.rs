@@ -4,7 +4,6 @@
 use super::dots::{Dots, Isa, Kernel};
 use super::row::{Output, Row};
 use super::{LANES, Requantise};
-use crate::nets::input::{MIDDLE, SPREAD};
 
 /// What becomes of the bytes under a kernel.
 #[derive(Debug, Clone)]
@@ -170,26 +169,4 @@ pub(in crate::nets::int8) fn insert(quads: &mut [u32], slot: u32, bytes: &[u8]) 
     for (quad, v) in quads.iter_mut().zip(bytes) {
         *quad = *quad & !(255 << shift) | u32::from(*v) << shift;
     }
-}
-
-/// Turns normalised pixels into the nearest bytes.
-pub(in crate::nets::int8) fn nearest(isa: Isa, from: &[f32], to: &mut [u8]) {
-    isa.run(Nearest { from, to });
-}
-
-struct Nearest<'a> {
-    from: &'a [f32],
-    to: &'a mut [u8],
-}
-
-impl Kernel for Nearest<'_> {
-    #[inline(always)]
-    unsafe fn run<D: Dots>(self) {
-        self.to.iter_mut().zip(self.from).for_each(|(to, v)| *to = byte_of(*v));
-    }
-}
-
-#[inline(always)]
-fn byte_of(v: f32) -> u8 {
-    (v * SPREAD + MIDDLE).round_ties_even().clamp(0.0, 255.0) as i32 as u8
 }
