@@ -199,7 +199,8 @@ impl Preparation<'_> {
 
     fn op(&self, op: &lower::Op, input: Channels, reals: bool) -> Result<(Op, Channels)> {
         let linear = matches!(op.kind, OpKind::Conv | OpKind::Dense);
-        if reals && !linear {
+        let in_order = input.places.iter().enumerate().all(|(channel, place)| channel == *place);
+        if reals && !(linear || op.kind == OpKind::Depthwise && op.kernel.0 <= SLOTS && in_order) {
             let reason =
                 format!("{} ends a head: in 8 bits a head ends in a convolution or a fully connected layer", op.path);
             return Err(Error::Net { net: self.net.into(), reason });
@@ -220,7 +221,11 @@ impl Preparation<'_> {
             }
             OpKind::Depthwise => {
                 let QuantisedOp { weight, bias, multiplier, zero } = self.weights.op(op)?;
-                let (bias, multiplier) = (input.spread(bias, 0), input.spread(multiplier, 0.0));
+                let (mut bias, mut multiplier) = (input.spread(bias, 0), input.spread(multiplier, 0.0));
+                if reals {
+                    bias.truncate(input.places.len());
+                    multiplier.truncate(input.places.len());
+                }
                 let weight = |row: usize, column: usize, place: usize| {
                     at_place[place].map_or(0, |c| weight[(row * columns + column) * input.places.len() + c])
                 };
@@ -240,7 +245,8 @@ impl Preparation<'_> {
         let border = if op.kind == OpKind::MaxPool { vec![0; input.values()] } else { input.zero.clone() };
         let floor = (op.relu && matches!(kernel, Kernel::Plain(Plain::Max | Plain::Average | Plain::Gather)))
             .then(|| output.zero.clone());
-        let prepared = Prepared { kernel, input: input.values(), output: output.values(), border, floor };
+        let values = if reals { op.output.c } else { output.values() };
+        let prepared = Prepared { kernel, input: input.values(), output: values, border, floor };
         Ok((op.with(prepared), output))
     }
 }

@@ -78,7 +78,6 @@ fn reference(sequence: &Lowered<Option<Arrays>>, mut map: Map, weights: &Quantis
 
 fn apply(op: &Op, map: &Map, weights: &Quantised, reals: bool) -> Option<End> {
     let (h, w) = op.dims((map.d.h, map.d.w))?;
-    let linear = matches!(op.kind, OpKind::Conv | OpKind::Dense);
     let channels = if op.kind == OpKind::Gather { op.kernel.0 * op.kernel.1 * map.d.c } else { op.output.c };
     let none = QuantisedOp::default();
     let arrays = if op.arrays.is_some() { &weights.ops[&op.path] } else { &none };
@@ -114,7 +113,7 @@ fn apply(op: &Op, map: &Map, weights: &Quantised, reals: bool) -> Option<End> {
             }
         };
         let real = sum as f32 * by;
-        if reals && linear {
+        if reals && op.arrays.is_some() {
             numbers.push(if op.relu { real.max(0.0) } else { real });
             continue;
         }

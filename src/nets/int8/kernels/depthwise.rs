@@ -15,6 +15,8 @@ pub(in crate::nets::int8) struct Taps {
     isa: Isa,
     /// Columns of the kernel.
     columns: usize,
+    /// Channels without those that fill up the last vector; real numbers are written for these alone.
+    outputs: usize,
     /// `[slot of the top row, column, channel, slot]`; zero for slots that the kernel does not cover.
     weight: Aligned,
     requantise: Requantise,
@@ -43,14 +45,15 @@ impl Taps {
                 }
             }
         }
-        Self { isa, columns, weight: aligned(&packed), requantise }
+        Self { isa, columns, outputs: bias.len(), weight: aligned(&packed), requantise }
     }
 
     /// Convolves a row, whose top row of input is in slot `top`.
     pub(in crate::nets::int8) fn run(&self, input: &[u32], row: Row, top: usize) {
         let channels = self.requantise.padded();
         assert!(row.rows.len() == 1 && top < SLOTS);
-        row.check(input.len(), self.columns * channels, channels);
+        let written = if matches!(row.output, super::row::Output::Reals(..)) { self.outputs } else { channels };
+        row.check(input.len(), self.columns * channels, written);
         self.isa.run(Depthwise { taps: self, input, row, top });
     }
 }
@@ -71,10 +74,16 @@ impl Kernel for Depthwise<'_> {
 }
 
 impl Depthwise<'_> {
+    /// How many real numbers the vector of `lanes` channels from `c` on stands for.
+    #[inline(always)]
+    fn reals(&self, c: usize, lanes: usize) -> usize {
+        self.taps.outputs.saturating_sub(c).min(lanes)
+    }
+
     #[inline(always)]
     unsafe fn all<D: Dots, S: Sink>(&self, sink: S) {
         let channels = self.taps.requantise.padded();
-        for c in (0..channels).step_by(D::N) {
+        for c in (0..if S::PART { self.taps.outputs } else { channels }).step_by(D::N) {
             // SAFETY: as the caller; c < channels.
             unsafe {
                 match (self.taps.columns, self.row.input_step / channels) {
@@ -96,7 +105,7 @@ impl Depthwise<'_> {
         sink: S,
         c: usize,
     ) {
-        let (row, requantise) = (&self.row, &self.taps.requantise);
+        let (row, requantise, n) = (&self.row, &self.taps.requantise, self.reals(c, D::N));
         let pixel = requantise.padded();
         // SAFETY: see the caller.
         unsafe {
@@ -110,7 +119,7 @@ impl Depthwise<'_> {
                 while left >= M {
                     let sums = tile::<D, STRIDE, M, COLUMNS>(input, pixel, &taps, bias);
                     unrolled!(m < M, {
-                        sink.put(sums[m], by, output + m * row.output_step, D::N);
+                        sink.put(sums[m], by, output + m * row.output_step, n);
                     });
                     output += M * row.output_step;
                     input = input.wrapping_add(M * row.input_step);
@@ -118,7 +127,7 @@ impl Depthwise<'_> {
                 }
                 for _ in 0..left {
                     let [sum] = tile::<D, STRIDE, 1, 3>(input, pixel, &taps, bias);
-                    sink.put(sum, by, output, D::N);
+                    sink.put(sum, by, output, n);
                     output += row.output_step;
                     input = input.wrapping_add(row.input_step);
                 }
@@ -130,6 +139,7 @@ impl Depthwise<'_> {
     #[inline(always)]
     unsafe fn any<D: Dots, S: Sink>(&self, sink: S, c: usize) {
         let (row, requantise, columns) = (&self.row, &self.taps.requantise, self.taps.columns);
+        let n = self.reals(c, D::N);
         let pixel = requantise.padded();
         // SAFETY: see the caller.
         unsafe {
@@ -143,7 +153,7 @@ impl Depthwise<'_> {
                         sum = sum.dot(D::quads(input.add(k * pixel)), D::weights(weight.add(k * pixel * SLOTS)));
                     }
                     let output = item * row.output_item + x * row.output_step + c;
-                    sink.put(sum, requantise.multiplier::<D>(c), output, D::N);
+                    sink.put(sum, requantise.multiplier::<D>(c), output, n);
                 }
             }
         }
