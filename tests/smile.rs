@@ -89,7 +89,7 @@ fn one_portrait_gives_one_number_and_none_with_no_smile() {
         faces[0]["smile"].as_f64().unwrap()
     };
     let (astronaut, hopper) = (smile("assets/astronaut.jpg"), smile("assets/grace_hopper.jpg"));
-    assert!((0.6..=1.0).contains(&astronaut) && (0.0..0.4).contains(&hopper), "{astronaut} {hopper}");
+    assert!(astronaut > 0.9 && hopper < astronaut - 0.25, "{astronaut} {hopper}");
     let ran = run(["detect", "--json", "--no-smile", "assets/astronaut.jpg"]).exits(0);
     assert!(ran.lines()[0]["faces"][0].get("smile").is_none());
     assert!(!run(["detect", "--no-smile", "assets/astronaut.jpg"]).exits(0).out.contains("smile"));

@@ -1,5 +1,6 @@
 //! The cascade on nets with random weights.
 
+use super::settings::AcceptSettings;
 use super::*;
 use crate::cascade::crops::{Crop, sample};
 use crate::nets::cpu::{Engine, Scratch};
@@ -322,11 +323,21 @@ fn the_nets_that_ship_run_in_8_bits_unless_floats_are_asked_for_and_find_the_sam
     let expected = floats.detect(&picture).unwrap();
     assert_ne!(faces, expected);
     assert!(faces[0].rect.iou(&expected[0].rect) > 0.8, "{faces:?}, {expected:?}");
-    // Only nets in 8 bits take windows for faces before the last level.
+    // Only nets in 8 bits take windows for faces before the last level, if the settings say so.
+    let mut settings = shipped();
+    settings.refiners[0].accept = Some(AcceptSettings { threshold: 2.0, slope: 1.0, offset: 0.0 });
+    let weights = |net: &str| {
+        let (float, quantised) = (super::shipped::weights(net)?, super::shipped::quantised(net)?);
+        Ok(NetWeights { float, quantised })
+    };
+    let [int8, floats] = [Precision::Int8, Precision::F32].map(|precision| {
+        let options = Options { threshold: 0.1, precision, ..Options::default() };
+        Cascade::assemble(settings.clone(), &weights, options).unwrap()
+    });
     let accepted =
         |cascade: &Cascade| cascade.counts(&picture).unwrap().iter().map(|level| level.accepted).sum::<usize>();
     assert_eq!((accepted(&floats), accepted(&int8) > 0), (0, true));
-    let (_, steps) = int8.trace(&picture).unwrap();
+    let (faces, steps) = int8.trace(&picture).unwrap();
     assert!(steps.iter().any(|step| !step.accepted.is_empty() && step.counted().ends_with("accepted")));
     assert!(steps[8].accepted.is_empty() && steps[8].windows.len() == faces.len());
 }
