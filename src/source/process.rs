@@ -140,6 +140,7 @@ impl Origin {
     }
 
     /// An address that gives frames as they come. One that gives nothing for 10 seconds has failed.
+    #[cfg(feature = "camera")]
     pub(crate) fn live(address: &str) -> Self {
         let scheme = address.split("://").next().unwrap_or("").to_lowercase();
         let options: &[&str] = match scheme.as_str() {
