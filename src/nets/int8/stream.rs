@@ -185,28 +185,27 @@ impl Streams {
 
 /// Writes the border of an operation's ring: left, right and, where rows do not lie side by side, the row outside.
 fn border(op: &Op, state: &State, items: usize, ring: &mut [f32]) {
-    let (pattern, side) = (&op.arrays.border, op.pad * op.arrays.input);
+    let (pattern, side) = (op.arrays.border.as_slice(), op.pad * op.arrays.input);
+    let right = state.item - side;
     if state.slots == 0 {
         let quads: &mut [u32] = bytemuck::cast_slice_mut(ring);
+        let write = |pixel: &mut [u32]| {
+            pixel.iter_mut().zip(pattern).for_each(|(quad, v)| *quad = u32::from_le_bytes([*v; 4]));
+        };
         for row in quads[..state.strip].chunks_exact_mut(state.item) {
-            for (i, quad) in row.iter_mut().enumerate() {
-                if i < side || i >= state.item - side {
-                    *quad = u32::from_le_bytes([pattern[i % pattern.len()]; 4]);
-                }
-            }
+            row[..side].chunks_exact_mut(pattern.len()).for_each(write);
+            row[right..].chunks_exact_mut(pattern.len()).for_each(write);
         }
         return;
     }
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(ring);
-    for (y, row) in bytes[..items * state.bytes()].chunks_exact_mut(state.strip).enumerate() {
-        for row in row.chunks_exact_mut(state.item) {
-            for (i, v) in row.iter_mut().enumerate() {
-                if y == state.slots || i < side || i >= state.item - side {
-                    *v = pattern[i % pattern.len()];
-                }
-            }
-        }
+    let write = |pixel: &mut [u8]| pixel.copy_from_slice(pattern);
+    let (rows, outside) = bytes[..items * state.bytes()].split_at_mut(state.slots * state.strip);
+    for row in rows.chunks_exact_mut(state.item) {
+        row[..side].chunks_exact_mut(pattern.len()).for_each(write);
+        row[right..].chunks_exact_mut(pattern.len()).for_each(write);
     }
+    outside.chunks_exact_mut(pattern.len()).for_each(write);
 }
 
 struct Chain<'a> {
@@ -249,6 +248,11 @@ impl Chain<'_> {
             for item in 0..self.items {
                 let from = (item * state.h + y) * w * c;
                 let at = item * state.item + op.pad * pixel;
+                if let (Data::Bytes(data), true, true) = (self.source.data, pixel == c, state.slots > 0) {
+                    let bytes: &mut [u8] = bytemuck::cast_slice_mut(rings[0].as_mut_slice());
+                    bytes[y % state.slots * state.strip + at..][..w * c].copy_from_slice(&data[from..from + w * c]);
+                    continue;
+                }
                 line.clear();
                 match self.source.data {
                     Data::Bytes(data) => line.extend_from_slice(&data[from..from + w * c]),
