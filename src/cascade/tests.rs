@@ -348,7 +348,7 @@ fn weights_in_8_bits_are_taken_only_with_the_float_weights_that_they_were_made_f
     let file = folder.path().join("mine.toml");
     std::fs::write(&file, super::shipped::SETTINGS).unwrap();
     let load = |precision| Cascade::load(&file, Options { precision, ..Options::default() });
-    for net in ["octave", "refine24", "refine48"] {
+    for net in ["octave", "refine24", "refine48", "smile"] {
         shipped_weights(net).unwrap().save(&folder.path().join(format!("{net}.safetensors"))).unwrap();
     }
     let missing = load(Precision::Int8).unwrap_err().to_string();
