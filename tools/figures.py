@@ -104,8 +104,8 @@ def run(folder, note):
         rows.extend(["", "On the faces held back, as the cascade finds them:\n", "| set | balanced accuracy | AUC |", "|---|---|---|"]
                     if net == "smile" else [])
         for event in record:
-            if event["event"] == "held" and net == event["stage"]:
-                rows.append(f"| {event['set']}/train | {event['balanced_accuracy']:.4f} | {event['auc']:.4f} |")
+            if event["event"] == "held" and net in event["stage"]:
+                rows.append(f"| {event['set']}/train, after {event['stage']} | {event['balanced_accuracy']:.4f} | {event['auc']:.4f} |")
         put(NETS, net, "\n".join(rows))
     if nets == ["smile"]:
         return
