@@ -1,6 +1,6 @@
-//! Measures the whole cascade on a frame of 640×480 pixels, on one thread: smallest face 20 and 80 pixels, a crowd and a
-//! scene without faces. Before measuring, it prints the time of each step and the windows after it, and writes the scenes
-//! to out/bench/, so that other detectors can be run on them.
+//! Measures the whole cascade on a frame of 640×480 pixels, on one thread: smallest face 20 and 80 pixels, a crowd, three
+//! faces, and a scene without faces; with and without smiles. Before measuring, it prints the time of each step and the
+//! windows after it, and writes the scenes to out/bench/, so that other detectors can be run on them.
 //!
 //! `CASCADE=SETTINGS.toml cargo bench --bench frame` measures that cascade instead of the built-in one.
 
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use facecascade::source::picture;
+use facecascade::source::synthetic::{Scene, SceneSettings};
 use facecascade::text::ms;
 use facecascade::{Cascade, Options};
 use image::imageops::{self, FilterType};
@@ -64,9 +65,16 @@ fn crowd() -> RgbImage {
     scene
 }
 
+/// What a camera usually sees: a frame of the synthetic one.
+fn three_faces() -> facecascade::Result<RgbImage> {
+    let mut scene = RgbImage::new(0, 0);
+    Scene::new(&SceneSettings::default())?.draw(0, &mut scene);
+    Ok(scene)
+}
+
 /// Loads the cascade to measure.
-fn cascade(min_face: f32) -> facecascade::Result<Cascade> {
-    let options = Options { min_face, ..Options::default() };
+fn cascade(min_face: f32, smile: bool) -> facecascade::Result<Cascade> {
+    let options = Options { min_face, smile, ..Options::default() };
     match std::env::var_os("CASCADE") {
         Some(file) => Cascade::load(Path::new(&file), options),
         None => Cascade::shipped(options),
@@ -102,7 +110,7 @@ fn describe(out: &mut impl Write, name: &str, cascade: &Cascade, scene: &RgbImag
 }
 
 fn frames(criterion: &mut Criterion, out: &mut impl Write) -> facecascade::Result<()> {
-    let scenes = [("crowd", crowd()), ("empty", empty_scene())];
+    let scenes = [("crowd", crowd()), ("three", three_faces()?), ("empty", empty_scene())];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("out/bench");
     std::fs::create_dir_all(&folder).map_err(facecascade::Error::io(&folder))?;
     for (name, scene) in &scenes {
@@ -113,12 +121,16 @@ fn frames(criterion: &mut Criterion, out: &mut impl Write) -> facecascade::Resul
     }
     let mut group = criterion.benchmark_group("frame");
     for min_face in [20_u32, 80] {
-        let cascade = cascade(min_face as f32)?;
+        let (cascade, smiles) = (cascade(min_face as f32, false)?, cascade(min_face as f32, true)?);
         for (name, scene) in &scenes {
             describe(out, name, &cascade, scene)?;
             let multiply_adds = cascade.counts(scene)?.iter().map(|c| c.multiply_adds).sum();
             group.throughput(Throughput::Elements(multiply_adds));
             group.bench_function(BenchmarkId::new(*name, min_face), |b| b.iter(|| cascade.detect(black_box(scene))));
+            if smiles.tells_smiles() {
+                let id = BenchmarkId::new(format!("{name}, smiles"), min_face);
+                group.bench_function(id, |b| b.iter(|| smiles.detect(black_box(scene))));
+            }
         }
     }
     group.finish();

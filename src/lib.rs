@@ -58,6 +58,9 @@ pub mod cascade;
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
+pub mod smile;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod track;
 
 #[cfg(feature = "cli")]

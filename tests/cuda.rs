@@ -49,7 +49,7 @@ fn gpu() -> Option<[Candle; 2]> {
 
 fn shipped(min_face: f32, refiners: RefinersOn) -> Cascade {
     let placement = Placement { refiners, ..Placement::default() };
-    Cascade::shipped(Options { min_face, threshold: 0.1, precision: Precision::F32 })
+    Cascade::shipped(Options { min_face, threshold: 0.1, precision: Precision::F32, ..Options::default() })
         .unwrap()
         .placed(placement)
         .unwrap()

@@ -128,3 +128,89 @@ fn a_missing_folder_or_file_is_an_error_and_a_wrong_option_another() {
     assert_eq!(eval(&["--every", "0"], data.path()).status.code(), Some(2));
     assert_eq!(eval(&["--set", "none"], data.path()).status.code(), Some(2));
 }
+
+/// A data folder with two portraits, one of which smiles, a picture without a face, and two tiles.
+fn smiles() -> tempfile::TempDir {
+    use image::imageops::{self, FilterType};
+    let folder = tempfile::tempdir().unwrap();
+    let at = |p: &str| folder.path().join(p);
+    std::fs::create_dir_all(at("mtfl/test")).unwrap();
+    std::fs::create_dir_all(at("fer")).unwrap();
+    let asset =
+        |name: &str| image::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name)).unwrap().to_rgb8();
+    let cut = |picture: &image::RgbImage, x, y, side: u32, to: u32| {
+        imageops::resize(&imageops::crop_imm(picture, x, y, side, side).to_image(), to, to, FilterType::Triangle)
+    };
+    let (astronaut, hopper) = (asset("astronaut.jpg"), asset("grace_hopper.jpg"));
+    cut(&astronaut, 115, 10, 220, 144).save(at("mtfl/test/a.png")).unwrap();
+    cut(&hopper, 65, 20, 400, 144).save(at("mtfl/test/b.png")).unwrap();
+    image::RgbImage::from_pixel(144, 144, image::Rgb([90; 3])).save(at("mtfl/test/c.png")).unwrap();
+    let mut sheet = image::RgbImage::new(96, 48);
+    imageops::replace(&mut sheet, &cut(&astronaut, 168, 62, 116, 48), 0, 0);
+    imageops::replace(&mut sheet, &cut(&hopper, 150, 105, 230, 48), 48, 0);
+    sheet.save(at("fer/sheet.png")).unwrap();
+    let landmarks: String = (1..=5).map(|i| format!("lx{i},ly{i},")).collect();
+    let head = format!("split,image,x,y,w,h,smile,glasses,pose,{landmarks}size,pad_l,pad_t,pad_r,pad_b");
+    let row = |name: &str, smile: u8, pose: u8| {
+        format!("test,test/{name}.png,45,36,52,72,{smile},0,{pose},60,65,86,65,73,77,62,88,84,88,144,0,0,0,0\n")
+    };
+    let rows = [row("a", 1, 3), row("b", 0, 3), row("c", 1, 1)].concat();
+    std::fs::write(at("mtfl/annotations.csv"), format!("{head}\n{rows}")).unwrap();
+    let index = "split,sheet,col,row,emotion,smile\ntest,sheet.png,0,0,happy,1\ntest,sheet.png,1,0,neutral,0\n";
+    std::fs::write(at("fer/index.csv"), index).unwrap();
+    folder
+}
+
+#[test]
+fn smiles_are_measured_end_to_end_and_a_face_that_is_not_found_counts_as_wrong() {
+    let data = smiles();
+    let output = eval(&["--set", "smile", "--json", "--plot", "--out", data.path().to_str().unwrap()], data.path());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let object = json(&output);
+    let (mtfl, fer) = (&object["sets"][0], &object["sets"][1]);
+    assert_eq!((&mtfl["confusion"]["smiles_right"], &mtfl["confusion"]["smiles_not_found"]), (&1.into(), &1.into()));
+    // Of each class the share that is right; a smile that was not found is a wrong one.
+    let balanced = |set: &serde_json::Value| {
+        let count = |key: &str| set["confusion"][key].as_f64().unwrap();
+        let share = |class: &str| {
+            let [right, wrong, lost] = ["right", "wrong", "not_found"].map(|what| count(&format!("{class}_{what}")));
+            right / (right + wrong + lost)
+        };
+        (share("smiles") + share("others")) / 2.0
+    };
+    assert_eq!((mtfl["balanced_accuracy"].as_f64(), &mtfl["auc"]), (Some(balanced(mtfl)), &0.5.into()), "{mtfl}");
+    assert_eq!((fer["balanced_accuracy"].as_f64(), &fer["auc"]), (Some(balanced(fer)), &1.0.into()), "{fer}");
+    assert_eq!(fer["found"], 1.0);
+    assert_eq!(object["by_height"].as_array().unwrap().len(), 8);
+    assert_eq!(object["by_pose"][2]["auc"], 1.0);
+    for name in ["roc-smile.png", "reliability-smile.png"] {
+        assert!(image::open(data.path().join(name)).unwrap().width() > 500);
+    }
+    let table = eval(&["--set", "smile"], data.path());
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(
+        ["mtfl/test", "fer/test", "calibration error", "24 px", "frontal"].iter().all(|w| table.contains(w)),
+        "{table}"
+    );
+}
+
+#[test]
+fn of_a_film_whose_faces_are_known_the_open_ones_are_counted_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, boxes: [&str; 3]| {
+        let line = |(frame, faces): (usize, &&str)| format!("{{\"frame\":{frame},\"faces\":[{faces}]}}\n");
+        std::fs::write(dir.path().join(name), boxes.iter().enumerate().map(line).collect::<String>()).unwrap();
+    };
+    let face = r#"{"x":10,"y":10,"w":50,"h":60}"#;
+    write("truth.jsonl", [face, face, ""]);
+    write("run.jsonl", [face, "", r#"{"id":2,"x":300,"y":10,"w":50,"h":60}"#]);
+    let run = |more: &[&str]| {
+        let arguments = ["eval", "--redaction", "--truth", "truth.jsonl", "--covers", "run.jsonl"];
+        Command::new(env!("CARGO_BIN_EXE_facecascade")).args(arguments).args(more).current_dir(&dir).output().unwrap()
+    };
+    let text = String::from_utf8(run(&[]).stdout).unwrap();
+    assert!(text.contains("3 frames, 1 uncovered face-frames") && text.contains("open in frames 1"), "{text}");
+    let object = json(&run(&["--json"]));
+    let row = &object["redaction"][0];
+    assert_eq!((&row["sizes"]["40-80"]["open"], &row["wrong"], &row["pictures"]), (&1.into(), &1.into(), &3.into()));
+}

@@ -34,8 +34,13 @@ fn pictures() -> Vec<PathBuf> {
 
 /// Runs `detect --json` on all pictures with further options; `None`, and a line on stderr, without a GPU.
 fn detect(pictures: &[PathBuf], options: &[&str]) -> Option<Vec<Value>> {
-    let ran: Ran =
-        program().args(["detect", "--json", "-v"]).args(options).args(pictures).output().expect("it starts").into();
+    let ran: Ran = program()
+        .args(["detect", "--json", "-v", "--precision", "f32"])
+        .args(options)
+        .args(pictures)
+        .output()
+        .expect("it starts")
+        .into();
     let ran = ran.exits(0);
     if ran.err.contains("no GPU was found") {
         eprintln!("skipped: no GPU was found; apt-get install mesa-vulkan-drivers");

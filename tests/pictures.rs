@@ -309,7 +309,9 @@ fn damaged_models(f: &Folder, damage: impl Fn(&mut Vec<u8>)) -> (PathBuf, String
     for entry in std::fs::read_dir(ours("models")).unwrap() {
         let path = entry.unwrap().path();
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
-        if path.extension().is_some_and(|e| e == "safetensors") && settings.contains(&format!("\"{stem}\"")) {
+        if path.extension().is_some_and(|e| e == "safetensors")
+            && settings.contains(&format!("\"{}\"", stem.trim_end_matches(".int8")))
+        {
             std::fs::copy(&path, f.path(&format!("{stem}.safetensors"))).unwrap();
             names.push(stem);
         }

@@ -168,7 +168,8 @@ fn a_detector_in_one_net_is_measured_as_it_learns_goes_on_where_it_stopped_and_r
         let wider = data.path().join("wider").join(file);
         let text = std::fs::read_to_string(&wider).unwrap();
         std::fs::write(data.path().join("masks").join(file), text.replace("train/", "../wider/train/")).unwrap();
-        std::fs::write(&wider, [text.clone(), text.replace("train,train/", "val,train/")].concat()).unwrap();
+        let rows = text.lines().skip(1).map(|row| row.replacen("train,", "val,", 1) + "\n");
+        std::fs::write(&wider, text.clone() + &rows.collect::<String>()).unwrap();
     }
     let (whole, stopped) = (data.path().join("whole"), data.path().join("stopped"));
     let trained = |steps, run: &Path, more: &[&str]| {
@@ -234,6 +235,27 @@ fn the_articles_nets_are_trained_one_after_the_other_and_run_as_a_cascade() {
     let cascade = facecascade::Cascade::load(&run.join("cascade.toml"), Default::default()).unwrap();
     assert_eq!(cascade.settings().proposer.net, "net12");
     cascade.detect(&image::open(data.path().join("wider/train/3.png")).unwrap().to_rgb8()).unwrap();
+}
+
+#[test]
+fn the_smile_net_is_trained_and_joins_the_runs_cascade_with_the_probability_that_was_fitted() {
+    let data = data();
+    let run = data.path().join("run");
+    let recipe = data.path().join("smile.toml");
+    let (head, _) = include_str!("../models/smile.toml").split_once("[[round]]").unwrap();
+    std::fs::write(&recipe, format!("{head}[[round]]\nschedule = {{ steps = 3, batch = 8, peak = 1e-3 }}\n")).unwrap();
+    let load = |options| facecascade::Cascade::load(&run.join("cascade.toml"), options);
+    for recipe in [octave(data.path(), 3), windows(data.path(), "refine24", 2), windows(data.path(), "refine48", 3)] {
+        assert!(train(&recipe, data.path(), &run, &["--resume"]).output().unwrap().status.success());
+    }
+    assert!(!load(Default::default()).unwrap().tells_smiles(), "there is no smile net yet");
+    let output = train(&recipe, data.path(), &run, &["--resume"]).output().unwrap();
+    assert!(output.status.success(), "{}", text_of(&output));
+    let cascade = load(Default::default()).unwrap();
+    assert!(cascade.tells_smiles());
+    let notes = Weights::load(&run.join("smile.safetensors")).unwrap().notes;
+    let smile = cascade.settings().smile.clone().unwrap();
+    assert_eq!((notes["slope"].parse(), notes["offset"].parse()), (Ok(smile.slope), Ok(smile.offset)));
 }
 
 #[test]

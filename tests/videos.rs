@@ -211,7 +211,7 @@ fn a_disk_that_is_full_is_one_error_and_what_was_written_plays() {
     assert_eq!(std::fs::read_dir(&disk.0).unwrap().count(), 1, "nothing else is left");
     std::fs::remove_file(disk.0.join("out.mp4")).unwrap();
     // The records have no place, the video has.
-    std::fs::write(disk.0.join("filler"), vec![0; 296 << 10]).unwrap();
+    std::fs::write(disk.0.join("filler"), vec![0; 292 << 10]).unwrap();
     clips.run(&[clip.to_str().unwrap(), "-o", "out.mp4", "--json", "small/out.jsonl"]).exits(1).complains("out.jsonl");
     assert!(frames(&clips.path("out.mp4")) > 50);
 }

@@ -3,13 +3,16 @@
 
 usage: figures.py KIND ...    one or more, each with what it needs:
   eval FILE            output of: facecascade eval --data DIR --set wider-val --threads 1
+  smile FILE           output of: facecascade eval --data DIR --set smile
   bench FILE           output of: make bench
   latency FILE [NOTE]  output of: facecascade bench --seconds 20
   policies FILE [NOTE] output of: facecascade bench --headless --seconds 5 --slow 100 --policies
   video-speed FILE     output of: ROUNDS=2 tools/video_speed.sh
   redaction FILE       output of: facecascade eval --data DIR --redaction --beside …
   leaks FILE           output of: tools/leaks.sh
-  run FOLDER [NOTE]    folder of the `train all` run that made the weights (its events.jsonl)
+  run FOLDER [NOTE]    folder of the run that made the weights (its events.jsonl): `train all`, or `train smile` for the smile net
+  masks FILE           output of: facecascade eval --data DIR --set masks
+  harden FOLDER        folder of the run of models/harden/*.toml
   quick-start          runs the commands of README.md's quick start with target/release/facecascade
 NOTE says what else is to be known, such as what the machine did besides; it begins with none of the words above."""
 import json
@@ -75,16 +78,37 @@ def policies(output, note):
     put(PERFORMANCE, "policies", f"{command}{note and ' ' + note} printed:\n\n{code(output)}")
 
 
+def record_of(folder):
+    return [json.loads(line) for line in (pathlib.Path(folder) / "events.jsonl").read_text().splitlines()]
+
+
+def parts(done):
+    rows = ["From the run's record (`events.jsonl`):\n", "| part of the run | samples | time |", "|---|---|---|"]
+    for event in done:
+        what = "windows" if "mining" in event["stage"] else "samples"
+        rows.append(f"| {event['stage']} | {event['samples']:,} {what} | {event['seconds']:.0f} s |")
+    return rows
+
+
+def harden(folder):
+    done = [event for event in record_of(folder) if event["event"] == "done"]
+    put(NETS, "harden", "\n".join(parts(done)))
+
+
 def run(folder, note):
-    record = (pathlib.Path(folder) / "events.jsonl").read_text().splitlines()
-    done = [event for event in map(json.loads, record) if event["event"] == "done"]
-    for net in ("octave", "refine24", "refine48"):
-        rows = ["From the run's record (`events.jsonl`):\n", "| part of the run | samples | time |", "|---|---|---|"]
-        for event in done:
-            if net in event["stage"]:
-                what = "windows" if "mining" in event["stage"] else "samples"
-                rows.append(f"| {event['stage']} | {event['samples']:,} {what} | {event['seconds']:.0f} s |")
+    record = record_of(folder)
+    done = [event for event in record if event["event"] == "done"]
+    nets = [net for net in ("octave", "refine24", "refine48", "smile") if any(net in event["stage"] for event in done)]
+    for net in nets:
+        rows = parts([event for event in done if net in event["stage"]])
+        rows.extend(["", "On the faces held back, as the cascade finds them:\n", "| set | balanced accuracy | AUC |", "|---|---|---|"]
+                    if net == "smile" else [])
+        for event in record:
+            if event["event"] == "held" and net in event["stage"]:
+                rows.append(f"| {event['set']}/train, after {event['stage']} | {event['balanced_accuracy']:.4f} | {event['auc']:.4f} |")
         put(NETS, net, "\n".join(rows))
+    if nets == ["smile"]:
+        return
     minutes = sum(event["seconds"] for event in done) / 60
     put(NETS, "run", f"One run of `facecascade train all`: {minutes:.0f} minutes on two cores{note and f' ({note})'}.")
 
@@ -106,7 +130,8 @@ def quick_start():
     put(README, "quick-start", code("\n".join(filter(None, lines)), "console"))
 
 
-KINDS = {"eval": evaluation, "bench": bench, "latency": latency, "policies": policies,
+KINDS = {"eval": evaluation, "smile": lambda output: put(NETS, "smile-accuracy", code(output)),
+         "masks": lambda output: put(NETS, "masks", code(output)), "harden": harden, "bench": bench, "latency": latency, "policies": policies,
          **{kind: lambda output, kind=kind: put(PERFORMANCE, kind, code(output)) for kind in ("video-speed", "redaction", "leaks")}, "run": run, "quick-start": quick_start}
 NOTES = ("latency", "policies", "run")
 
@@ -120,7 +145,7 @@ while arguments:
         if not arguments:
             sys.exit(f"figures.py: {kind} needs a file or folder\n\n{__doc__}")
         where = arguments.pop(0)
-        given.append(where if kind == "run" else pathlib.Path(where).read_text())
+        given.append(where if kind in ("run", "harden") else pathlib.Path(where).read_text())
     if kind in NOTES:
         given.append(arguments.pop(0) if arguments and arguments[0] not in KINDS else "")
     if arguments and arguments[0] not in KINDS:

@@ -13,6 +13,7 @@ mod proposer;
 mod refiner;
 pub(crate) mod settings;
 mod shipped;
+pub(crate) mod smile;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use refiner::Refiner;
 use settings::AcceptSettings;
 pub use settings::CascadeSettings;
 pub use shipped::weights as shipped_weights;
+use smile::SmileNet;
 use state::State;
 pub use work::{Started, Submitted, Work};
 
@@ -54,13 +56,15 @@ pub struct Options {
     pub min_face: f32,
     /// Faces with a lower score (0..1) are left out.
     pub threshold: f32,
+    /// Whether to tell smiles, if the settings name a net for it.
+    pub smile: bool,
     /// The numbers that nets compute with on the CPU.
     pub precision: Precision,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { min_face: 20.0, threshold: 0.5, precision: Precision::Auto }
+        Self { min_face: 20.0, threshold: 0.5, smile: true, precision: Precision::Auto }
     }
 }
 
@@ -167,6 +171,7 @@ impl Until {
 pub struct Cascade {
     proposer: Proposer,
     refiners: Vec<Refiner>,
+    smiles: Option<SmileNet>,
     settings: CascadeSettings,
     options: Options,
     pyramids: Builder,
@@ -226,19 +231,28 @@ impl Cascade {
     ) -> Result<Self> {
         settings.check()?;
         check(&options)?;
-        let load = |name: &str| {
+        let load_in = |precision: Precision, name: &str| {
             let net = zoo::by_name(name).ok_or_else(|| {
                 Error::Setting(format!("there is no net named {name:?}; there are {}", zoo::NAMES.join(", ")))
             })?;
             let NetWeights { float, quantised } = weights(name)?;
-            let quantised = chosen(options.precision, name, &float, quantised)?;
+            let quantised = chosen(precision, name, &float, quantised)?;
             WindowNet::new(&net, float, quantised.as_ref())
         };
+        let load = |name: &str| load_in(options.precision, name);
         let proposer = Proposer::new(&settings.proposer, options.min_face, load)?;
         let refiners = settings.refiners.iter().enumerate().map(|(i, r)| Refiner::new(r, i + 1, load));
+        // In floats: one small net, whose logit must not jump with a byte.
+        let smiles = settings
+            .smile
+            .as_ref()
+            .filter(|_| options.smile)
+            .map(|s| SmileNet::new(s, options.min_face, |name| load_in(Precision::F32, name)))
+            .transpose()?;
         Ok(Self {
             proposer,
             refiners: refiners.collect::<Result<_>>()?,
+            smiles,
             settings,
             options,
             pyramids: Builder::default(),
@@ -330,6 +344,11 @@ impl Cascade {
         1 + self.refiners.len()
     }
 
+    /// Whether faces come with a probability of a smile: the options ask for it, and the settings name a net for it.
+    pub fn tells_smiles(&self) -> bool {
+        self.smiles.is_some()
+    }
+
     /// The options that this cascade was made with.
     pub fn options(&self) -> &Options {
         &self.options
@@ -400,6 +419,9 @@ impl Cascade {
             faces::merge(candidates, &buffers.before, accepted, overlap, &self.settings.faces);
             accepted.clear();
             state.candidates.retain(|c| self.settings.faces.score(c.score) >= self.options.threshold);
+            if let Some(smiles) = &self.smiles {
+                smiles.look_at(state);
+            }
         }
         state.passed();
     }
@@ -439,7 +461,7 @@ fn windows(candidates: &[Candidate]) -> Vec<Window> {
 }
 
 fn check(options: &Options) -> Result<()> {
-    let Options { min_face, threshold, precision: _ } = options;
+    let Options { min_face, threshold, smile: _, precision: _ } = options;
     if !(min_face.is_finite() && *min_face >= 8.0) {
         return Err(Error::Setting(format!("the smallest face is {min_face} pixels; it must be at least 8")));
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::smile::SmileSettings;
 use crate::error::{Error, Result};
 
 /// A whole cascade: a proposer and up to two refiners.
@@ -16,6 +17,9 @@ pub struct CascadeSettings {
     /// The global filter and the score.
     #[serde(default)]
     pub faces: FaceSettings,
+    /// The smile net, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smile: Option<SmileSettings>,
 }
 
 /// How windows are corrected after a level.
@@ -152,8 +156,9 @@ impl CascadeSettings {
         Self::built_in(super::shipped::YUNET, "models/yunet/cascade.toml (built in)")
     }
 
-    /// The first `refiners` refiners only: a cascade whose last levels are not trained yet.
+    /// The first `refiners` refiners only, and no smiles: a cascade whose last levels are not trained yet.
     pub fn with_refiners(mut self, refiners: usize) -> Self {
+        self.smile = None;
         self.refiners.truncate(refiners);
         self
     }
@@ -197,6 +202,9 @@ impl CascadeSettings {
         if let Some((key, v, _, range)) = checks.into_iter().find(|c| !c.2) {
             return Err(Error::Setting(format!("{key} is {v}; it must {range}")));
         }
+        if let Some(smile) = &self.smile {
+            smile.check()?;
+        }
         if self.refiners.len() > super::REFINERS {
             let n = self.refiners.len();
             return Err(Error::Setting(format!("{n} refiners; a cascade has {} at most", super::REFINERS)));
@@ -223,7 +231,9 @@ mod tests {
 
     #[test]
     fn a_wrong_key_or_value_is_one_line_that_names_file_and_key() {
-        let good = super::super::shipped::SETTINGS;
+        let early = "calibration = \"classes\"\naccept = { threshold = 6.0, slope = 1.3, offset = 1.3 }";
+        let good = &super::super::shipped::SETTINGS.replacen("calibration = \"classes\"", early, 1);
+        assert!(CascadeSettings::parse(good, "some.toml").is_ok());
         for (from, to, named) in [
             ("threshold =", "treshold =", "treshold"),
             ("step = 2.0", "step = \"two\"", "f32"),

@@ -1,5 +1,6 @@
 //! The cascade on nets with random weights.
 
+use super::settings::AcceptSettings;
 use super::*;
 use crate::cascade::crops::{Crop, sample};
 use crate::nets::cpu::{Engine, Scratch};
@@ -29,7 +30,7 @@ pub(super) fn picture(width: u32, height: u32, seed: u64) -> RgbImage {
 }
 
 pub(super) fn cascade(settings: CascadeSettings, threshold: f32) -> Cascade {
-    let options = Options { min_face: 20.0, threshold, precision: Precision::F32 };
+    let options = Options { min_face: 20.0, threshold, precision: Precision::F32, ..Options::default() };
     Cascade::from_parts(settings, &|net| Ok(weights(net, net.len() as u64)), options).unwrap()
 }
 
@@ -55,7 +56,7 @@ fn the_dense_proposer_over_a_level_gives_what_its_net_gives_window_by_window() {
     let mut settings = bare(article());
     settings.proposer.step = 2.0;
     let picture = picture(61, 47, 1);
-    let options = Options { min_face: 12.0, threshold: 0.0, precision: Precision::F32 };
+    let options = Options { min_face: 12.0, threshold: 0.0, precision: Precision::F32, ..Options::default() };
     let cascade = Cascade::from_parts(settings, &|net| Ok(weights(net, 3)), options).unwrap();
     let windows = cascade.windows_after(&picture, 1).unwrap();
 
@@ -80,7 +81,7 @@ fn the_dense_proposer_over_a_level_gives_what_its_net_gives_window_by_window() {
 #[test]
 fn an_inner_cell_of_the_octave_net_sees_only_what_lies_round_it() {
     let picture = picture(160, 128, 2);
-    let options = Options { min_face: 12.0, threshold: 0.0, precision: Precision::F32 };
+    let options = Options { min_face: 12.0, threshold: 0.0, precision: Precision::F32, ..Options::default() };
     let cascade = Cascade::from_parts(bare(shipped()), &|net| Ok(weights(net, 4)), options).unwrap();
     let windows = cascade.windows_after(&picture, 1).unwrap();
     let engine = Engine::new(&zoo::octave(), &weights("octave", 4)).unwrap();
@@ -301,7 +302,7 @@ fn a_cascade_is_loaded_from_a_settings_file_and_the_weights_beside_it() {
     std::fs::write(&file, super::shipped::SETTINGS).unwrap();
     let missing = Cascade::load(&file, Options::default()).unwrap_err().to_string();
     assert!(missing.contains("octave.safetensors"), "{missing}");
-    for net in ["octave", "refine24", "refine48"] {
+    for net in ["octave", "refine24", "refine48", "smile"] {
         weights(net, net.len() as u64).save(&folder.path().join(format!("{net}.safetensors"))).unwrap();
     }
     let loaded = Cascade::load(&file, Options { min_face: 20.0, threshold: 0.1, ..Options::default() }).unwrap();
@@ -322,11 +323,21 @@ fn the_nets_that_ship_run_in_8_bits_unless_floats_are_asked_for_and_find_the_sam
     let expected = floats.detect(&picture).unwrap();
     assert_ne!(faces, expected);
     assert!(faces[0].rect.iou(&expected[0].rect) > 0.8, "{faces:?}, {expected:?}");
-    // Only nets in 8 bits take windows for faces before the last level.
+    // Only nets in 8 bits take windows for faces before the last level, if the settings say so.
+    let mut settings = shipped();
+    settings.refiners[0].accept = Some(AcceptSettings { threshold: 2.0, slope: 1.0, offset: 0.0 });
+    let weights = |net: &str| {
+        let (float, quantised) = (super::shipped::weights(net)?, super::shipped::quantised(net)?);
+        Ok(NetWeights { float, quantised })
+    };
+    let [int8, floats] = [Precision::Int8, Precision::F32].map(|precision| {
+        let options = Options { threshold: 0.1, precision, ..Options::default() };
+        Cascade::assemble(settings.clone(), &weights, options).unwrap()
+    });
     let accepted =
         |cascade: &Cascade| cascade.counts(&picture).unwrap().iter().map(|level| level.accepted).sum::<usize>();
     assert_eq!((accepted(&floats), accepted(&int8) > 0), (0, true));
-    let (_, steps) = int8.trace(&picture).unwrap();
+    let (faces, steps) = int8.trace(&picture).unwrap();
     assert!(steps.iter().any(|step| !step.accepted.is_empty() && step.counted().ends_with("accepted")));
     assert!(steps[8].accepted.is_empty() && steps[8].windows.len() == faces.len());
 }
@@ -337,7 +348,7 @@ fn weights_in_8_bits_are_taken_only_with_the_float_weights_that_they_were_made_f
     let file = folder.path().join("mine.toml");
     std::fs::write(&file, super::shipped::SETTINGS).unwrap();
     let load = |precision| Cascade::load(&file, Options { precision, ..Options::default() });
-    for net in ["octave", "refine24", "refine48"] {
+    for net in ["octave", "refine24", "refine48", "smile"] {
         shipped_weights(net).unwrap().save(&folder.path().join(format!("{net}.safetensors"))).unwrap();
     }
     let missing = load(Precision::Int8).unwrap_err().to_string();

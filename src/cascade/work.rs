@@ -74,6 +74,9 @@ impl Cascade {
     pub fn work(&self) -> Work {
         let mut work = Work::default();
         self.refiners.iter().for_each(|refiner| refiner.grow(&mut work.state.buffers));
+        if let Some(smiles) = &self.smiles {
+            smiles.grow(&mut work.state.buffers);
+        }
         work
     }
 
@@ -94,6 +97,7 @@ impl Cascade {
         *within = None;
         self.pyramids.take(pending, picture, &plan, halves, levels, from_gpu);
         state.candidates.clear();
+        state.smiles.clear();
         state.accepted.clear();
         state.counts.clear();
         Started { state }
@@ -127,6 +131,9 @@ impl Cascade {
             self.next_level(&mut [&mut *started]);
         }
         let score = |s| self.settings.faces.score(s);
-        started.state.candidates.iter().map(|c| Face { rect: c.rect, score: score(c.score), smile: None }).collect()
+        let State { candidates, smiles, .. } = &started.state;
+        let smile = |i: usize| Some(self.smiles.as_ref()?.settings().probability((*smiles.get(i)?)?));
+        let faces = candidates.iter().enumerate();
+        faces.map(|(i, c)| Face { rect: c.rect, score: score(c.score), smile: smile(i) }).collect()
     }
 }

@@ -180,7 +180,8 @@ fn readable(name: &str, faces: &[Face], ms: f64) -> String {
     };
     let describe = |f: &Face| {
         let r = f.rect;
-        format!("{:.0}×{:.0} at {:.0},{:.0} ({:.3})", r.w, r.h, r.x, r.y, f.score)
+        let smile = f.smile.map_or(String::new(), |s| format!(", smile {s:.2}"));
+        format!("{:.0}×{:.0} at {:.0},{:.0} ({:.3}{smile})", r.w, r.h, r.x, r.y, f.score)
     };
     let list: Vec<String> = faces.iter().take(SHOWN).map(describe).collect();
     let colon = if faces.is_empty() { "" } else { ": " };

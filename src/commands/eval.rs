@@ -2,6 +2,7 @@
 
 mod print;
 mod redaction;
+mod smile;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -32,6 +33,8 @@ const MIN_FACE: f32 = 20.0;
       also pictures of precision-recall and ROC: out/pr-wider-val.png, out/roc-wider-val.png
   facecascade eval --data DIR --cascade runs/article/cascade.toml --every 4 --json
       another cascade on every fourth picture, as one JSON object
+  facecascade eval --data DIR --set smile --plot --out out
+      how well smiles are told; also out/roc-smile.png, out/reliability-smile.png
   facecascade eval --data DIR --set fddb --detections found.jsonl --adjust
       boxes that `detect --json` wrote, also mapped to FDDB's box convention
   facecascade eval --data DIR --redaction --beside yunet=yunet.jsonl,score=0.3
@@ -51,8 +54,8 @@ neither way. FDDB's figures are its discrete score at 100 to 2000 false alarms o
 picture on fewer. A false alarm is a box on no face or on one already found.")]
 pub(crate) struct EvalArgs {
     /// Data folder: holds wider/, masks/ or fddb/ (see below)
-    #[arg(long, value_name = "DIR", required_unless_present = "truth", default_value = "", hide_default_value = true)]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "truth")]
+    data: Option<PathBuf>,
     /// Which pictures
     #[arg(long, value_enum, default_value_t = Set::WiderVal)]
     set: Set,
@@ -92,6 +95,7 @@ enum Set {
     WiderTrain,
     Masks,
     Fddb,
+    Smile,
 }
 
 impl Set {
@@ -101,6 +105,7 @@ impl Set {
             Self::WiderTrain => "wider-train",
             Self::Masks => "masks",
             Self::Fddb => "fddb",
+            Self::Smile => "smile",
         }
     }
 
@@ -110,6 +115,7 @@ impl Set {
             Self::WiderTrain => dataset::wider(data, Split::Train),
             Self::Masks => dataset::masks(data, Split::Val),
             Self::Fddb => dataset::fddb(data),
+            Self::Smile => dataset::mtfl(data, Split::Test),
         }
     }
 }
@@ -152,11 +158,13 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     if let Some(truth) = &args.redaction.truth {
         return redaction::run_film(&args.redaction, truth, args.json);
     }
+    if args.set == Set::Smile {
+        return smile::run(&args, common);
+    }
     let load = |options: Options| {
-        let options = Options { precision: args.precision.precision, ..options };
-        super::load(args.cascade.as_deref(), options)
+        super::load(args.cascade.as_deref(), Options { precision: args.precision.precision, ..options })
     };
-    let all = args.set.read(&args.data)?;
+    let all = args.set.read(args.data.as_deref().context("--data is missing")?)?;
     let (mut pictures, mut others) = (Vec::new(), Vec::new());
     for (i, picture) in all.into_iter().enumerate() {
         if i % args.every as usize == 0 { pictures.push(picture) } else { others.push(picture) }
@@ -167,12 +175,11 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     let (measured, detector) = match &args.detections {
         Some(file) => (read_detections(file, &pictures, &others)?, file.display().to_string()),
         None => {
-            let options =
-                Options { min_face: args.min_face.unwrap_or(MIN_FACE), threshold: WHOLE_CURVE, ..Options::default() };
+            let (min_face, threshold) = (args.min_face.unwrap_or(MIN_FACE), WHOLE_CURVE);
+            let options = Options { min_face, threshold, smile: false, ..Options::default() };
             tracing::info!("smallest face {} pixels, score at least {WHOLE_CURVE}", options.min_face);
             let name = args.cascade.as_ref().map_or("shipped".to_owned(), |file| file.display().to_string());
-            let cascade = load(options.clone())?;
-            (detect(&cascade, &options, &pictures, common)?, name)
+            (detect(&load(options.clone())?, &options, &pictures, common)?, name)
         }
     };
     complain(&measured.failures, common);
@@ -302,7 +309,6 @@ fn complain(failures: &[(String, String)], common: &Common) {
 }
 
 fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: making the folder", args.out.display()))?;
     let both = raw
         .curves
         .iter()
@@ -322,9 +328,15 @@ fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Res
         (format!("pr-{set}.png"), plots::precision_recall(&format!("Precision and recall: {title}"), &precision)?),
         (format!("roc-{set}.png"), plots::roc(&format!("Recall and false alarms: {title}"), &roc)?),
     ];
+    write_plots(&args.out, drawings)
+}
+
+/// Writes pictures as PNG into a folder, which is made if missing; gives their paths.
+fn write_plots(folder: &Path, drawings: [(String, image::RgbImage); 2]) -> anyhow::Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: making the folder", folder.display()))?;
     let mut paths = Vec::new();
     for (name, picture) in drawings {
-        let path = args.out.join(name);
+        let path = folder.join(name);
         let mut png = std::io::Cursor::new(Vec::new());
         picture.write_to(&mut png, image::ImageFormat::Png).context("encoding a PNG")?;
         write_whole(&path, png.get_ref())?;

@@ -1,6 +1,7 @@
 //! `facecascade live`: shows a camera's frames with boxes in a window.
 
 mod show;
+mod snap;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use facecascade::Cascade;
 use facecascade::files::same_file;
 use facecascade::output::recorder::Recorder;
 use facecascade::pipeline::{self, PipelineOptions, Policy, SearchBudget};
@@ -15,6 +17,7 @@ use facecascade::source::Source;
 use facecascade::track::Following;
 
 use self::show::{Live, Recording, finish};
+use self::snap::{Snapper, WhoArg};
 use super::DetectorArgs;
 use super::redaction::{Cascades, RedactArgs, SearchSettings};
 use super::screen::{Screen, on_display_lost};
@@ -26,6 +29,7 @@ use crate::cli::{Common, Outcome};
 Examples:
   facecascade live
   facecascade live --camera 2 --record party.mp4
+  facecascade live --snap-on-smile all --snap party
   facecascade live --source synthetic            (without a camera)
   facecascade live --redact mosaic --record safe.mp4
   facecascade live --source clip.mp4 --headless  (figures once a second, no window)
@@ -48,7 +52,8 @@ pub(crate) struct LiveArgs {
     #[arg(long, value_name = "N", conflicts_with = "source")]
     camera: Option<u32>,
     /// Show this instead of a camera: a video, a picture, an address (rtsp://…, udp://…, https://…), - for standard input, or
-    /// `synthetic`, a simulated camera with three moving faces
+    /// `synthetic`, a simulated camera with three moving faces (`synthetic,smile=S`: all of them smile from S seconds on, and not
+    /// before; `faces=N`: how many, 0 to 3)
     #[arg(long, value_name = "FILE|URL|synthetic")]
     source: Option<PathBuf>,
     /// Show no window; print the figures once a second
@@ -57,9 +62,12 @@ pub(crate) struct LiveArgs {
     /// Record the frames with their boxes into a video (.mp4, .mov or .mkv)
     #[arg(long, value_name = "OUT.mp4")]
     record: Option<PathBuf>,
-    /// Folder into which the key s saves pictures
+    /// Folder into which the key s, and --snap-on-smile, save pictures
     #[arg(long, value_name = "DIR", default_value = ".")]
     snap: PathBuf,
+    /// Save a picture when all faces, or any, have smiled for half a second: once a smile, the sharpest frame, without boxes
+    #[arg(long, value_name = "WHO", value_enum, conflicts_with_all = ["no_smile", "redact"])]
+    snap_on_smile: Option<WhoArg>,
     #[command(flatten)]
     redaction: RedactArgs,
     /// Draw boxes too
@@ -108,6 +116,10 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
         Some(args.detector.build(args.min_face.unwrap_or(MIN_FACE))?)
     };
     let stop = super::stop_on_signal()?;
+    anyhow::ensure!(
+        args.snap_on_smile.is_none() || boxes.as_ref().is_some_and(Cascade::tells_smiles),
+        "--snap-on-smile: this cascade has no [smile] in its settings, so it can't tell smiles; add it, or leave out --cascade"
+    );
     let source = open(&args, common, &stop)?;
     let about = source.describe();
     let size = source.size().unwrap_or(USUAL);
@@ -148,6 +160,7 @@ pub(crate) fn run(args: LiveArgs, common: &Common) -> anyhow::Result<Outcome> {
     });
     let mut live = Live::new(screen, Arc::clone(&recording), args.snap, Arc::clone(&options.stop));
     live.cover(args.redaction.redactor(), search.scores, args.boxes);
+    live.snap_on_smile(args.snap_on_smile.map(Snapper::new));
     live.stop_after(args.seconds.map(Duration::from_secs_f64));
     let ended = pipeline::run(source, cascade, &options, &mut live);
     // The recording is kept, whatever ended the run.

@@ -55,6 +55,9 @@ pub(crate) struct DetectorArgs {
     /// Lowest score of the faces to report (0..1); 0.02 reports nearly all that are found [default: 0.5]
     #[arg(long, value_name = "T", value_parser = share)]
     pub(crate) threshold: Option<f32>,
+    /// Leave smiles out
+    #[arg(long)]
+    pub(crate) no_smile: bool,
     /// Use the cascade of this file instead of the built-in one; its nets lie beside the file as NAME.safetensors
     #[arg(long, value_name = "SETTINGS.toml")]
     pub(crate) cascade: Option<PathBuf>,
@@ -90,11 +93,8 @@ impl DetectorArgs {
     }
 
     fn options(&self, min_face: f32) -> Options {
-        Options {
-            min_face,
-            threshold: self.threshold.unwrap_or(Options::default().threshold),
-            precision: self.precision.precision,
-        }
+        let threshold = self.threshold.unwrap_or(Options::default().threshold);
+        Options { min_face, threshold, smile: !self.no_smile, precision: self.precision.precision }
     }
 
     fn load_for(&self, options: Options) -> facecascade::Result<Cascade> {
@@ -132,11 +132,33 @@ fn seconds(text: &str) -> Result<f64, String> {
     if value > 0.0 && value < 1e9 { Ok(value) } else { Err("must be over 0".into()) }
 }
 
+/// The synthetic camera by its name: `synthetic`, with `,smile=S` and `,faces=N` behind it; `None`: another source.
+fn synthetic(name: &str) -> Option<anyhow::Result<SceneSettings>> {
+    let options = name.strip_prefix("synthetic")?;
+    if !(options.is_empty() || options.starts_with(',')) {
+        return None;
+    }
+    let mut settings = SceneSettings::default();
+    for option in options.split(',').skip(1) {
+        let known = match option.split_once('=') {
+            Some(("smile", seconds)) => seconds.parse().map(|s| settings.smile = Some(s)).is_ok(),
+            Some(("faces", faces)) => faces.parse().map(|n| settings.faces = n).is_ok(),
+            _ => false,
+        };
+        if !known {
+            return Some(Err(usage(&format!(
+                "--source {name}: behind `synthetic` stand ,smile=SECONDS and ,faces=NUMBER"
+            ))));
+        }
+    }
+    Some(Ok(settings))
+}
+
 /// Opens the source that `--source NAME` names: `synthetic`, an address, or a video or picture, decoded with `threads` threads.
 /// Setting `stop` ends the reading of a pipe.
 fn played(name: &Path, threads: usize, stop: &AtomicBool) -> anyhow::Result<Box<dyn Source>> {
-    if name == Path::new("synthetic") {
-        return Ok(Box::new(Synthetic::new(Scene::new(&SceneSettings::default())?, None)));
+    if let Some(settings) = name.to_str().and_then(synthetic) {
+        return Ok(Box::new(Synthetic::new(Scene::new(&settings?)?, None)));
     }
     #[cfg(feature = "camera")]
     if let Some(address) = name.to_str().filter(|_| facecascade::source::input::is_address(name)) {

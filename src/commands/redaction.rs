@@ -68,11 +68,9 @@ impl SearchSettings {
             picture.0,
             start.0
         );
-        detector.build_for(Options {
-            min_face: self.min_face,
-            threshold: self.scores.lowest(),
-            precision: detector.precision.precision,
-        })
+        let (min_face, threshold, precision) = (self.min_face, self.scores.lowest(), detector.precision.precision);
+        // What is covered shows no smile.
+        detector.build_for(Options { min_face, threshold, smile: false, precision })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cli::{Common, Outcome};
 #[command(after_help = "Examples:
   facecascade train all --data DIR --run runs/all
   facecascade train all --data DIR --run runs/all --resume
+  facecascade train smile --data DIR --run runs/smile
   facecascade train models/octave.toml --data DIR --run runs/octave
 
 \
@@ -23,13 +24,14 @@ The data folder holds pictures and, for each set, a CSV file (docs/training.md l
   wider/        annotations.csv, images.csv  pictures with faces, split train
   negatives/    images.csv                   pictures without faces
   wider_faces/  annotations.csv              single faces cut out; not for octave.toml
-  mtfl/         annotations.csv              single faces with landmarks; not for octave.toml")]
+  mtfl/         annotations.csv              single faces with landmarks; not for octave.toml
+  fer/          index.csv                    sheets of grey faces, happy or not; only for smile.toml")]
 pub(crate) struct TrainArgs {
-    /// A recipe (TOML), `all` for the cascade that ships, `article` for the article's own, or `yunet` for a detector in one
-    /// net
-    #[arg(value_name = "RECIPE.toml|all|article|yunet")]
+    /// A recipe (TOML), `all` for the cascade that ships, `smile` for its smile net alone, `article` for the article's own, or
+    /// `yunet` for a detector in one net
+    #[arg(value_name = "RECIPE.toml|all|smile|article|yunet")]
     what: String,
-    /// Data folder: holds wider/, negatives/, wider_faces/ and mtfl/ (see below)
+    /// Data folder: holds wider/, negatives/, wider_faces/, mtfl/ and fer/ (see below)
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Folder for the record (events.jsonl), checkpoints and weights
@@ -72,6 +74,7 @@ fn recipes(what: &str) -> anyhow::Result<Vec<(Recipe, String)>> {
         "all" => Some(&recipe::SHIPPED),
         "article" => Some(&recipe::ARTICLE),
         "yunet" => Some(&recipe::YUNET),
+        "smile" => Some(&[recipe::SMILE]),
         _ => None,
     };
     if let Some(built_in) = built_in {
@@ -121,6 +124,12 @@ impl Display {
                 let sets = sets.iter().map(|s| format!("{} {:.3} / {:.3}", s.set, s.ap_h20, s.ap_h40));
                 let sets: Vec<String> = sets.collect();
                 return self.line(&format!("{stage}, step {step}: AP h20 / h40: {}", sets.join(", ")));
+            }
+            Event::Held { stage, set, balanced_accuracy, auc } => {
+                let text = format!(
+                    "{stage}: on faces held back of {set}: balanced accuracy {balanced_accuracy:.3}, AUC {auc:.3}"
+                );
+                return self.line(&text);
             }
             Event::Start { .. } | Event::Checkpoint { .. } => return,
         };

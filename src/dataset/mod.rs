@@ -1,9 +1,11 @@
-//! Readers of the annotation formats: WIDER FACE, face crops, MTFL, pictures without faces, FDDB. All return [`Annotated`].
+//! Readers of the annotation formats: WIDER FACE, face crops, MTFL, pictures without faces, FDDB. All return [`Annotated`], but
+//! FER2013's, whose pictures are tiles of sheets.
 //!
 //! Every reader takes the data folder (`--data`), which holds a folder for each set, or the set's own folder. Readers read the
 //! annotations only; the caller decodes the pictures.
 
 mod fddb;
+pub mod fer;
 mod mtfl;
 mod negatives;
 mod table;
@@ -16,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Rect;
 
 pub use fddb::read as fddb;
+pub use fer::{Tile, read as fer_tiles};
 pub use mtfl::{box_from_landmarks, read as mtfl};
 pub use negatives::read as negatives;
 pub use wider::{masks, read as wider};

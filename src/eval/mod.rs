@@ -13,6 +13,7 @@ pub(crate) mod matching;
 pub mod plots;
 pub mod redaction;
 pub mod report;
+pub mod smile;
 
 #[cfg(test)]
 mod agreement;

@@ -53,6 +53,15 @@ pub fn roc(title: &str, series: &[Series]) -> Result<RgbImage> {
     draw(&axes, (LEAST..MOST).log_scale(), |v| format!("{v}"), 5, series, shown)
 }
 
+/// Shares of 0..1 over shares of 0..1: a ROC curve, a reliability diagram.
+///
+/// # Errors
+/// If the drawing library fails.
+pub fn shares(title: &str, x: &str, y: &str, series: &[Series]) -> Result<RgbImage> {
+    let axes = Axes { title, x, y, legend: SeriesLabelPosition::LowerRight };
+    draw(&axes, 0.0..1.0, |v| format!("{v:.1}"), 11, series, |points| points.to_vec())
+}
+
 struct Axes<'a> {
     title: &'a str,
     x: &'a str,

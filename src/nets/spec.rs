@@ -67,6 +67,8 @@ pub enum Output {
     Box,
     /// For each of the octave net's three sizes: logit, dx, dy, ln s.
     Octave,
+    /// One logit: smiling or not.
+    Smile,
     /// For each cell of a map of this stride (8, 16 or 32 pixels): logits of class and of objectness, then dx, dy, ln w,
     /// ln h of the box relative to the square of one stride round the cell's centre.
     Cells(usize),
@@ -181,6 +183,7 @@ impl Output {
             Self::Calibration => n == 45,
             Self::Box => n == 4,
             // Any number of window sizes.
+            Self::Smile => n == 1,
             Self::Octave => n > 0 && n.is_multiple_of(OCTAVE_NUMBERS),
             Self::Cells(_) => n == CELL_NUMBERS,
         }

@@ -74,6 +74,7 @@ pub fn head_path(output: super::spec::Output) -> String {
         Output::Box => "box".into(),
         Output::Octave => "octave".into(),
         Output::Cells(stride) => format!("cells{stride}"),
+        Output::Smile => "smile".into(),
     }
 }
 

@@ -10,6 +10,9 @@ use crate::geometry::{Face, Rect};
 /// Colour of faces' boxes: a green that skin, clothes and sky rarely have.
 pub const FACE: Rgb<u8> = Rgb([64, 255, 120]);
 
+/// Colour of what says that a face smiles.
+pub const SMILE: Rgb<u8> = Rgb([255, 208, 56]);
+
 /// Colour of text other than boxes' labels.
 pub(super) const INK: Rgb<u8> = Rgb([236, 238, 240]);
 /// Colour of the ground beside pictures.
@@ -178,21 +181,53 @@ pub fn label(picture: &mut RgbImage, rect: &Rect, line: &str, height: f32, colou
 
 /// Draws a box with its score for each face; lines and text grow with the picture.
 pub fn faces(picture: &mut RgbImage, faces: &[Face]) {
-    let boxes: Vec<_> = faces.iter().map(|f| (f.rect, 1.0, format!("{:.2}", f.score))).collect();
-    self::boxes(picture, &boxes);
+    let marked = |f: &Face| Marked {
+        rect: f.rect,
+        opacity: 1.0,
+        words: format!("{:.2}", f.score),
+        smile: f.smile.map(|p| (p, p >= 0.5)),
+    };
+    boxes(picture, &faces.iter().map(marked).collect::<Vec<_>>());
 }
 
-/// Draws boxes, each given by its rectangle, its opacity (0..1) and its label. The first is drawn on top.
-pub(super) fn boxes(picture: &mut RgbImage, boxes: &[(Rect, f32, String)]) {
+/// A box to be drawn.
+pub(super) struct Marked {
+    pub(super) rect: Rect,
+    /// Opacity, 0..1.
+    pub(super) opacity: f32,
+    /// The label over the box.
+    pub(super) words: String,
+    /// Probability of a smile, and whether it counts as one.
+    pub(super) smile: Option<(f32, bool)>,
+}
+
+/// Draws boxes with their labels and smiles. The first is drawn on top.
+pub(super) fn boxes(picture: &mut RgbImage, boxes: &[Marked]) {
     let thickness = line_width(picture) as f32;
     let height = text_height(picture);
-    for (rect, opacity, _) in boxes.iter().rev() {
-        outline(picture, rect, SHADE, thickness + 2.0, 0.45 * opacity);
-        outline(picture, rect, FACE, thickness, *opacity);
+    for marked in boxes.iter().rev() {
+        outline(picture, &marked.rect, SHADE, thickness + 2.0, 0.45 * marked.opacity);
+        outline(picture, &marked.rect, FACE, thickness, marked.opacity);
     }
-    for (rect, _, words) in boxes.iter().rev() {
-        label(picture, rect, words, height, FACE, thickness / 2.0);
+    for Marked { rect, words, smile, .. } in boxes.iter().rev() {
+        let colour = if smile.is_some_and(|(_, smiling)| smiling) { SMILE } else { FACE };
+        label(picture, rect, words, height, colour, thickness / 2.0);
+        if let Some((share, smiling)) = smile {
+            meter(picture, rect, *share, if *smiling { SMILE } else { INK }, thickness);
+        }
     }
+}
+
+/// A bar along the lower edge of `rect`, inside it, filled from the left by `share`.
+fn meter(picture: &mut RgbImage, rect: &Rect, share: f32, colour: Rgb<u8>, thickness: f32) {
+    let (height, gap) = (2.0 * thickness, 1.5 * thickness);
+    let width = rect.w - 2.0 * gap;
+    if width < height || rect.h < 3.0 * height {
+        return;
+    }
+    let ground = Rect::new(rect.x + gap, rect.y + rect.h - gap - height, width, height);
+    fill(picture, &ground, SHADE, 0.62);
+    fill(picture, &Rect { w: width * share.clamp(0.0, 1.0), ..ground }, colour, 1.0);
 }
 
 #[cfg(test)]
@@ -222,9 +257,25 @@ mod tests {
         for (width, height) in [(1, 1), (200, 1), (1, 200), (64, 48)] {
             let mut picture = RgbImage::new(width, height);
             for rect in rects {
-                faces(&mut picture, &[Face { rect, score: 0.5, smile: None }]);
+                faces(
+                    &mut picture,
+                    &[Face { rect, score: 0.5, smile: None }, Face { rect, score: 0.5, smile: Some(0.7) }],
+                );
             }
         }
+    }
+
+    #[test]
+    fn the_meter_is_filled_by_the_probability_and_in_the_colour_of_a_smile_only_if_it_is_one() {
+        let rect = Rect::new(20.0, 20.0, 106.0, 106.0);
+        let lit = |smile: Option<f32>, colour: Rgb<u8>| {
+            let mut picture = RgbImage::new(160, 160);
+            faces(&mut picture, &[Face { rect, score: 0.5, smile }]);
+            (0..160).filter(|x| *picture.get_pixel(*x, 120) == colour).count()
+        };
+        assert_eq!([lit(Some(0.9), SMILE), lit(Some(0.9), INK)], [90, 0]);
+        assert_eq!([lit(Some(0.3), SMILE), lit(Some(0.3), INK)], [0, 30]);
+        assert_eq!([lit(None, SMILE), lit(None, INK)], [0, 0]);
     }
 
     #[test]

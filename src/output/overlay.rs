@@ -204,8 +204,12 @@ fn boxes(picture: &mut RgbImage, tracked: &[Tracked], fit: &Fit) {
     let marked = |t: &Tracked| {
         // A box that was predicted, not seen in this frame, is drawn fainter.
         let opacity = if matches!(t.basis, Basis::Seen(_)) { 1.0 } else { 0.55 };
-        let smile = t.face.smile.map_or(String::new(), |s| format!("  smile {s:.2}"));
-        (fit.rect(&t.face.rect), opacity, format!("#{}  {:.2}{smile}", t.id, t.face.score))
+        draw::Marked {
+            rect: fit.rect(&t.face.rect),
+            opacity,
+            words: format!("#{}  {:.2}", t.id, t.face.score),
+            smile: t.face.smile.zip(t.smiling),
+        }
     };
     let shown: Vec<_> = tracked.iter().filter(|t| t.shown).map(marked).collect();
     draw::boxes(picture, &shown);
@@ -255,7 +259,7 @@ mod tests {
 
     fn face(x: f32, shown: bool) -> Tracked {
         let rect = Rect::new(x, 20.0, 40.0, 40.0);
-        Tracked { id: 7, face: Face { rect, score: 0.9, smile: None }, basis: Basis::Seen(rect), shown }
+        Tracked { id: 7, face: Face { rect, score: 0.9, smile: None }, smiling: None, basis: Basis::Seen(rect), shown }
     }
 
     fn green(picture: &RgbImage) -> Vec<(u32, u32)> {

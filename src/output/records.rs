@@ -126,7 +126,13 @@ mod tests {
         );
         assert_eq!(unreadable("a\"b", "no"), r#"{"image":"a\"b","error":"no"}"#);
         assert_eq!(frame(3, 0.1, &[]), r#"{"frame":3,"t":0.1,"faces":[]}"#);
-        let of = |id, score, shown| Tracked { id, face: Face { score, ..face }, basis: Basis::Between, shown };
+        let of = |id, score, shown| Tracked {
+            id,
+            face: Face { score, ..face },
+            smiling: None,
+            basis: Basis::Between,
+            shown,
+        };
         assert_eq!(
             tracked(3, 0.1, &[of(4, 0.5, true), of(6, 0.8, false), of(7, 0.9, true)]),
             concat!(

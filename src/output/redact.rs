@@ -61,7 +61,7 @@ impl Redactor {
     /// Covers faces of one picture, as they were found.
     pub fn cover_found(&mut self, picture: &mut RgbImage, faces: &[Face]) {
         for face in faces {
-            let tracked = Tracked { id: 0, face: *face, basis: Basis::Seen(face.rect), shown: true };
+            let tracked = Tracked { id: 0, face: *face, smiling: None, basis: Basis::Seen(face.rect), shown: true };
             self.cover(picture, &[tracked]);
         }
     }
@@ -272,7 +272,7 @@ mod tests {
     const STYLES: [Style; 3] = [Style::Blur, Style::Mosaic, Style::Solid];
 
     fn face(rect: Rect, basis: Basis) -> Tracked {
-        Tracked { id: 1, face: Face { rect, score: 0.1, smile: None }, basis, shown: false }
+        Tracked { id: 1, face: Face { rect, score: 0.1, smile: None }, smiling: None, basis, shown: false }
     }
 
     fn noise(width: u32, height: u32, seed: u32) -> RgbImage {

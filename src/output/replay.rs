@@ -78,7 +78,13 @@ impl Replay {
                 }
                 replay.has_ids &= id.is_some();
                 let face = Face { rect, score, smile: None };
-                replay.frames[frame].push(Tracked { id: id.unwrap_or(0), face, basis: Basis::Guess, shown: true });
+                replay.frames[frame].push(Tracked {
+                    id: id.unwrap_or(0),
+                    face,
+                    smiling: None,
+                    basis: Basis::Guess,
+                    shown: true,
+                });
             }
         }
         if replay.frames.is_empty() {

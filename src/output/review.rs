@@ -195,7 +195,7 @@ mod tests {
 
     fn tracked(id: u64, score: f32) -> Tracked {
         let rect = Rect::new(20.0, 10.0, 30.0, 40.0);
-        Tracked { id, face: Face { rect, score, smile: None }, basis: Basis::Seen(rect), shown: true }
+        Tracked { id, face: Face { rect, score, smile: None }, smiling: None, basis: Basis::Seen(rect), shown: true }
     }
 
     #[test]

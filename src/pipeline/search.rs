@@ -162,7 +162,13 @@ mod tests {
 
     fn tracked(x: f32) -> Tracked {
         let rect = Rect::new(x, 200.0, 50.0, 50.0);
-        Tracked { id: 1, face: Face { rect, score: 0.9, smile: None }, basis: Basis::Seen(rect), shown: true }
+        Tracked {
+            id: 1,
+            face: Face { rect, score: 0.9, smile: None },
+            smiling: None,
+            basis: Basis::Seen(rect),
+            shown: true,
+        }
     }
 
     /// Returns the scopes of the frames of `seconds` at 30 frames a second, where each search costs `cost` milliseconds.

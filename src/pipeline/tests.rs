@@ -197,7 +197,9 @@ fn a_gpu_that_is_lost_on_the_way_costs_no_frame_and_changes_no_box() {
 #[test]
 fn on_a_device_frames_in_larger_batches_on_more_threads_have_the_faces_of_the_cpu() {
     let Some(clip) = clip(24) else { return };
-    let shipped = || Cascade::shipped(Options { min_face: 30.0, ..Options::default() }).unwrap();
+    // A device computes in floats.
+    let options_of = || Options { min_face: 30.0, precision: cascade::Precision::F32, ..Options::default() };
+    let shipped = || Cascade::shipped(options_of()).unwrap();
     // Candle's CPU device stands for a GPU.
     let (cpu, device) =
         (shipped(), shipped().on_candle(&[candle_core::Device::Cpu, candle_core::Device::Cpu]).unwrap());

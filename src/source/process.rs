@@ -140,6 +140,7 @@ impl Origin {
     }
 
     /// An address that gives frames as they come. One that gives nothing for 10 seconds has failed.
+    #[cfg(feature = "camera")]
     pub(crate) fn live(address: &str) -> Self {
         let scheme = address.split("://").next().unwrap_or("").to_lowercase();
         let options: &[&str] = match scheme.as_str() {
@@ -155,6 +156,11 @@ impl Origin {
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &OsStr> {
         let options = self.options.iter().map(OsStr::new);
         options.chain([OsStr::new("-i"), self.argument.as_os_str()])
+    }
+
+    /// Whether it is a file, not an address.
+    pub(crate) fn is_file(&self) -> bool {
+        self.argument.as_encoded_bytes().starts_with(b"file:")
     }
 
     /// Itself, as ffmpeg puts it into messages.

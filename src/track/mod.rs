@@ -3,6 +3,7 @@
 //! look at frames in which they were not found ([`coverage`]).
 
 use crate::geometry::{Face, Rect};
+use crate::smile::SmileTrack;
 
 mod appearance;
 pub mod coverage;
@@ -39,8 +40,10 @@ pub enum Basis {
 pub struct Tracked {
     /// Its number, from 1; never given twice.
     pub id: u64,
-    /// Where it is, smoothed; the score is that of the last frame that it was seen in.
+    /// Where it is, smoothed, and its smile, smoothed as well; the score is that of the last frame that it was seen in.
     pub face: Face,
+    /// Whether it smiles, without flicker; `None` where smiles are not told.
+    pub smiling: Option<bool>,
     /// What the box is based on.
     pub basis: Basis,
     /// Whether to show it: it was seen in two of three frames.
@@ -107,6 +110,7 @@ struct Track {
     id: u64,
     motion: Motion,
     face: Face,
+    smile: Option<SmileTrack>,
     /// Whether it was seen in the last frames; the last one is the lowest bit.
     history: u8,
     shown: bool,
@@ -159,14 +163,13 @@ impl Tracker {
             basis.push(Basis::Seen(face.rect));
         }
         let mut basis = basis.into_iter();
-        let tracked = |t: &Track, basis| Tracked { id: t.id, face: t.face, basis, shown: t.shown };
         let following = self.following;
         let mut all = Vec::with_capacity(self.tracks.len());
         self.tracks.retain(|track| {
             let basis = basis.next().unwrap_or(Basis::Guess);
             let lost = track.is_lost(time, &following);
             if !lost {
-                all.push(tracked(track, basis));
+                all.push(track.told(basis));
             }
             !lost
         });
@@ -179,7 +182,7 @@ impl Tracker {
         self.tracks.iter_mut().for_each(|t| t.unsearched = true);
         let following = self.following;
         self.tracks.retain(|t| !t.is_lost(time, &following));
-        self.tracks.iter().map(|t| Tracked { id: t.id, face: t.face, basis: Basis::Guess, shown: t.shown }).collect()
+        self.tracks.iter().map(|t| t.told(Basis::Guess)).collect()
     }
 
     /// Moves all faces to `time`.
@@ -217,20 +220,34 @@ impl Tracker {
 impl Track {
     fn new(id: u64, face: &Face, time: f64) -> Self {
         let motion = Motion::new(&face.rect);
-        Self { id, motion, face: *face, history: 1, shown: false, unseen: 0, unsearched: false, last_seen: time }
+        let smile = face.smile.map(|smile| SmileTrack::new(smile, time));
+        Self { id, motion, face: *face, smile, history: 1, shown: false, unseen: 0, unsearched: false, last_seen: time }
     }
 
     /// Notes a sighting. The track shows once it was seen in two of three frames; if all are kept, once it was seen a second
     /// time by a score that could start it.
     fn see(&mut self, face: &Face, time: f64, following: &Following) {
         let rect = self.motion.correct(&face.rect);
-        self.face = Face { rect, ..*face };
+        if let Some(smile) = face.smile {
+            match &mut self.smile {
+                Some(track) => track.see(smile, time),
+                None => self.smile = Some(SmileTrack::new(smile, time)),
+            }
+        }
+        let smile = self.smile.map(|smile| smile.probability());
+        self.face = Face { rect, smile, ..*face };
         self.history |= 1;
         let again = following.keep && following.start.takes(face, 1.0);
         self.shown |= again || (self.history & 0b111).count_ones() >= 2;
         self.unseen = 0;
         self.unsearched = false;
         self.last_seen = time;
+    }
+
+    /// What is told of it.
+    fn told(&self, basis: Basis) -> Tracked {
+        let smiling = self.smile.map(|smile| smile.is_smiling());
+        Tracked { id: self.id, face: self.face, smiling, basis, shown: self.shown }
     }
 
     /// Whether the face is given up. A track that was never shown has two frames to be seen again, unless all are kept.

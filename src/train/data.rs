@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use super::events::{Event, Events};
 use super::pictures::{self, Picture};
-use super::plan::TrainingOptions;
+use super::plan::{TrainingOptions, trained};
 use super::recipe::Recipe;
+use super::smile::{self, faces::SmileFace};
 use super::validation::{self, SetMeasures, ValidationSet};
 use super::windows::Sources;
-use crate::cascade::Cascade;
+use crate::cascade::{self, Cascade, CascadeSettings, Precision};
 use crate::dataset::{self, Annotated, Split};
 use crate::error::{Error, Result};
+use crate::eval;
 use crate::nets::weights::Weights;
 
 /// The pictures of all sets, each read when it is first needed.
@@ -24,6 +26,8 @@ pub(super) struct Data {
     masked: Vec<Picture>,
     faces: Vec<Picture>,
     portraits: Vec<Picture>,
+    /// Faces that smile or not.
+    pub(super) smiles: Vec<SmileFace>,
     /// What nets are measured on while they learn.
     sets: Vec<ValidationSet>,
 }
@@ -68,6 +72,34 @@ impl Data {
             self.faces = read("wider_faces", &dataset::wider_faces(&settings.data)?, settings, events)?;
             self.portraits = read("mtfl/train", &dataset::mtfl(&settings.data, Split::Train)?, settings, events)?;
         }
+        Ok(())
+    }
+
+    /// Reads faces that smile or not, as the whole cascade trained so far finds them.
+    pub(super) fn load_smiles(
+        &mut self,
+        recipe: &Recipe,
+        settings: &TrainingOptions<'_>,
+        events: &mut Events<'_>,
+    ) -> Result<()> {
+        if !self.smiles.is_empty() {
+            return Ok(());
+        }
+        let cascade_settings = CascadeSettings { smile: None, ..recipe.cascade.settings() };
+        let finder = |min_face| {
+            let options = cascade::Options {
+                min_face,
+                threshold: eval::smile::LEAST_SCORE,
+                smile: false,
+                precision: Precision::F32,
+            };
+            Cascade::from_parts(cascade_settings.clone(), &|net| trained(net, settings), options)
+        };
+        let done = AtomicUsize::new(0);
+        let of = smile::faces::count(&settings.data)?;
+        self.smiles = watched("finding faces that smile or not", &done, of, events, || {
+            smile::faces::load(&settings.data, &finder, settings.threads, &done)
+        })?;
         Ok(())
     }
 

@@ -74,6 +74,17 @@ pub enum Event {
         /// Samples trained on, or windows mined.
         samples: u64,
     },
+    /// How the smile net does on faces that are held back from training.
+    Held {
+        /// What was trained.
+        stage: String,
+        /// The faces' set.
+        set: String,
+        /// Mean of the shares of smiles and of other faces told right, 0..1.
+        balanced_accuracy: f64,
+        /// Area under the ROC curve, 0..1.
+        auc: f64,
+    },
     /// Pictures were read, or mined, before training.
     Progress {
         /// What is being done.

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod recipe;
 pub(crate) mod scenes;
 pub(crate) mod simota;
+pub(crate) mod smile;
 pub(crate) mod task;
 pub(crate) mod trainer;
 pub mod validation;

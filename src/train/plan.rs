@@ -14,8 +14,10 @@ use super::mining::{self, MinedWindows};
 use super::octave::Octave;
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
 use super::scenes::Shares;
+use super::smile::{self, Smiles};
 use super::trainer::{self, End, TrainingStage};
 use super::windows::Windows;
+use crate::cascade::smile::SmileSettings;
 use crate::cascade::{self, Cascade};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
@@ -70,8 +72,7 @@ pub fn run(
     }
     let mut events = Events::open(&settings.run, observer)?;
     if let Some((recipe, _)) = recipes.first() {
-        let text = toml::to_string(&recipe.cascade.settings()).map_err(|e| Error::Backend(e.to_string()))?;
-        write_whole(&settings.run.join("cascade.toml"), text.as_bytes())?;
+        write_cascade(recipe, settings)?;
     }
     let mut data = Data::default();
     for (recipe, text) in recipes {
@@ -87,6 +88,55 @@ pub fn run(
         }
     }
     Ok(RunEnd::Done)
+}
+
+/// Writes the cascade's settings beside its weights, for `eval --cascade RUN/cascade.toml`: with the smile's probability as this
+/// run fitted it, and without a smile as long as this run has no net for it.
+fn write_cascade(recipe: &Recipe, settings: &TrainingOptions<'_>) -> Result<()> {
+    let mut cascade = recipe.cascade.settings();
+    cascade.smile = match cascade.smile {
+        Some(smile) => fitted(smile, settings)?,
+        None => None,
+    };
+    let text = toml::to_string(&cascade).map_err(|e| Error::Backend(e.to_string()))?;
+    write_whole(&settings.run.join("cascade.toml"), text.as_bytes())
+}
+
+/// Writes the nets that find the faces beside the smile net, as they ship where this run has not trained them, so that the run's
+/// cascade is whole. Without their note of rounds, `train all` still trains them.
+fn write_finders(recipe: &Recipe, settings: &TrainingOptions<'_>) -> Result<()> {
+    let cascade = recipe.cascade.settings();
+    for net in std::iter::once(&cascade.proposer.net).chain(cascade.refiners.iter().map(|refiner| &refiner.net)) {
+        let path = settings.run.join(format!("{net}.safetensors"));
+        if !path.exists() {
+            let mut weights = cascade::shipped_weights(net)?;
+            weights.notes.remove("rounds");
+            weights.save(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the settings with slope and offset from the notes of this run's weights; `None` without weights.
+fn fitted(smile: SmileSettings, settings: &TrainingOptions<'_>) -> Result<Option<SmileSettings>> {
+    let path = settings.run.join(format!("{}.safetensors", smile.net));
+    if !path.exists() {
+        return Ok(None);
+    }
+    let notes = Weights::load(&path)?.notes;
+    let number = |key: &str| notes.get(key).and_then(|v| v.parse::<f32>().ok());
+    let (slope, offset) = (number("slope").unwrap_or(smile.slope), number("offset").unwrap_or(smile.offset));
+    Ok(Some(SmileSettings { slope, offset, ..smile }))
+}
+
+/// Returns how the smile is set in the cascade that the recipe is for.
+fn smile_settings(recipe: &Recipe) -> Result<SmileSettings> {
+    recipe.cascade.settings().smile.ok_or_else(|| {
+        Error::Setting(format!(
+            "{}: its cascade has no [smile]; a recipe of smiles needs cascade = \"shipped\"",
+            recipe.net
+        ))
+    })
 }
 
 /// Returns how many rounds the weights in the run's folder were trained for; 0 without weights.
@@ -174,6 +224,12 @@ fn train_round(
             let validation = recipe.validation.map(|v| (v.every, &measure as trainer::Measure<'_>));
             trainer::train(&task, &TrainingStage { validation, ..stage }, weights, events)?
         }
+        SampleSettings::Smiles(samples) => {
+            let shown = smile_settings(recipe)?;
+            data.load_smiles(recipe, settings, events)?;
+            let task = Smiles::new(net.side, &shown, samples, &data.smiles, &mut rng);
+            trainer::train(&task, &stage, weights, events)?
+        }
         SampleSettings::Windows(windows) => {
             data.load(recipe, settings, events)?;
             data.load_faces(settings, events)?;
@@ -185,10 +241,21 @@ fn train_round(
             trainer::train(&task, &stage, weights, events)?
         }
     };
-    let End::Done(weights) = end else { return Ok(RunEnd::Stopped) };
+    let End::Done(mut weights) = end else { return Ok(RunEnd::Stopped) };
     let samples = (schedule.steps * schedule.batch) as u64;
+    if let SampleSettings::Smiles(_) = &recipe.samples {
+        let held = smile::fit::held(&net, &weights, &smile_settings(recipe)?, &data.smiles)?;
+        for (set, balanced_accuracy, auc) in held.figures {
+            let (stage, set) = (name.clone(), set.to_string());
+            events.push(&Event::Held { stage, set, balanced_accuracy, auc })?;
+        }
+        weights.notes.insert("slope".into(), held.settings.slope.to_string());
+        weights.notes.insert("offset".into(), held.settings.offset.to_string());
+        write_finders(recipe, settings)?;
+    }
     weights.check(&net, &name)?;
     save_weights(recipe, text, round + 1, weights, settings)?;
+    write_cascade(recipe, settings)?;
     events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
     Ok(RunEnd::Done)
 }
@@ -267,12 +334,12 @@ fn cascade(
     for (refiner, threshold) in cascade.refiners.iter_mut().zip(thresholds.iter().skip(1)) {
         refiner.threshold = *threshold;
     }
-    let options = cascade::Options { min_face: windows.mining_min_face, ..Default::default() };
+    let options = cascade::Options { min_face: windows.mining_min_face, smile: false, ..Default::default() };
     Cascade::from_parts(cascade, &|net| trained(net, settings), options)
 }
 
 /// Returns the weights of a net as this run trained it, else those that ship.
-fn trained(net: &str, settings: &TrainingOptions<'_>) -> Result<Weights> {
+pub(super) fn trained(net: &str, settings: &TrainingOptions<'_>) -> Result<Weights> {
     let path = settings.run.join(format!("{net}.safetensors"));
     if path.exists() { Weights::load(&path) } else { cascade::shipped_weights(net) }
 }

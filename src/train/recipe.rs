@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cells::CellSettings;
 use super::optimizer::Schedule;
+use super::smile::SmileSamples;
 use super::validation::ValidationSettings;
 use crate::cascade;
 use crate::error::{Error, Result};
@@ -99,6 +100,8 @@ pub enum SampleSettings {
     Cells(CellSettings),
     /// Single windows, with one label each: for all other nets.
     Windows(WindowSettings),
+    /// Faces, smiling or not: for the smile net.
+    Smiles(SmileSamples),
 }
 
 /// How windows are drawn and labelled.
@@ -229,6 +232,11 @@ impl Recipe {
         {
             return fail("average must lie in 0..1, validation.every and validation.pictures must be at least 1");
         }
+        if let SampleSettings::Smiles(s) = &recipe.samples
+            && let Some(fault) = s.fault()
+        {
+            return fail(fault);
+        }
         if let SampleSettings::Scenes { background, masked, occluded } = &recipe.samples
             && [background, masked, occluded].iter().any(|s| !(0.0..=1.0).contains(*s))
         {
@@ -258,11 +266,15 @@ impl Recipe {
     }
 }
 
+/// The recipe of the smile net: file name and text.
+pub const SMILE: (&str, &str) = ("models/smile.toml", include_str!("../../models/smile.toml"));
+
 /// The recipes of the shipped cascade, in the order of training: file name and text.
-pub const SHIPPED: [(&str, &str); 3] = [
+pub const SHIPPED: [(&str, &str); 4] = [
     ("models/octave.toml", include_str!("../../models/octave.toml")),
     ("models/refine24.toml", include_str!("../../models/refine24.toml")),
     ("models/refine48.toml", include_str!("../../models/refine48.toml")),
+    SMILE,
 ];
 
 /// The recipes of the article's cascade, in the order of training: file name and text.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::RgbImage;
 
-use crate::cascade::{Cascade, Options};
+use crate::cascade::{Cascade, Options, Precision};
 use crate::dataset::Annotated;
 use crate::error::{Error, Result};
 use crate::eval::{Detection, report};
@@ -101,5 +101,5 @@ impl ValidationSet {
 
 /// Options of the cascade that is measured.
 pub(crate) fn options(settings: &ValidationSettings) -> Options {
-    Options { min_face: settings.min_face, threshold: LEAST_SCORE, ..Options::default() }
+    Options { min_face: settings.min_face, threshold: LEAST_SCORE, smile: false, precision: Precision::F32 }
 }

@@ -217,7 +217,7 @@ impl Task for Windows<'_> {
                 Output::Face => face_loss(targets, head, &mut figures),
                 Output::Calibration => calibration_loss(targets, head, &mut figures),
                 Output::Box => box_loss(targets, head, &mut figures),
-                Output::Octave | Output::Cells(_) => {}
+                Output::Octave | Output::Smile | Output::Cells(_) => {}
             }
         }
         figures

@@ -58,7 +58,8 @@ mod candle {
     #[test]
     fn faces_on_candle_are_those_of_the_cpu() {
         for min_face in [20.0, 60.0] {
-            let shipped = || Cascade::shipped(Options { min_face, threshold: 0.1, precision: Precision::F32 }).unwrap();
+            let options = || Options { min_face, threshold: 0.1, precision: Precision::F32, ..Options::default() };
+            let shipped = || Cascade::shipped(options()).unwrap();
             let (cpu, candle) = (shipped(), moved(shipped()));
             for name in ["astronaut.jpg", "grace_hopper.jpg"] {
                 let picture = asset(name);
@@ -126,7 +127,8 @@ mod gpu {
     use crate::pyramid::gpu::tests::gpu;
 
     fn cascade(min_face: f32) -> Cascade {
-        Cascade::shipped(Options { min_face, threshold: 0.02, precision: Precision::F32 }).unwrap()
+        Cascade::shipped(Options { min_face, threshold: 0.02, precision: Precision::F32, ..Options::default() })
+            .unwrap()
     }
 
     fn pictures() -> Vec<RgbImage> {

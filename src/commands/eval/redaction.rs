@@ -139,7 +139,8 @@ fn detect(load: &Load, pictures: &[Annotated], common: &Common) -> anyhow::Resul
     for picture in pictures {
         let min_face = smallest_face(picture.height);
         if let std::collections::hash_map::Entry::Vacant(place) = cascades.entry(min_face.to_bits()) {
-            place.insert(load(Options { min_face, threshold: scores.lowest(), ..Options::default() })?);
+            let options = Options { min_face, threshold: scores.lowest(), smile: false, ..Options::default() };
+            place.insert(load(options)?);
         }
     }
     let one = |picture: &Annotated| -> anyhow::Result<Vec<Detection>> {

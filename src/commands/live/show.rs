@@ -19,6 +19,7 @@ use facecascade::{Error, Result};
 use image::RgbImage;
 
 use super::super::screen::{Key, Screen};
+use super::snap::Snapper;
 
 /// A notice is shown for this long.
 const NOTICE: Duration = Duration::from_secs(2);
@@ -62,6 +63,7 @@ pub(super) struct Live {
     figures: Figures,
     recorder: Recording,
     snap: PathBuf,
+    snapper: Option<Snapper>,
     view: View,
     /// Whether the times of each stage are shown.
     details: bool,
@@ -100,6 +102,7 @@ impl Live {
             figures: Figures::default(),
             recorder,
             snap,
+            snapper: None,
             view: View::Picture,
             details: true,
             paused: false,
@@ -119,6 +122,11 @@ impl Live {
     /// Covers faces in all that is shown, recorded and saved, if there is a `redactor`; draws `boxes` too.
     pub(super) fn cover(&mut self, redactor: Option<Redactor>, scores: Scores, boxes: bool) {
         self.cover = redactor.map(|redactor| Cover { redactor, scores, boxes });
+    }
+
+    /// Saves pictures of smiles, if there is a `snapper`.
+    pub(super) fn snap_on_smile(&mut self, snapper: Option<Snapper>) {
+        self.snapper = snapper;
     }
 
     /// Ends the run after `length`, if there is one.
@@ -211,6 +219,18 @@ impl Live {
         Ok(format!("saved {}", path.display()))
     }
 
+    /// Saves a picture if a smile has lasted. A picture that can't be saved is no reason to stop.
+    fn snap_smile(&mut self, result: &FrameResult) {
+        let Some(snapper) = &mut self.snapper else { return };
+        let words = match snapper.frame(&result.frame.picture, &result.tracked, result.frame.time, &self.snap) {
+            Ok(None) => return,
+            Ok(Some(path)) => format!("saved {}, {:.2} s after the start", path.display(), result.frame.time),
+            Err(error) => error.to_string(),
+        };
+        tracing::info!("{words}");
+        self.notice = Some((words, Instant::now()));
+    }
+
     /// Waits until the pause is over. The frame is not given back meanwhile, so the pipeline stops searching.
     fn pause(&mut self) -> Result<ControlFlow<()>> {
         self.notice = None;
@@ -287,6 +307,7 @@ impl Output for Live {
             taken?;
         }
         drop(recorder);
+        self.snap_smile(result);
         if self.screen.size().is_some() {
             // The buffers are swapped, so nothing is copied.
             std::mem::swap(&mut self.shown, &mut result.frame.picture);

@@ -189,7 +189,13 @@ mod tests {
     fn ids_and_regions_choose_what_is_covered() {
         let face = |id, x| {
             let rect = Rect::new(x, 0.0, 10.0, 10.0);
-            Tracked { id, face: Face { rect, score: 0.5, smile: None }, basis: Basis::Guess, shown: true }
+            Tracked {
+                id,
+                face: Face { rect, score: 0.5, smile: None },
+                smiling: None,
+                basis: Basis::Guess,
+                shown: true,
+            }
         };
         let ids = |choice: &Choice, seconds: f64| {
             let mut faces = vec![face(1, 0.0), face(2, 50.0), face(3, 100.0)];

@@ -14,6 +14,7 @@ use facecascade::output::times::Times;
 use facecascade::output::writer::{WriteTimes, Writer};
 use facecascade::output::{draw, overlay, records};
 use facecascade::pipeline::{FrameResult, Output, STAGES};
+use facecascade::smile::{SmileLog, Smiled};
 use facecascade::source::square::Stored;
 use facecascade::track::coverage::{Coverage, Known};
 use facecascade::track::lookahead::Lookahead;
@@ -94,6 +95,8 @@ pub(super) struct Tally {
     pub(super) boxes: u64,
     /// Faces that were followed; `None` if none are.
     pub(super) ids: Option<HashSet<u64>>,
+    /// How long the faces that were followed smiled; empty if smiles are not told.
+    pub(super) smiles: Vec<(u64, Smiled)>,
     pub(super) stages: [Times; STAGES],
     /// All that searching a frame takes.
     pub(super) search: Times,
@@ -116,6 +119,7 @@ pub(super) struct Film {
     records: Option<Records>,
     bar: ProgressBar,
     tally: Tally,
+    smiles: SmileLog,
 }
 
 impl Film {
@@ -129,7 +133,7 @@ impl Film {
         let ids = (!matches!(follow, Follow::Not)).then(HashSet::new);
         let tally = Tally { ids, ..Tally::default() };
         let (choice, review, held) = (Choice::default(), None, VecDeque::new());
-        Self { follow, stored, choice, review, held, writer, records, bar, tally }
+        Self { follow, stored, choice, review, held, writer, records, bar, tally, smiles: SmileLog::default() }
     }
 
     /// Which faces are covered, and the page that shows them all, if one is wanted.
@@ -171,6 +175,7 @@ impl Film {
             let committed = if self.tally.frames > 0 { target.commit() } else { Ok(()) };
             result = result.and(flushed).and(committed);
         }
+        self.tally.smiles = self.smiles.finish();
         (self.tally, result)
     }
 
@@ -212,6 +217,8 @@ impl Film {
                 let shown = tracked.iter().filter(|t| t.shown).map(|t| t.id);
                 self.tally.boxes += shown.clone().count() as u64;
                 self.tally.ids.get_or_insert_default().extend(shown);
+                let shown = tracked.iter().filter(|t| t.shown);
+                self.smiles.push(shown.filter_map(|t| Some((t.id, t.smiling?))), seconds);
             }
         }
         self.bar.inc(1);

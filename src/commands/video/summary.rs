@@ -11,6 +11,9 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::film::Tally;
 
+/// Faces whose smiles are listed.
+const MOST_SMILES: usize = 20;
+
 /// `name`: which video of how many.
 pub(super) fn progress(info: &VideoInfo, name: String, quiet: bool) -> ProgressBar {
     if quiet {
@@ -80,6 +83,15 @@ pub(super) fn print(
     for (name, times) in rows.into_iter().filter(|(_, times)| !times.is_empty()) {
         let [a, b, c, d] = [0.5, 0.95, 0.99, 1.0].map(|share| times.ms(share));
         writeln!(out, "{name:<10} {a:>9.2} {b:>9.2} {c:>9.2} {d:>9.2}")?;
+    }
+    if !tally.smiles.is_empty() {
+        writeln!(out, "smiles, s           all   longest")?;
+        for (id, smiled) in tally.smiles.iter().take(MOST_SMILES) {
+            writeln!(out, "{:<12} {:>10.1} {:>9.1}", format!("face #{id}"), smiled.seconds, smiled.longest)?;
+        }
+        if let Some(more @ 1..) = tally.smiles.len().checked_sub(MOST_SMILES) {
+            writeln!(out, "and {}", counted(more, "other face"))?;
+        }
     }
     Ok(())
 }

@@ -260,7 +260,7 @@ fn every_net_of_the_zoo_says_in_8_bits_nearly_what_it_says_in_floats() {
             let mean =
                 |of: &dyn Fn(usize) -> f32| (0..got.len()).map(|i| of(i).powi(2)).sum::<f32>() / got.len() as f32;
             let (error, size) = (mean(&|i| got[i] - expected[i]), mean(&|i| expected[i]));
-            assert!(error < 0.02 * size, "{name}, {:?}: {error} of {size}", head.output);
+            assert!(error < 0.03 * size, "{name}, {:?}: {error} of {size}", head.output);
         }
     }
 }

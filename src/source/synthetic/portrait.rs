@@ -56,9 +56,15 @@ impl Portrait {
         self.face.w * w as f32 / (self.face.h * h as f32)
     }
 
+    /// The rectangle of this face's shape with the middle and height of `place`.
+    pub(super) fn fitted(&self, place: &Rect) -> Rect {
+        let w = place.h * self.aspect();
+        Rect::new(place.x + (place.w - w) / 2.0, place.y, w, place.h)
+    }
+
     /// Draws the head, mirrored if so asked, so that its face fills the rectangle `place`. Towards an ellipse round the
-    /// head it fades into what is there.
-    pub(super) fn draw(&self, into: &mut RgbImage, place: &Rect, mirror: bool) {
+    /// head it fades into what is there, and everywhere by 1 − `share`.
+    pub(super) fn draw(&self, into: &mut RgbImage, place: &Rect, mirror: bool, share: f32) {
         let (w, h) = (place.w / self.face.w, place.h / self.face.h);
         let face_x = if mirror { 1.0 - self.face.x - self.face.w } else { self.face.x };
         let (left, top) = (place.x - face_x * w, place.y - self.face.y * h);
@@ -103,7 +109,7 @@ impl Portrait {
             let columns = &columns[(start - across.start) as usize..];
             for (to, column) in target.chunks_exact_mut(3).zip(columns) {
                 // Weight of the head in 256ths: 0 at the ellipse, growing to 256 inside.
-                let cover = (((reach - column.middle * column.middle) * 4.0).clamp(0.0, 1.0) * 256.0) as i32;
+                let cover = (((reach - column.middle * column.middle) * 4.0).clamp(0.0, 1.0) * share * 256.0) as i32;
                 let from = &row[column.at..column.at + 6];
                 for c in 0..3 {
                     let value = u32::from(from[c]) * (255 - u32::from(column.weight))

@@ -19,6 +19,7 @@ pub struct Scene {
     rate: f64,
     speed: f64,
     enter: f64,
+    smile: Option<f64>,
     actors: Vec<Actor>,
     ground: Ground,
     noise: Option<Noise>,
@@ -43,11 +44,13 @@ pub struct SceneSettings {
     pub enter: f64,
     /// Standard deviation of the sensor's noise, grey levels, 0 to 100.
     pub noise: f32,
+    /// Seconds after which all faces smile, none before; `None`: each as its portrait does.
+    pub smile: Option<f64>,
 }
 
 impl Default for SceneSettings {
     fn default() -> Self {
-        Self { width: 640, height: 480, rate: 30.0, faces: 3, seed: 1, speed: 1.0, enter: 0.0, noise: 0.0 }
+        Self { width: 640, height: 480, rate: 30.0, faces: 3, seed: 1, speed: 1.0, enter: 0.0, noise: 0.0, smile: None }
     }
 }
 
@@ -57,10 +60,10 @@ impl Scene {
     /// # Errors
     /// If a setting is out of its range.
     pub fn new(settings: &SceneSettings) -> Result<Self> {
-        let SceneSettings { width, height, rate, faces, seed, speed, enter, noise } = *settings;
+        let SceneSettings { width, height, rate, faces, seed, speed, enter, noise, smile } = *settings;
         let fits = (160..=8192).contains(&width) && (120..=8192).contains(&height);
         let fits = fits && speed.is_finite() && enter.is_finite() && (0.0..=100.0).contains(&noise);
-        if !fits || !(0.1..=1000.0).contains(&rate) || faces > ZONES.len() {
+        if !fits || !smile.is_none_or(f64::is_finite) || !(0.1..=1000.0).contains(&rate) || faces > ZONES.len() {
             return Err(Error::Setting(format!(
                 "synthetic camera: {width}×{height} pixels, {rate} frames a second, {faces} faces; it has at least \
                  160×120 pixels, 0.1 to 1000 frames a second and 0 to {} faces; its noise is 0 to 100",
@@ -73,7 +76,7 @@ impl Scene {
         let actors = ZONES.iter().take(faces).map(|zone| Actor::new(zone, faces, &mut random)).collect();
         let ground = Ground::new(&mut random);
         let noise = (noise > 0.0).then(|| Noise::new(noise, &mut random));
-        Ok(Self { width, height, rate, speed, enter, actors, ground, noise })
+        Ok(Self { width, height, rate, speed, enter, smile, actors, ground, noise })
     }
 
     /// Size of a frame, pixels.
@@ -103,7 +106,16 @@ impl Scene {
         }
         self.ground.draw(into, self.seconds(frame));
         for (actor, place) in self.places(frame) {
-            actor.portrait().draw(into, &place, actor.mirror);
+            match self.smile {
+                None => actor.portrait().draw(into, &place, actor.mirror, 1.0),
+                Some(smile) => {
+                    let share = ((self.seconds(frame) - smile) / SMILE_GROWS).clamp(0.0, 1.0) as f32;
+                    for (portrait, cover) in [(SERIOUS, 1.0), (SMILING, share)] {
+                        let portrait = &PORTRAITS[portrait];
+                        portrait.draw(into, &portrait.fitted(&place), actor.mirror, cover);
+                    }
+                }
+            }
         }
         if let Some(noise) = &self.noise {
             noise.add(into, frame);
@@ -122,6 +134,12 @@ impl Scene {
         frame as f64 / self.rate
     }
 }
+
+/// The portrait that does not smile, and the one that does.
+const SERIOUS: usize = 0;
+const SMILING: usize = 1;
+/// Seconds from a serious face to a smiling one.
+const SMILE_GROWS: f64 = 0.15;
 
 /// The part of the picture in which one face moves, so that no face covers another: left and right end as shares of the
 /// width (0..1), and the smallest and largest height of the face, pixels in a frame of 640×480.
@@ -253,6 +271,19 @@ mod tests {
             SceneSettings { faces: 4, ..Default::default() },
         ] {
             assert!(Scene::new(&bad).unwrap_err().to_string().contains("synthetic camera"));
+        }
+    }
+
+    #[test]
+    fn faces_change_when_they_begin_to_smile_and_not_before() {
+        let drawn = |smile, frame| {
+            let settings = SceneSettings { faces: 1, speed: 0.0, smile: Some(smile), ..Default::default() };
+            let mut picture = RgbImage::new(0, 0);
+            Scene::new(&settings).unwrap().draw(frame, &mut picture);
+            picture
+        };
+        for (frame, same) in [(0, true), (30, true), (33, false), (60, false)] {
+            assert_eq!(drawn(1.0, frame) == drawn(9.0, frame), same, "frame {frame}");
         }
     }
 

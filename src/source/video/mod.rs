@@ -15,6 +15,7 @@ use std::time::Duration;
 use image::RgbImage;
 
 use self::clock::{Clock, ShowInfo, Told};
+#[cfg(feature = "camera")]
 pub(crate) use self::probe::probe_origin;
 pub use self::probe::{Rate, Track, VideoInfo, probe, probe_as};
 use super::planes;

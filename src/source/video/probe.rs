@@ -240,7 +240,8 @@ pub(crate) fn probe_origin(origin: &Origin, name: &str) -> Result<VideoInfo> {
         } else {
             let last = ended.reason();
             let last = last.strip_prefix(&format!("{}: ", origin.name())).unwrap_or(&last).to_owned();
-            format!("is not a video, or is damaged ({last})")
+            let what = if origin.is_file() { "is not a video, or is damaged" } else { "can't be read" };
+            format!("{what} ({last})")
         };
         return Err(fail(&hint));
     }

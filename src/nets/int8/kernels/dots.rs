@@ -188,9 +188,9 @@ impl Dots for Portable {
     }
     #[inline(always)]
     unsafe fn store_reals(self, by: Self::Reals, floor: f32, p: *mut f32, n: usize) {
-        for i in 0..n {
+        for (i, (sum, by)) in self.0.into_iter().zip(by).enumerate().take(n) {
             // SAFETY: i < n, and the caller has n numbers there.
-            unsafe { *p.add(i) = (self.0[i] as f32 * by[i]).max(floor) }
+            unsafe { *p.add(i) = (sum as f32 * by).max(floor) }
         }
     }
 }
