@@ -28,10 +28,12 @@ mod operations {
             }
         }
 
+        /// Four floats.
         #[inline(always)]
-        pub(crate) fn of(v: [f32; 4]) -> Self {
-            // SAFETY: as above.
-            unsafe { Self(_mm_setr_ps(v[0], v[1], v[2], v[3])) }
+        pub(crate) fn of(v: &[f32]) -> Self {
+            let v: &[f32; 4] = v.try_into().expect("four");
+            // SAFETY: as above, but that it reads the four floats.
+            unsafe { Self(_mm_loadu_ps(v.as_ptr())) }
         }
 
         /// `self` · a + other · b.
@@ -77,9 +79,10 @@ mod operations {
             Self(bytes.to_le_bytes().map(f32::from))
         }
 
+        /// Four floats.
         #[inline(always)]
-        pub(crate) fn of(v: [f32; 4]) -> Self {
-            Self(v)
+        pub(crate) fn of(v: &[f32]) -> Self {
+            Self(v.try_into().expect("four"))
         }
 
         /// `self` · a + other · b.

@@ -174,9 +174,8 @@ fn across(row: &[f32], taps: &[Tap], out: &mut [f32]) {
     let sample = |tap: &Tap| {
         let [a, b] = tap.weights.map(|w| w * (1.0 / SPREAD));
         let pixels: &[f32; 7] = row[tap.first..tap.first + 7].try_into().expect("seven");
-        let [p0, p1, p2, p3, p4, p5, p6] = *pixels;
-        let left = Colour::of([p0, p1, p2, p3]);
-        left.blend(a, Colour::of([p3, p4, p5, p6]), b).plus(SHIFT)
+        let (left, right) = (Colour::of(&pixels[..4]), Colour::of(&pixels[3..]));
+        left.blend(a, right, b).plus(SHIFT)
     };
     let Some((last, taps)) = taps.split_last() else { return };
     // The fourth number of a pixel is written over by the next pixel.

@@ -89,7 +89,8 @@ pub(super) fn keep_best<T: Copy>(list: &mut Vec<T>, overlap: impl Fn(&T, &T) -> 
 
 /// The octave o of boxes whose longer side is in 2^o..2^(o+1).
 fn octave(side: f32) -> i32 {
-    (side.max(1.0).log2() as i32).clamp(0, OCTAVES - 1)
+    // The exponent of a float of 1 or more.
+    (((side.max(1.0).to_bits() >> 23) as i32) - 127).clamp(0, OCTAVES - 1)
 }
 
 /// Side of the grid's cells for boxes of octave `o`: not less than the longer side of any of them.
