@@ -28,8 +28,10 @@ const WHOLE: f32 = (1 << 23) as f32;
 /// The integer nearest to a number, of two the even one, cut to 0..=255; 0 for a NaN. The sum with [`WHOLE`] rounds just so, and its lowest
 /// byte is the integer: unlike a conversion, that needs no look at each number.
 #[inline(always)]
-fn byte_of(v: f32) -> u8 {
-    (v.max(0.0).min(255.0) + WHOLE).to_bits() as u8
+pub(super) fn byte_of(v: f32) -> u8 {
+    // Not `clamp`, which would keep a NaN.
+    let from_0 = v.max(0.0);
+    (from_0.min(255.0) + WHOLE).to_bits() as u8
 }
 
 /// Adds a row of a map and one of a coarser map at twice its size, each with what its channels are multiplied by: each pixel of
