@@ -231,9 +231,7 @@ mod tests {
 
     #[test]
     fn a_wrong_key_or_value_is_one_line_that_names_file_and_key() {
-        let early = "calibration = \"classes\"\naccept = { threshold = 6.0, slope = 1.3, offset = 1.3 }";
-        let good = &super::super::shipped::SETTINGS.replacen("calibration = \"classes\"", early, 1);
-        assert!(CascadeSettings::parse(good, "some.toml").is_ok());
+        let good = super::super::shipped::SETTINGS;
         for (from, to, named) in [
             ("threshold =", "treshold =", "treshold"),
             ("step = 2.0", "step = \"two\"", "f32"),
@@ -241,7 +239,7 @@ mod tests {
             ("level_overlap = 0.5", "level_overlap = 1.5", "level_overlap"),
             ("calibration = \"classes\"", "calibration = \"clases\"", "clases"),
             ("carry = [0.3, 0.3]", "carry = [0.3, 0.3, 1.0]", "carry"),
-            ("slope = 1.3", "slope = inf", "accept.slope"),
+            ("slope = 1.25", "slope = inf", "accept.slope"),
             ("[proposer]", "[propose]", "propose"),
         ] {
             assert!(good.contains(from), "{from}");
