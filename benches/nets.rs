@@ -25,7 +25,11 @@ const VGA_LEVELS: [(usize, usize); 6] = [(288, 384), (144, 192), (72, 96), (36, 
 const HALF_VGA: (usize, usize) = (240, 320);
 
 /// A batch of `n` pictures `[n, h, w, 3]`.
+#[derive(Clone)]
 struct Input {
+    /// As bytes, which is how pictures reach the nets that look at whole ones.
+    bytes: Vec<u8>,
+    /// The same, normalised, which is how windows reach their nets.
     data: Vec<f32>,
     n: usize,
     h: usize,
@@ -39,10 +43,15 @@ type Run = Box<dyn FnMut()>;
 fn cpu(net: &Net, weights: &Weights, inputs: &[Input]) -> Run {
     let engine = Engine::new(net, weights).expect("random weights fit");
     let mut scratch = Scratch::default();
-    let inputs: Vec<_> = inputs.iter().map(|i| (i.data.clone(), i.n, i.h, i.w)).collect();
+    let inputs = inputs.to_vec();
     Box::new(move || {
-        for (data, n, h, w) in &inputs {
-            engine.trunk(black_box(data), *n, *h, *w, &mut scratch).expect("the input is large enough");
+        for Input { bytes, data, n, h, w } in &inputs {
+            let dims = if (*h, *w) == (engine.net().side, engine.net().side) {
+                engine.trunk(black_box(data), *n, *h, *w, &mut scratch)
+            } else {
+                engine.trunk_rgb(black_box(bytes), *n, *h, *w, &mut scratch)
+            };
+            dims.expect("the input is large enough");
             for head in &engine.net().heads {
                 black_box(engine.head(head.output, None, &mut scratch));
             }
@@ -53,16 +62,21 @@ fn cpu(net: &Net, weights: &Weights, inputs: &[Input]) -> Run {
 /// The net on our own engine in 8 bits, calibrated on one of the inputs.
 fn int8(net: &Net, weights: &Weights, inputs: &[Input]) -> Run {
     let mut ranges = Ranges::default();
-    if let Some(Input { data, n, h, w }) = inputs.last() {
+    if let Some(Input { data, n, h, w, .. }) = inputs.last() {
         ranges.add(&Engine::new(net, weights).expect("random weights fit"), data, (*n, *h, *w));
     }
     let quantised = ranges.quantise(net, weights).expect("all layers were seen");
     let engine = int8::Engine::new(net, &quantised).expect("just made");
     let mut scratch = int8::Scratch::default();
-    let inputs: Vec<_> = inputs.iter().map(|i| (i.data.clone(), i.n, i.h, i.w)).collect();
+    let inputs = inputs.to_vec();
     Box::new(move || {
-        for (data, n, h, w) in &inputs {
-            engine.trunk(black_box(data), *n, *h, *w, &mut scratch).expect("the input is large enough");
+        for Input { bytes, data, n, h, w } in &inputs {
+            let dims = if (*h, *w) == (engine.net().side, engine.net().side) {
+                engine.trunk(black_box(data), *n, *h, *w, &mut scratch)
+            } else {
+                engine.trunk_rgb(black_box(bytes), *n, *h, *w, &mut scratch)
+            };
+            dims.expect("the input is large enough");
             for head in &engine.net().heads {
                 black_box(engine.head(head.output, None, &mut scratch));
             }
@@ -95,8 +109,12 @@ fn nets(criterion: &mut Criterion) {
         };
         let mut group = criterion.benchmark_group(name);
         for (case, n, sizes) in cases {
-            let mut data = |len| (0..len).map(|_| rng.random_range(-1.0..1.0)).collect();
-            let inputs: Vec<Input> = sizes.iter().map(|&(h, w)| Input { data: data(n * h * w * 3), n, h, w }).collect();
+            let mut input = |(h, w)| {
+                let bytes: Vec<u8> = (0..n * h * w * 3).map(|_| rng.random()).collect();
+                let data = bytes.iter().map(|v| (f32::from(*v) - 127.5) / 128.0).collect();
+                Input { bytes, data, n, h, w }
+            };
+            let inputs: Vec<Input> = sizes.iter().map(|&size| input(size)).collect();
             let multiply_adds = inputs.iter().map(|i| i.n as u64 * net.multiply_adds(i.h, i.w)).sum();
             group.throughput(Throughput::Elements(multiply_adds));
             let runs = [

@@ -5,6 +5,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::augment::Light;
+use super::degrade;
 use super::loss::{self, sigmoid};
 use super::occlude::Occluder;
 use super::pictures::{box_in_crop, is_clear};
@@ -100,6 +101,7 @@ impl<'a> Cells<'a> {
             if clear { &mut scene.faces } else { &mut scene.ignored }.push(rect);
         }
         self.light.change(rng, input);
+        degrade::change(rng, input, side);
         scene
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod average;
 pub mod cells;
 pub(crate) mod checkpoint;
 mod data;
+pub(crate) mod degrade;
 pub(crate) mod dual;
 pub mod events;
 pub(crate) mod faces;

@@ -4,20 +4,16 @@
 pub(crate) mod faces;
 pub(crate) mod fit;
 
-use std::io::Cursor;
-
-use image::ExtendedColorType;
-use image::codecs::jpeg::JpegEncoder;
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
 use super::augment::{self, Light};
+use super::degrade::{blur, compress};
 use super::loss;
 use super::task::{Figures, Prediction, Samples, Task};
 use crate::cascade::crops::{self, Crop};
 use crate::cascade::smile::SmileSettings;
-use crate::nets::input::{MIDDLE, SPREAD, normalise};
 use crate::nets::spec::Output;
 use faces::{Set, SmileFace};
 
@@ -174,37 +170,6 @@ impl Task for Smiles<'_> {
             }
         }
         figures
-    }
-}
-
-/// Mean of 3×3 pixels; the border stays.
-fn blur(crop: &mut [f32], n: usize) {
-    let sharp = crop.to_vec();
-    for y in 1..n.saturating_sub(1) {
-        for x in 1..n - 1 {
-            for c in 0..3 {
-                let sum: f32 = (0..9).map(|k| sharp[((y + k / 3 - 1) * n + x + k % 3 - 1) * 3 + c]).sum();
-                crop[(y * n + x) * 3 + c] = sum / 9.0;
-            }
-        }
-    }
-}
-
-/// Through a JPEG of this quality and back.
-fn compress(crop: &mut [f32], n: usize, quality: u8) {
-    let bytes: Vec<u8> = crop.iter().map(|v| (v * SPREAD + MIDDLE).round() as u8).collect();
-    let mut jpeg = Vec::new();
-    let side = n as u32;
-    let encoded = JpegEncoder::new_with_quality(Cursor::new(&mut jpeg), quality).encode(
-        &bytes,
-        side,
-        side,
-        ExtendedColorType::Rgb8,
-    );
-    // A crop that no codec takes stays as it is.
-    let Some(picture) = encoded.ok().and_then(|()| image::load_from_memory(&jpeg).ok()) else { return };
-    for (v, byte) in crop.iter_mut().zip(picture.to_rgb8().as_raw()) {
-        *v = normalise(*byte);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::dots::{Dots, Isa, Kernel};
 use super::row::{Row, Sink, with_sink};
-use super::{Requantise, aligned, unrolled};
+use super::{Requantise, aligned, array, unrolled};
 use crate::nets::kernels::aligned::Aligned;
 
 /// Rows that lie side by side, and so the most that a kernel may have.
@@ -110,7 +110,7 @@ impl Depthwise<'_> {
         // SAFETY: see the caller.
         unsafe {
             let weight = self.taps.weight.as_slice().as_ptr().cast::<i8>().add((self.top * 3 * pixel + c) * SLOTS);
-            let taps: [D::Weights; 3] = std::array::from_fn(|k| D::weights(weight.add(k * pixel * SLOTS)));
+            let taps: [D::Weights; 3] = array!(k < 3, D::weights(weight.add(k * pixel * SLOTS)));
             let (bias, by) = (requantise.bias::<D>(c), requantise.multiplier::<D>(c));
             for item in 0..row.items {
                 let mut input = self.input.as_ptr().add(row.rows[0] + item * row.input_item + c);
@@ -169,7 +169,7 @@ unsafe fn tile<D: Dots, const STRIDE: usize, const M: usize, const COLUMNS: usiz
 ) -> [D; M] {
     // SAFETY: the caller has `COLUMNS` pixels behind `input`, and the instruction set.
     unsafe {
-        let columns: [D::Bytes; COLUMNS] = std::array::from_fn(|j| D::quads(input.add(j * pixel)));
+        let columns: [D::Bytes; COLUMNS] = array!(j < COLUMNS, D::quads(input.add(j * pixel)));
         let mut sums = [bias; M];
         for (k, taps) in taps.iter().enumerate() {
             for (m, sum) in sums.iter_mut().enumerate() {

@@ -16,13 +16,22 @@ struct Nearest<'a> {
 impl Kernel for Nearest<'_> {
     #[inline(always)]
     unsafe fn run<D: Dots>(self) {
-        self.to.iter_mut().zip(self.from).for_each(|(to, v)| *to = byte_of(*v));
+        for (to, v) in self.to.iter_mut().zip(self.from) {
+            *to = byte_of(*v * SPREAD + MIDDLE);
+        }
     }
 }
 
+/// Between this number and its double, floats are whole.
+const WHOLE: f32 = (1 << 23) as f32;
+
+/// The integer nearest to a number, of two the even one, cut to 0..=255; 0 for a NaN. The sum with [`WHOLE`] rounds just so, and its lowest
+/// byte is the integer: unlike a conversion, that needs no look at each number.
 #[inline(always)]
-fn byte_of(v: f32) -> u8 {
-    (v * SPREAD + MIDDLE).round_ties_even().clamp(0.0, 255.0) as i32 as u8
+pub(super) fn byte_of(v: f32) -> u8 {
+    // Not `clamp`, which would keep a NaN.
+    let from_0 = v.max(0.0);
+    (from_0.min(255.0) + WHOLE).to_bits() as u8
 }
 
 /// Adds a row of a map and one of a coarser map at twice its size, each with what its channels are multiplied by: each pixel of
@@ -61,7 +70,7 @@ impl Kernel for AddDoubled<'_> {
             let (a, b, offset) = (&self.fine.1[..channels], &self.coarse.1[..channels], &self.offset[..channels]);
             for c in 0..channels {
                 let real = f32::from(fine[c]) * a[c] + f32::from(coarse[c]) * b[c] + offset[c];
-                sum[c] = real.round_ties_even().clamp(0.0, 255.0) as i32 as u8;
+                sum[c] = byte_of(real);
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use super::dots::{Dots, Isa, Kernel};
 use super::row::{Row, Sink, with_sink};
-use super::{Requantise, aligned, unrolled};
+use super::{Requantise, aligned, array, unrolled};
 use crate::nets::kernels::aligned::Aligned;
 
 /// Bytes that a sum takes at a time.
@@ -151,12 +151,12 @@ impl Product<'_> {
         // SAFETY: see the caller.
         unsafe {
             let requantise = &self.weights.requantise;
-            let bias: [D; V] = std::array::from_fn(|v| requantise.bias::<D>(first + v * D::N));
+            let bias: [D; V] = array!(v < V, requantise.bias::<D>(first + v * D::N));
             let mut sums = [bias; M];
             for &at in row.rows {
                 let inputs = inputs.map(|p| p.add(at));
                 for group in 0..self.weights.groups {
-                    let column: [D::Weights; V] = std::array::from_fn(|v| D::weights(packed.add(v * D::N * GROUP)));
+                    let column: [D::Weights; V] = array!(v < V, D::weights(packed.add(v * D::N * GROUP)));
                     packed = packed.add(V * D::N * GROUP);
                     for (sums, input) in sums.iter_mut().zip(inputs) {
                         let bytes = D::same(input.add(group * GROUP));
@@ -166,7 +166,7 @@ impl Product<'_> {
                     }
                 }
             }
-            let by: [D::Reals; V] = std::array::from_fn(|v| requantise.multiplier::<D>(first + v * D::N));
+            let by: [D::Reals; V] = array!(v < V, requantise.multiplier::<D>(first + v * D::N));
             unrolled!(m < M, {
                 for v in 0..V {
                     let channel = first + v * D::N;

@@ -89,3 +89,17 @@ macro_rules! unrolled {
     };
 }
 use unrolled;
+
+/// An array of what an expression gives for 0, 1, … in place of the name. (`std::array::from_fn` may be compiled on its own, without the
+/// instruction set.)
+macro_rules! array {
+    ($name:ident < $count:expr, $value:expr) => {{
+        let $name = 0;
+        let mut all = [$value; $count];
+        for $name in 1..$count {
+            all[$name] = $value;
+        }
+        all
+    }};
+}
+use array;

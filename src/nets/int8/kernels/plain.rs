@@ -2,6 +2,7 @@
 //! compilers make vectors of.
 
 use super::dots::{Dots, Isa, Kernel};
+use super::input::byte_of;
 use super::row::{Output, Row};
 use super::{LANES, Requantise};
 
@@ -99,21 +100,16 @@ impl Work<'_> {
         }
         for c in (0..self.channels).step_by(LANES) {
             let bytes = match self.plain {
-                Plain::Max => {
-                    self.fold(from + c, [0; LANES], |most: Lanes, _, v| std::array::from_fn(|i| most[i].max(v[i])))
-                }
+                Plain::Max => self.greatest(from + c),
                 Plain::Average => {
-                    let sums = self.fold(from + c, [0; LANES], |sums: [i32; LANES], _, v| add(sums, v, [1; LANES]));
                     let share = 1.0 / (self.columns * self.row.rows.len()) as f32;
-                    sums.map(|sum| byte(sum, share))
+                    bytes(&self.sums(from + c, c, [0; LANES], None), &[share; LANES])
                 }
                 Plain::Depthwise(Depthwise { weight, requantise }) => {
-                    let bias: [i32; LANES] = std::array::from_fn(|i| requantise.bias[c + i]);
-                    let sums = self.fold(from + c, bias, |sums, tap, v| {
-                        let weight = &weight[tap * self.channels + c..][..LANES];
-                        add(sums, v, std::array::from_fn(|i| i32::from(weight[i])))
-                    });
-                    std::array::from_fn(|i| byte(sums[i], requantise.multiplier[c + i]))
+                    let (mut bias, mut by) = ([0; LANES], [0.0; LANES]);
+                    bias.copy_from_slice(&requantise.bias[c..c + LANES]);
+                    by.copy_from_slice(&requantise.multiplier[c..c + LANES]);
+                    bytes(&self.sums(from + c, c, bias, Some(weight)), &by)
                 }
                 Plain::Gather => unreachable!("see above"),
             };
@@ -121,16 +117,43 @@ impl Work<'_> {
         }
     }
 
-    /// What `each` makes of the taps, (number, bytes), one after the other.
+    /// The greatest byte of each channel under the kernel.
     #[inline(always)]
-    fn fold<T>(&self, from: usize, first: T, each: impl Fn(T, usize, Lanes) -> T) -> T {
-        let mut folded = first;
-        for (r, at) in self.row.rows.iter().enumerate() {
+    fn greatest(&self, from: usize) -> Lanes {
+        let mut most = [0; LANES];
+        for at in self.row.rows {
             for k in 0..self.columns {
-                folded = each(folded, r * self.columns + k, self.load(at + from + k * self.channels));
+                let bytes = self.load(at + from + k * self.channels);
+                for i in 0..LANES {
+                    most[i] = bytes[i].max(most[i]);
+                }
             }
         }
-        folded
+        most
+    }
+
+    /// Adds to `sums` the bytes of the channels from `c` on under the kernel, multiplied by `weight` if there is one.
+    #[inline(always)]
+    fn sums(&self, from: usize, c: usize, mut sums: [i32; LANES], weight: Option<&[i8]>) -> [i32; LANES] {
+        for (r, at) in self.row.rows.iter().enumerate() {
+            for k in 0..self.columns {
+                let bytes = self.load(at + from + k * self.channels);
+                match weight {
+                    None => {
+                        for i in 0..LANES {
+                            sums[i] += i32::from(bytes[i]);
+                        }
+                    }
+                    Some(weight) => {
+                        let weight = &weight[(r * self.columns + k) * self.channels + c..][..LANES];
+                        for i in 0..LANES {
+                            sums[i] += i32::from(bytes[i]) * i32::from(weight[i]);
+                        }
+                    }
+                }
+            }
+        }
+        sums
     }
 
     #[inline(always)]
@@ -151,15 +174,14 @@ impl Work<'_> {
     }
 }
 
+/// The bytes of sums, rounded as [`Dots::rounded`] does it.
 #[inline(always)]
-fn add(sums: [i32; LANES], bytes: Lanes, weights: [i32; LANES]) -> [i32; LANES] {
-    std::array::from_fn(|i| sums[i] + i32::from(bytes[i]) * weights[i])
-}
-
-/// The byte of a sum, rounded as [`Dots::rounded`] does it.
-#[inline(always)]
-fn byte(sum: i32, by: f32) -> u8 {
-    (sum as f32 * by).round_ties_even().clamp(0.0, 255.0) as u8
+fn bytes(sums: &[i32; LANES], by: &[f32; LANES]) -> Lanes {
+    let mut bytes = [0; LANES];
+    for i in 0..LANES {
+        bytes[i] = byte_of(sums[i] as f32 * by[i]);
+    }
+    bytes
 }
 
 /// Puts bytes into the place `slot` of groups of four.
