@@ -20,6 +20,9 @@ COMPILER := cc:build-essential
 BUILD := $(COMPILER) libclang:libclang-dev
 WINDOW := libX11.so.6:libx11-6 libXcursor.so.1:libxcursor1
 
+# A browser that nobody sees, to test the monitor's page with.
+BROWSER := chromium:chromium chromedriver:chromium-driver
+
 # A GPU in software, to test the shaders on: Vulkan's loader and lavapipe.
 VULKAN := libvulkan.so.1:libvulkan1 lavapipe:mesa-vulkan-drivers
 
@@ -70,7 +73,7 @@ demo: rust
 
 # Tests run kill, which every shell has; pgrep stands here for the package that has both.
 test: check
-	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps Xvfb:xvfb import:imagemagick xdotool:xdotool $(WINDOW) $(VULKAN)
+	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps Xvfb:xvfb import:imagemagick xdotool:xdotool $(WINDOW) $(VULKAN) $(BROWSER)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; $(CARGO) nextest run --release --locked --no-fail-fast; \
 	else set -x; $(CARGO) test --release --locked --no-fail-fast --lib --bins --tests; fi
 	$(CARGO) test --release --locked --doc

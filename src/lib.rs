@@ -22,6 +22,7 @@
 //! | `camera`, `window` | cameras, and the window of the live preview |
 //! | `gpu` | the image pyramid and the net of level 1 as compute shaders |
 //! | `train` | datasets, evaluation and training |
+//! | `monitor` | the page that follows training runs |
 //! | `cuda` | levels 2 and 3 on an NVIDIA GPU |
 //!
 //! The library is what this page shows, and only that keeps to semantic versioning. The other modules are public because the
@@ -82,6 +83,10 @@ pub mod eval;
 #[cfg(feature = "train")]
 #[doc(hidden)]
 pub mod train;
+
+#[cfg(feature = "monitor")]
+#[doc(hidden)]
+pub mod monitor;
 
 pub use cascade::placement::{Level1On, Placement, Precision, PyramidOn, RefinersOn};
 pub use cascade::{Cascade, Options};

@@ -15,6 +15,8 @@ pub(crate) mod detect;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod live;
+#[cfg(feature = "monitor")]
+pub(crate) mod monitor;
 mod place;
 #[cfg(feature = "train")]
 pub(crate) mod quantise;
