@@ -161,14 +161,11 @@ impl Run {
 impl Stage {
     fn push(&mut self, figure: Figure, set: &str, step: u32, value: Option<f64>) {
         let Some(value) = value else { return };
-        let known = |set: &str| self.curves.keys().any(|(_, known)| known == set);
-        if !known(set) && self.curves.keys().filter(|(f, _)| *f == figure).count() > MOST_SETS {
-            return;
-        }
-        // Most often it is there: the name is copied only if not.
-        match self.curves.iter_mut().find(|((f, s), _)| *f == figure && s == set) {
-            Some((_, curve)) => curve.push(step, value),
-            None => self.curves.entry((figure, set.to_owned())).or_default().push(step, value),
+        // Nearly always it is there: the name is copied only if not.
+        if let Some((_, curve)) = self.curves.iter_mut().find(|((f, s), _)| *f == figure && s == set) {
+            curve.push(step, value);
+        } else if self.curves.keys().filter(|(f, _)| *f == figure).count() <= MOST_SETS {
+            self.curves.entry((figure, set.to_owned())).or_default().push(step, value);
         }
     }
 

@@ -18,7 +18,7 @@ use super::answers::{self, CurveQuery, PictureQuery, StageQuery};
 use super::watch::Watch;
 
 /// Least time between two pieces of news.
-const NEWS_EVERY: Duration = Duration::from_millis(400);
+const NEWS_EVERY: Duration = Duration::from_secs(1);
 
 /// The page's files: address, type and text.
 const PAGE: [(&str, &str, &str); 11] = [

@@ -17,7 +17,7 @@ use crate::eval;
 use crate::nets::weights::Weights;
 
 /// Pictures at most that samples to validate on are drawn from.
-const HELD_BACK: usize = 200;
+const HELD_BACK: usize = 100;
 /// Height of a face that every net can learn from, pixels.
 const CLEAR: f32 = 24.0;
 

@@ -225,3 +225,31 @@ impl std::fmt::Debug for Events<'_> {
         f.debug_struct("Events").field("path", &self.path).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_older_versions_are_read() {
+        let step = r#"{"event":"step","stage":"yunet","step":0,"steps":60000,"loss":22.5,"accuracy":0.0,"rate":0.00002,"samples":32,"samples_per_second":83.0,"multiply_adds_per_second":8348328453.4}"#;
+        let validation = r#"{"event":"validation","stage":"yunet","step":9,"samples":288,"sets":[]}"#;
+        let [step, validation] = [step, validation].map(|line| serde_json::from_str::<Event>(line).unwrap());
+        assert!(matches!(step, Event::Step { loss: 22.5, gradient_norm: None, .. }));
+        assert!(matches!(validation, Event::Validation { loss: None, accuracy: None, .. }));
+    }
+
+    #[test]
+    fn numbers_that_json_does_not_know_come_back() {
+        for loss in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.1, 1e300] {
+            let (stage, step, samples, sets) = ("a".into(), 1, 2, Vec::new());
+            let event = Event::Validation { stage, step, samples, loss: Some(loss), accuracy: None, sets };
+            let line = serde_json::to_string(&event).unwrap();
+            assert!(!line.contains("accuracy") && serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{line}");
+            let Event::Validation { loss: Some(read), .. } = serde_json::from_str(&line).unwrap() else {
+                panic!("{line}")
+            };
+            assert!(read == loss || read.is_nan() && loss.is_nan(), "{line}");
+        }
+    }
+}

@@ -89,13 +89,21 @@ export function svg(chart) {
     const colour = theme.colours[curve.colour];
     const place = (step, value) => `${(left + u.valToPos(step, "x")).toFixed(1)},${(top + u.valToPos(value, "y")).toFixed(1)}`;
     const points = (values) => curve.x.flatMap((step, i) => (log && !(values[i] > 0) ? [] : [place(step, values[i])]));
-    const [low, high] = [points(curve.low), points(curve.high)];
     const smoothed = curve.smooth.length > 0;
-    curves.append(make("polygon", { points: [...high, ...low.reverse()].join(" "), fill: fade(colour, smoothed ? 0.16 : 0.3), stroke: fade(colour, smoothed ? 0.28 : 0.85), "stroke-width": 1, "stroke-dasharray": curve.dash?.join(" ") ?? "none" }));
-    if (smoothed) curves.append(make("polyline", { points: points(curve.smooth).join(" "), stroke: colour, "stroke-width": 2 }));
-    for (const [step, kind] of curve.odd) {
-      curves.append(make("text", { x: left + u.valToPos(step, "x") - 4, y: top + height - 3, fill: colour, stroke: "none" }, `× ${kind}`));
+    if (curve.set === "") {
+      const [low, high] = [points(curve.low), points(curve.high)];
+      curves.append(make("polygon", { points: [...high, ...low.reverse()].join(" "), fill: fade(colour, smoothed ? 0.16 : 0.3), stroke: fade(colour, smoothed ? 0.28 : 0.85), "stroke-width": 1 }));
+    } else {
+      curves.append(make("polyline", { points: points(curve.high).join(" "), stroke: colour, "stroke-width": 1.5, "stroke-dasharray": curve.dash.join(" ") }));
     }
+    if (smoothed) curves.append(make("polyline", { points: points(curve.smooth).join(" "), stroke: colour, "stroke-width": 2 }));
+    // The same marks as on the screen.
+    const x = (step) => left + u.valToPos(step, "x");
+    const path = (d, width, more) => d && curves.append(make("path", { d, stroke: colour, "stroke-width": width, ...more }));
+    const bottom = top + height;
+    path(curve.odd.map(([step]) => `M${x(step) - 4} ${bottom - 11}l8 8m0 -8l-8 8`).join(""), 2);
+    path(curve.x.map((step, i) => (curve.high[i] > chart.range[1] ? `M${x(step)} ${top}v5` : "") + (curve.low[i] < chart.range[0] ? `M${x(step)} ${bottom}v-5` : "")).join(""), 2);
+    if (curve.set === "") path(curve.resumed.map((step) => `M${x(step)} ${top}V${bottom}`).join(""), 1, { "stroke-dasharray": "2 4" });
   }
   plot.append(curves);
   root.append(plot);
