@@ -100,17 +100,19 @@ export class Chart {
     const colour = (curve, alpha) => () => fade(theme.colours[curve.colour], this.focus === null || this.focus === curve.run ? alpha : alpha * 0.15);
     const series = [{}];
     const bands = [];
+    // Of many runs the bands would cover each other.
+    const faint = Math.min(1, 3 / new Set(this.curves.map((curve) => curve.run)).size);
     for (const curve of this.curves) {
       const training = curve.set === "";
       const smoothed = curve.smooth.length > 0;
-      const raw = training ? (smoothed ? 0.28 : 0.85) : 1;
+      const raw = training ? (smoothed ? 0.28 * faint : 0.85) : 1;
       const points = { show: !training || curve.x.length === 1, size: 5, stroke: colour(curve, 1), fill: colour(curve, 1) };
       const width = training ? 1 : 1.5;
       const first = series.length;
       series.push({ stroke: colour(curve, raw), width, dash: curve.dash, points: { show: false } });
       series.push({ stroke: colour(curve, raw), width, dash: curve.dash, points });
       series.push({ stroke: colour(curve, 1), width: 2, show: smoothed, points: { show: smoothed && curve.x.length === 1, size: 5 } });
-      bands.push({ series: [first + 1, first], fill: colour(curve, smoothed ? 0.16 : 0.3) });
+      bands.push({ series: [first + 1, first], fill: colour(curve, (smoothed ? 0.16 : 0.3) * faint) });
     }
     if (series.length === 1) series.push({});
     const axis = { stroke: () => theme.soft, grid: { stroke: () => theme.grid, width: 1 }, ticks: { stroke: () => theme.grid, width: 1, size: 4 }, font: "12px system-ui, sans-serif" };

@@ -127,7 +127,8 @@ export class Runs {
       parts.push([`done in ${scale.duration(stage.seconds)}`]);
     } else if (stage.steps > 0) {
       parts.push([`step ${scale.whole(stage.done)} of ${scale.whole(stage.steps)}`]);
-      if (quiet > SILENT) parts.push([`silent for ${scale.duration(quiet)}`, "warn"]);
+      if (stage.done >= stage.steps) parts.push(["all steps made"]);
+      else if (quiet > SILENT) parts.push([`silent for ${scale.duration(quiet)}`, "warn"]);
       else if (stage.samples_per_second > 0 && stage.done > 0) {
         const left = ((stage.steps - stage.done) * stage.samples) / stage.done / stage.samples_per_second;
         parts.push([`${scale.whole(stage.samples_per_second)} samples/s`], [`about ${scale.duration(left)} left`]);

@@ -70,7 +70,9 @@ export function labels(ticks, log) {
     if (tick === null) return "";
     const size = Math.abs(tick);
     if (size !== 0 && (size < 1e-4 || size >= 1e6)) return tick.toExponential(Math.abs(tick) / step > 20 ? 2 : 1).replace("e+", "e").replace(".0e", "e");
-    const digits = Math.min(6, Math.max(0, Math.ceil(-Math.log10(step) - 1e-9)));
+    // As many as a step has: 2.5 has one.
+    let digits = 0;
+    while (digits < 6 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-3) digits++;
     return tick.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   });
 }
