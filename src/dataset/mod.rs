@@ -21,7 +21,7 @@ pub use fddb::read as fddb;
 pub use fer::{Tile, read as fer_tiles};
 pub use mtfl::{box_from_landmarks, read as mtfl};
 pub use negatives::read as negatives;
-pub use wider::{masks, read as wider};
+pub use wider::{masks, read as wider, read_if_any as wider_if_any};
 pub use wider_faces::read as wider_faces;
 
 /// A part of a set.

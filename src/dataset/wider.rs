@@ -39,6 +39,14 @@ pub fn read(data: &Path, split: Split) -> Result<Vec<Annotated>> {
     read_named(data, "wider", split)
 }
 
+/// Reads a split as [`read`], or nothing where no picture is of it.
+///
+/// # Errors
+/// If a row can't be read. The error names file and line.
+pub fn read_if_any(data: &Path, split: Split) -> Result<Vec<Annotated>> {
+    read_all(data, "wider", split)
+}
+
 /// Every how many-th picture of `masks/` is held back from training, to choose by.
 const HELD_BACK: usize = 5;
 /// Height of faces in `masks/` below which they are marked invalid, pixels: many of those are not marked at all.
@@ -63,6 +71,15 @@ pub fn masks(data: &Path, split: Split) -> Result<Vec<Annotated>> {
 }
 
 fn read_named(data: &Path, name: &str, split: Split) -> Result<Vec<Annotated>> {
+    let pictures = read_all(data, name, split)?;
+    if pictures.is_empty() {
+        let annotations = folder_of(data, name, &["annotations.csv"])?.join("annotations.csv");
+        return Err(Error::data(annotations, format!("has no row of split {}", split.name())));
+    }
+    Ok(pictures)
+}
+
+fn read_all(data: &Path, name: &str, split: Split) -> Result<Vec<Annotated>> {
     let folder = folder_of(data, name, &["annotations.csv"])?;
     let mut pictures: Vec<Annotated> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
@@ -82,8 +99,7 @@ fn read_named(data: &Path, name: &str, split: Split) -> Result<Vec<Annotated>> {
             Ok(())
         })?;
     }
-    let annotations = folder.join("annotations.csv");
-    table::for_each(&annotations, |row: FaceRow| {
+    table::for_each(&folder.join("annotations.csv"), |row: FaceRow| {
         if row.split != split.name() {
             return Ok(());
         }
@@ -99,9 +115,6 @@ fn read_named(data: &Path, name: &str, split: Split) -> Result<Vec<Annotated>> {
         });
         Ok(())
     })?;
-    if pictures.is_empty() {
-        return Err(Error::data(annotations, format!("has no row of split {}", split.name())));
-    }
     Ok(pictures)
 }
 

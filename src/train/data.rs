@@ -113,7 +113,7 @@ impl Data {
     /// Reads pictures to draw samples from that are not learned from: some of `wider/` val, if there are any.
     pub(super) fn load_held_back(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
         if self.validation.is_none() {
-            let mut list = dataset::wider(&settings.data, Split::Val)?;
+            let mut list = dataset::wider_if_any(&settings.data, Split::Val)?;
             let clear = |face: &dataset::Truth| pictures::is_clear(face) && face.rect.h >= CLEAR;
             list.retain(|picture| picture.faces.iter().any(clear));
             let every = list.len().div_ceil(HELD_BACK).max(1);
