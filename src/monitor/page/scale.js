@@ -72,7 +72,8 @@ export function labels(ticks, log) {
     if (size !== 0 && (size < 1e-4 || size >= 1e6)) return tick.toExponential(Math.abs(tick) / step > 20 ? 2 : 1).replace("e+", "e").replace(".0e", "e");
     // As many as a step has: 2.5 has one.
     let digits = 0;
-    while (digits < 6 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-3) digits++;
+    const isWhole = (value) => Math.round(value) >= 1 && Math.abs(value - Math.round(value)) < 1e-3;
+    while (digits < 6 && !isWhole(step * 10 ** digits)) digits++;
     return tick.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   });
 }
