@@ -67,12 +67,12 @@ pub(crate) fn windows(samples: &Samples<Vec<Target>>, predictions: &[Prediction]
                 sheets.extend(errors(samples, &logits, true));
             }
             Output::Calibration => {
-                sheets.extend(calibrated(samples, |i, window| {
+                sheets.extend(calibrated(samples, ("calibration", "Calibration"), |i, window| {
                     calibration::correct(window, &head.values[i * width..][..width])
                 }));
             }
             Output::Box => {
-                sheets.extend(calibrated(samples, |i, window| {
+                sheets.extend(calibrated(samples, ("boxes", "Regression of the box"), |i, window| {
                     calibration::decode_box(window, &head.values[i * width..][..width])
                 }));
             }
@@ -96,8 +96,12 @@ fn errors(samples: &Samples<Vec<Target>>, logits: &[f32], face: bool) -> Option<
     (!tiles.is_empty()).then(|| Sheet { name, shows, picture: sheet(&tiles, WINDOW_COLUMNS, WINDOW_SIDE) })
 }
 
-/// A sheet of windows before and after they are moved; `None` without any.
-fn calibrated(samples: &Samples<Vec<Target>>, moved: impl Fn(usize, &Rect) -> Rect) -> Option<Sheet> {
+/// A sheet, under a name and a heading, of windows before and after they are moved; `None` without any.
+fn calibrated(
+    samples: &Samples<Vec<Target>>,
+    (name, heading): (&'static str, &str),
+    moved: impl Fn(usize, &Rect) -> Rect,
+) -> Option<Sheet> {
     let side = samples.side as f32;
     let window = Rect::new(0.0, 0.0, side, side);
     let faces: Vec<(usize, Rect)> = (0..samples.n)
@@ -127,10 +131,10 @@ fn calibrated(samples: &Samples<Vec<Target>>, moved: impl Fn(usize, &Rect) -> Re
     let n = faces.len().max(1) as f32;
     let (before, after) = (before / n, after / n);
     let shows = format!(
-        "Calibration: window (blue), as the net moves it (yellow), face (white); mean IoU {before:.2} before, {after:.2} after"
+        "{heading}: window (blue), as the net moves it (yellow), face (white); mean IoU {before:.2} before, {after:.2} after"
     );
     let side = tiles.first()?.width();
-    Some(Sheet { name: "calibration", shows, picture: sheet(&tiles, WINDOW_COLUMNS / 2, side) })
+    Some(Sheet { name, shows, picture: sheet(&tiles, WINDOW_COLUMNS / 2, side) })
 }
 
 /// A sheet of scenes with what was found in them, those with the most errors first.
