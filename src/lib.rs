@@ -73,12 +73,15 @@ pub mod output;
 #[cfg(feature = "cli")]
 mod plotting;
 
-#[cfg(feature = "train")]
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod dataset;
-#[cfg(feature = "train")]
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod eval;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod inspection;
 #[cfg(feature = "train")]
 #[doc(hidden)]
 pub mod train;

@@ -364,6 +364,17 @@ fn cut_or_broken_weights_and_settings_are_named() {
 }
 
 #[test]
+fn repeated_searches_give_the_same_faces_and_processor_time() {
+    let once = run(["detect", "--json", FACE]).exits(0).lines()[0].clone();
+    let again = run(["detect", "--json", "--repeat", "2", FACE]).exits(0).lines()[0].clone();
+    assert_eq!(once["faces"], again["faces"]);
+    assert!(once.get("cpu_ms").is_none());
+    #[cfg(unix)]
+    assert!(again["cpu_ms"].as_f64().unwrap() > 0.0, "{again}");
+    run(["detect", "--repeat", "0", FACE]).exits(2);
+}
+
+#[test]
 fn inspect_draws_a_panel_a_stage_with_the_true_faces() {
     let f = Folder::new();
     let records = f.put("records.jsonl", detect(&[&ours(FACE)]).exits(0).out);

@@ -13,12 +13,14 @@ usage: figures.py KIND ...    one or more, each with what it needs:
   run FOLDER [NOTE]    folder of the run that made the weights (its events.jsonl): `train all`, or `train smile` for the smile net
   masks FILE           output of: facecascade eval --data DIR --set masks
   harden FOLDER        folder of the run of models/harden/*.toml
+  compare FOLDER       what `make compare` wrote: out/compare; its picture goes to docs/compare.png
   quick-start          runs the commands of README.md's quick start with target/release/facecascade
 NOTE says what else is to be known, such as what the machine did besides; it begins with none of the words above."""
 import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -113,6 +115,13 @@ def run(folder, note):
     put(NETS, "run", f"One run of `facecascade train all`: {minutes:.0f} minutes on two cores{note and f' ({note})'}.")
 
 
+def compare(folder):
+    folder = pathlib.Path(folder)
+    shutil.copyfile(folder / "compare.png", root / "docs" / "compare.png")
+    picture = "![Average precision over processor time, a line for each detector](compare.png)"
+    put(PERFORMANCE, "compare", f"{picture}\n\n{(folder / 'compare.md').read_text()}")
+
+
 def quick_start():
     text = (root / README).read_text()
     block = re.search(r"<!-- quick-start:begin -->\n(.*?)<!-- quick-start:end -->", text, re.S)[1]
@@ -132,7 +141,7 @@ def quick_start():
 
 KINDS = {"eval": evaluation, "smile": lambda output: put(NETS, "smile-accuracy", code(output)),
          "masks": lambda output: put(NETS, "masks", code(output)), "harden": harden, "bench": bench, "latency": latency, "policies": policies,
-         **{kind: lambda output, kind=kind: put(PERFORMANCE, kind, code(output)) for kind in ("video-speed", "redaction", "leaks")}, "run": run, "quick-start": quick_start}
+         **{kind: lambda output, kind=kind: put(PERFORMANCE, kind, code(output)) for kind in ("video-speed", "redaction", "leaks")}, "run": run, "compare": compare, "quick-start": quick_start}
 NOTES = ("latency", "policies", "run")
 
 arguments = sys.argv[1:]
@@ -145,7 +154,7 @@ while arguments:
         if not arguments:
             sys.exit(f"figures.py: {kind} needs a file or folder\n\n{__doc__}")
         where = arguments.pop(0)
-        given.append(where if kind in ("run", "harden") else pathlib.Path(where).read_text())
+        given.append(where if kind in ("run", "harden", "compare") else pathlib.Path(where).read_text())
     if kind in NOTES:
         given.append(arguments.pop(0) if arguments and arguments[0] not in KINDS else "")
     if arguments and arguments[0] not in KINDS:

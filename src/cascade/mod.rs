@@ -17,11 +17,11 @@ pub(crate) mod smile;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trace;
 pub(crate) mod work;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use image::RgbImage;
 
@@ -32,7 +32,6 @@ use crate::nets::weights::Weights;
 use crate::nets::windows::WindowNet;
 use crate::nets::zoo;
 use crate::pyramid::{Builder, Plan};
-use crate::text::counted;
 pub use placement::{Placement, Precision};
 use proposer::Proposer;
 use refiner::Refiner;
@@ -41,6 +40,7 @@ pub use settings::CascadeSettings;
 pub use shipped::weights as shipped_weights;
 use smile::SmileNet;
 use state::State;
+pub use trace::{Dropped, StepTrace};
 pub use work::{Started, Submitted, Work};
 
 /// Refiners that a cascade may have.
@@ -65,28 +65,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { min_face: 20.0, threshold: 0.5, smile: true, precision: Precision::Auto }
-    }
-}
-
-/// The windows that one step let through, and the time it took.
-#[derive(Debug, Clone)]
-pub struct StepTrace {
-    /// `find-1`, `calibrate-1`, `filter-1`, `find-2`, … `filter-3` (the global filter).
-    pub name: &'static str,
-    /// What came out, in pixels of the picture.
-    pub windows: Vec<Window>,
-    /// What this level and those before it took for faces, so that no later level looks at it. Behind the last step these are among
-    /// `windows`.
-    pub accepted: Vec<Window>,
-    /// Time it took. The pyramid's is in `find-1`.
-    pub elapsed: Duration,
-}
-
-impl StepTrace {
-    /// How many windows came out: `12 windows`, or `12 windows + 3 accepted`.
-    pub fn counted(&self) -> String {
-        let windows = counted(self.windows.len(), "window");
-        if self.accepted.is_empty() { windows } else { format!("{windows} + {} accepted", self.accepted.len()) }
     }
 }
 
@@ -272,24 +250,6 @@ impl Cascade {
         Ok(faces)
     }
 
-    /// As [`Self::detect`], with the windows after every step.
-    ///
-    /// # Errors
-    /// As [`Self::detect`].
-    pub fn trace(&self, picture: &RgbImage) -> Result<(Vec<Face>, Vec<StepTrace>)> {
-        let mut steps = Vec::new();
-        let begin = Instant::now();
-        let mut started = self.start(picture, self.lend());
-        let pyramid = begin.elapsed();
-        while started.level() < self.levels() {
-            self.next_level_traced(&mut started, &mut steps);
-        }
-        steps[0].elapsed += pyramid;
-        let faces = self.faces(&mut started);
-        self.give_back(started);
-        Ok((faces, steps))
-    }
-
     /// The windows that level `level` hands on, best first: after 1 those that enter level 2. Behind the last level
     /// they are not yet merged into faces nor cut by their score. For mining.
     ///
@@ -378,7 +338,7 @@ impl Cascade {
         level: usize,
         pictures: &mut [&mut State],
         until: Until,
-        mut watch: impl FnMut(&'static str, &[&mut State]),
+        mut watch: impl FnMut(&'static str, &mut [&mut State]),
     ) {
         if pictures.is_empty() {
             return;

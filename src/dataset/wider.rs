@@ -25,6 +25,8 @@ struct FaceRow {
     w: f32,
     h: f32,
     blur: u8,
+    #[serde(default)]
+    illumination: u8,
     invalid: u8,
     occlusion: u8,
     pose: u8,
@@ -95,6 +97,7 @@ fn read_named(data: &Path, name: &str, split: Split) -> Result<Vec<Annotated>> {
             blur: row.blur,
             occlusion: row.occlusion,
             pose_atypical: row.pose != 0,
+            light_extreme: row.illumination != 0,
             ..Truth::default()
         });
         Ok(())
@@ -150,6 +153,7 @@ mod tests {
         let face = &list[0].faces[0];
         assert_eq!(face.rect, crate::Rect::new(1.5, 2.0, 30.0, 40.5));
         assert_eq!((face.invalid, face.blur, face.occlusion, face.pose_atypical), (true, 2, 1, true));
+        assert!(face.light_extreme);
     }
 
     #[test]

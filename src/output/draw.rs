@@ -14,9 +14,9 @@ pub const FACE: Rgb<u8> = Rgb([64, 255, 120]);
 pub const SMILE: Rgb<u8> = Rgb([255, 208, 56]);
 
 /// Colour of text other than boxes' labels.
-pub(super) const INK: Rgb<u8> = Rgb([236, 238, 240]);
+pub(crate) const INK: Rgb<u8> = Rgb([236, 238, 240]);
 /// Colour of the ground beside pictures.
-pub(super) const GROUND: Rgb<u8> = Rgb([22, 24, 28]);
+pub(crate) const GROUND: Rgb<u8> = Rgb([22, 24, 28]);
 
 /// Dark colour under boxes and labels, so that they can be seen on any picture.
 pub(super) const SHADE: Rgb<u8> = Rgb([8, 12, 10]);

@@ -1,7 +1,6 @@
-//! Draws, writes and measures what comes out. [`draw`] draws boxes into pictures, [`panels`] a sheet with a panel for each
-//! step of the cascade. [`records`] writes JSON lines; [`video`] writes video files (`planes` and `matroska` hand ffmpeg
-//! the frames and their times, [`writer`] does so on a thread of its own; [`container`], [`encoder`] and [`tracks`] say what
-//! goes into the file), and [`redact`] makes faces in them unrecognisable: faces found, or faces that [`replay`] reads from the
+//! Draws, writes and measures what comes out. [`draw`] draws boxes into pictures, [`panels`] one step of the cascade.
+//! [`records`] writes JSON lines; [`video`] writes video files (`planes` and `matroska` hand ffmpeg the frames and their times,
+//! [`writer`] does so on a thread of its own; [`container`], [`encoder`] and [`tracks`] say what goes into the file), and [`redact`] makes faces in them unrecognisable: faces found, or faces that [`replay`] reads from the
 //! records of an earlier run. [`review`] writes the page to check them by. For a live run: [`figures`] counts, [`overlay`]
 //! draws, `window` shows, [`recorder`] records.
 //! [`latency`] measures how old frames are when they are shown, from [`times`], [`chart`] draws the measurement, and
