@@ -201,6 +201,10 @@ def smallest(row):
     return str(row["smallest"]) if row["smallest"] else "its own"
 
 
+def share(kind):
+    return f"{kind['found'] / kind['faces']:.2f}" if kind["faces"] else "–"
+
+
 def report(about, rows):
     main = [[row["detector"], smallest(row), f"{row['h20']:.4f}", f"{row['h40']:.4f}", f"{row['ms']:.2f}", f"{row['empty']:.2f}", f"{row['crowd']:.2f}"]
             for row in rows]
@@ -208,11 +212,8 @@ def report(about, rows):
     parts = [about["text"], table(head, main),
              "Faces found, each detector at its score of one false alarm in ten pictures; but for sizes, of faces from 20 pixels on:"]
     for label in LABELS:
-        values = list(rows[0]["by"]["labels"][label])
-        counts = [rows[0]["by"]["labels"][label][value]["faces"] for value in values]
-        head = ["detector", "smallest face", *(f"{label} {value} ({faces})" for value, faces in zip(values, counts))]
-        share = lambda c: f"{c['found'] / c['faces']:.2f}" if c["faces"] else "–"
-        parts.append(table(head, [[row["detector"], smallest(row), *(share(row["by"]["labels"][label][value]) for value in values)] for row in rows]))
+        head = ["detector", "smallest face", *(f"{label} {kind['value']} ({kind['faces']})" for kind in rows[0]["by"]["labels"][label])]
+        parts.append(table(head, [[row["detector"], smallest(row), *map(share, row["by"]["labels"][label])] for row in rows]))
     return "\n\n".join(parts) + "\n"
 
 

@@ -121,6 +121,11 @@ impl FaceSettings {
     pub fn score(&self, s: f32) -> f32 {
         1.0 / (1.0 + (-self.slope * s - self.offset).exp())
     }
+
+    /// The last level's s that gives this score, which lies in 0..1.
+    pub fn logit(&self, score: f32) -> f32 {
+        ((score / (1.0 - score)).ln() - self.offset) / self.slope
+    }
 }
 
 impl CascadeSettings {
@@ -227,6 +232,15 @@ mod tests {
                 assert!(calibration.as_ref().is_none_or(|n| crate::nets::zoo::by_name(n).is_some()));
             }
         }
+    }
+
+    #[test]
+    fn a_score_comes_from_the_logit_that_it_gives_back() {
+        let faces = FaceSettings { slope: 0.8, offset: -1.5, ..FaceSettings::default() };
+        for score in [0.02, 0.5, 0.97] {
+            assert!((faces.score(faces.logit(score)) - score).abs() < 1e-5, "{score}");
+        }
+        assert_eq!((faces.logit(0.0), faces.logit(1.0)), (f32::NEG_INFINITY, f32::INFINITY));
     }
 
     #[test]

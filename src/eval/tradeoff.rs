@@ -11,7 +11,7 @@ use crate::plotting::{COLOURS, FINER, GRID, INK, failed, reduced, text};
 /// Width and height of the picture, pixels.
 pub const SIZE: (u32, u32) = (1600, 760);
 /// Width of the key at the right, pixels.
-const KEY: u32 = 270;
+const KEY: u32 = 330;
 /// Average precision at the lower edge; what lies below is named in the key.
 const LEAST: f64 = 0.5;
 /// Colours of further detectors, after [`COLOURS`].
@@ -81,23 +81,30 @@ pub fn accuracy_over_time(measured: &[Measured]) -> Result<RgbImage> {
     Ok(reduced(&picture))
 }
 
-/// Joins the points of each detector, in the order in which detectors come first.
+/// Joins the points of each detector, in the order in which detectors come first. Ours have colours of their own.
 fn series(measured: &[Measured]) -> Vec<Series<'_>> {
     let mut all: Vec<Series<'_>> = Vec::new();
     for point in measured {
         match all.iter_mut().find(|s| s.name == point.detector) {
             Some(series) => series.points.push(point),
-            None => {
-                let (i, colours) = (all.len(), COLOURS.len() + MORE.len());
-                let colour = COLOURS.iter().chain(&MORE).nth(i % colours).copied().unwrap_or(INK);
-                let shape = match (point.ours, i / colours) {
-                    (true, _) => Shape::Circle,
-                    (false, n) if n % 2 == 0 => Shape::Triangle,
-                    _ => Shape::Cross,
-                };
-                all.push(Series { name: &point.detector, ours: point.ours, points: vec![point], colour, shape });
-            }
+            None => all.push(Series {
+                name: &point.detector,
+                ours: point.ours,
+                points: vec![point],
+                colour: INK,
+                shape: Shape::Circle,
+            }),
         }
+    }
+    let palette: Vec<RGBColor> = COLOURS.iter().chain(&MORE).copied().collect();
+    let ours = all.iter().filter(|s| s.ours).count().min(palette.len() - 1);
+    for (i, series) in all.iter_mut().filter(|s| s.ours).enumerate() {
+        series.colour = palette[i % palette.len()];
+    }
+    for (i, series) in all.iter_mut().filter(|s| !s.ours).enumerate() {
+        let others = &palette[ours..];
+        series.colour = others[i % others.len()];
+        series.shape = if (i / others.len()).is_multiple_of(2) { Shape::Triangle } else { Shape::Cross };
     }
     all
 }
@@ -124,6 +131,7 @@ fn chart(
         .axis_desc_style(text(18))
         .label_style(text(16))
         .y_labels(11)
+        .y_max_light_lines(1)
         .x_label_formatter(&|v| format!("{v}"))
         .y_label_formatter(&|v| format!("{v:.2}"))
         .bold_line_style(GRID.stroke_width(FINER))
@@ -175,8 +183,7 @@ fn key(area: &Area<'_>, series: &[Series<'_>]) -> Result<()> {
         }
         .map_err(failed)?;
         let style = text(16).pos(Pos::new(HPos::Left, VPos::Center));
-        let below =
-            if s.points.iter().all(|m| m.h20 < LEAST) { format!(" (left: below {LEAST})") } else { String::new() };
+        let below = if s.points.iter().all(|m| m.h20 < LEAST) { format!(" (below {LEAST})") } else { String::new() };
         area.draw(&Text::new(format!("{}{below}", s.name), (px(50), y), style)).map_err(failed)?;
         y += px(28);
     }

@@ -14,8 +14,10 @@ const ON_FACE: f32 = 0.5;
 pub struct Scale {
     /// True faces lower than this, pixels, do not count.
     pub min_face: f32,
-    /// Least score of a face.
+    /// Least score of a face, 0..1.
     pub threshold: f32,
+    /// The same as the score of a window behind the last step.
+    pub last_threshold: f32,
 }
 
 /// What became of a true face.
@@ -87,7 +89,7 @@ pub fn fates(truth: &[Truth], faces: &[Face], steps: &[StepTrace], scale: &Scale
     let fate = |(face, found): (&Truth, bool)| match () {
         () if !is_counted(face, least) => Fate::NotCounted,
         () if found => Fate::Found(finder(&face.rect, faces)),
-        () => Fate::Lost(loss(&face.rect, steps)),
+        () => Fate::Lost(loss(&face.rect, steps, scale.last_threshold)),
     };
     truth.iter().zip(found).map(fate).collect()
 }
@@ -124,7 +126,7 @@ fn best_behind(steps: &[StepTrace], step: usize, face: &Rect) -> Option<Window> 
 }
 
 /// Which step lost a face.
-fn loss(face: &Rect, steps: &[StepTrace]) -> Loss {
+fn loss(face: &Rect, steps: &[StepTrace], last_threshold: f32) -> Loss {
     let Some(end) = steps.len().checked_sub(1) else {
         return Loss { step: 0, best: None, reason: Reason::NoWindow };
     };
@@ -139,7 +141,7 @@ fn loss(face: &Rect, steps: &[StepTrace]) -> Loss {
         name if name.starts_with("find") => (best_dropped(&steps[step], face).or(before), Reason::Score),
         name if name.starts_with("calibrate") => (before, Reason::Moved),
         // Behind the last filter faces are cut by their score.
-        _ if step == end && !has_better(&steps[step], before, face) => (before, Reason::Score),
+        _ if step == end && before.is_some_and(|w| w.score < last_threshold) => (before, Reason::Score),
         _ => (before, Reason::Suppressed),
     };
     Loss { step, best, reason }
@@ -149,13 +151,6 @@ fn loss(face: &Rect, steps: &[StepTrace]) -> Loss {
 fn best_dropped(step: &StepTrace, face: &Rect) -> Option<Window> {
     let on = step.dropped.iter().filter(|d| is_on(&d.window.rect, face) || is_on(&d.moved, face));
     on.map(|d| d.window).max_by(|a, b| a.score.total_cmp(&b.score))
-}
-
-/// Whether behind a step a window of no lower score than `window` overlaps it or the face.
-fn has_better(step: &StepTrace, window: Option<Window>, face: &Rect) -> bool {
-    let Some(window) = window else { return false };
-    let touches = |w: &Window| w.rect.overlap_of_smaller(&window.rect).max(w.rect.overlap_of_smaller(face)) > 0.3;
-    step.windows.iter().any(|w| w.score >= window.score && touches(w))
 }
 
 #[cfg(test)]
@@ -177,7 +172,7 @@ mod tests {
         Truth { rect: Rect::new(x, 0.0, 40.0, 40.0), ..Truth::default() }
     }
 
-    const SCALE: Scale = Scale { min_face: 20.0, threshold: 0.5 };
+    const SCALE: Scale = Scale { min_face: 20.0, threshold: 0.5, last_threshold: 1.0 };
 
     /// What becomes of a face at 0 in a cascade of one level.
     fn fate(steps: &[StepTrace], faces: &[Face]) -> Fate {
@@ -205,7 +200,8 @@ mod tests {
         assert_eq!(lost(&moved), (1, Reason::Moved, Some(1.5)));
         let better = [find.clone(), calibrate.clone(), filter(&[window(25.0, 2.0)])];
         assert_eq!(lost(&better), (2, Reason::Suppressed, Some(1.5)));
-        assert_eq!(lost(&[find.clone(), calibrate.clone(), filter(&[off])]), (2, Reason::Score, Some(1.5)));
+        let weak = [step("find-1", &[window(2.0, 0.9)]), step("calibrate-1", &[window(2.0, 0.9)]), filter(&[off])];
+        assert_eq!(lost(&weak), (2, Reason::Score, Some(0.9)));
         assert_eq!(lost(&[find, calibrate, filter(&[on])]), (2, Reason::Misplaced, Some(1.5)));
     }
 

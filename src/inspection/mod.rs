@@ -10,7 +10,7 @@ pub mod summary;
 
 use image::RgbImage;
 
-use crate::cascade::{Cascade, CascadeSettings, StepTrace};
+use crate::cascade::{Cascade, StepTrace};
 use crate::dataset::Truth;
 use crate::error::Result;
 use crate::geometry::Face;
@@ -48,14 +48,16 @@ impl Inspection {
     pub fn new(cascade: &Cascade, name: String, picture: &RgbImage, truth: &[Truth]) -> Result<Self> {
         let (faces, steps) = if truth.is_empty() { cascade.trace(picture)? } else { cascade.trace_whole(picture)? };
         let options = cascade.options();
-        let scale = Scale { min_face: options.min_face, threshold: options.threshold };
+        let thresholds = thresholds(cascade, steps.len());
+        let last = thresholds.last().copied().flatten().unwrap_or(f32::NEG_INFINITY);
+        let scale = Scale { min_face: options.min_face, threshold: options.threshold, last_threshold: last };
         let fates = fates::fates(truth, &faces, &steps, &scale);
         let followed = followed::follow(&faces, truth, &fates, &steps);
         Ok(Self {
             name,
             size: picture.dimensions(),
             min_face: options.min_face,
-            thresholds: thresholds(cascade.settings(), steps.len()),
+            thresholds,
             steps,
             faces,
             truth: truth.iter().cloned().zip(fates).collect(),
@@ -102,8 +104,13 @@ impl Inspection {
     }
 }
 
-/// Each step's threshold: only those that find have one.
-fn thresholds(settings: &CascadeSettings, steps: usize) -> Vec<Option<f32>> {
+/// Each step's threshold, on the scale of its windows' scores: of those that find, and of the last, which cuts faces by their score.
+fn thresholds(cascade: &Cascade, steps: usize) -> Vec<Option<f32>> {
+    let settings = cascade.settings();
     let levels = std::iter::once(settings.proposer.threshold).chain(settings.refiners.iter().map(|r| r.threshold));
-    levels.flat_map(|threshold| [Some(threshold), None, None]).chain(std::iter::repeat(None)).take(steps).collect()
+    let mut all: Vec<_> = levels.flat_map(|threshold| [Some(threshold), None, None]).take(steps).collect();
+    if let Some(last) = all.last_mut() {
+        *last = Some(settings.faces.logit(cascade.options().threshold));
+    }
+    all
 }

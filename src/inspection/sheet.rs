@@ -130,7 +130,7 @@ fn found(panel: &mut RgbImage, faces: &[Face], scaled: impl Fn(&Rect) -> Rect) {
         draw::outline(panel, &rect, draw::FACE, 3.0, 1.0);
     }
     // In a crowd the scores would hide the faces.
-    if faces.len() <= 40 {
+    if faces.len() <= 20 {
         for face in faces.iter().rev() {
             draw::label(panel, &scaled(&face.rect), &format!("{:.2}", face.score), 13.0, draw::FACE, 2.0);
         }

@@ -26,8 +26,12 @@ pub fn darken(picture: &mut RgbImage) {
 pub fn windows(panel: &mut RgbImage, step: &StepTrace, place: impl Fn(&Rect) -> Rect) {
     let mut windows: Vec<&Window> = step.windows.iter().chain(&step.accepted).collect();
     windows.sort_by(|a, b| a.score.total_cmp(&b.score));
-    // Many windows that overlap are drawn slightly transparent.
-    let opacity = if windows.len() > 60 { 0.7 } else { 1.0 };
+    // Many windows that overlap are drawn transparent, so that the picture and the best of them show.
+    let opacity = match windows.len() {
+        0..=60 => 1.0,
+        61..=600 => 0.7,
+        _ => 0.35,
+    };
     for window in windows {
         draw::outline(panel, &place(&window.rect), draw::confidence(window.score), 1.0, opacity);
     }

@@ -92,12 +92,12 @@ pub(super) fn table(text: &mut String, counts: &ByLabel) {
     let _ = writeln!(text, "{:<26}{false_alarms:>8}", format!("false alarms ≥ {least_height} px"));
 }
 
-/// The counts as JSON.
+/// The counts as JSON, the values of a label in their order.
 pub(super) fn json(counts: &ByLabel) -> Value {
     let count = |c: &FoundCount| json!({"faces": c.faces, "found": c.found, "missed": c.missed()});
     let attribute = |(attribute, counts): &(Attribute, Vec<FoundCount>)| {
-        let values: serde_json::Map<_, _> = attribute.values().into_iter().zip(counts.iter().map(count)).collect();
-        (attribute.name().to_owned(), Value::Object(values))
+        let value = |(value, c): (String, &FoundCount)| json!({"value": value, "faces": c.faces, "found": c.found, "missed": c.missed()});
+        (attribute.name().to_owned(), attribute.values().into_iter().zip(counts).map(value).collect())
     };
     json!({
         "score": if counts.score.is_finite() { json!(counts.score) } else { Value::Null },
