@@ -223,13 +223,17 @@ fn same_ending(extension: &str) -> String {
 }
 
 /// Where each picture goes: its name in `dir` with the ending that `ending` gives for its own. Of pictures with the same
-/// name the later ones are numbered; none goes where one of the pictures themselves lies.
+/// name the later ones are numbered; none goes where one of the pictures themselves lies, or a link that names one.
 fn targets(pictures: &[PathBuf], dir: &Path, ending: impl Fn(&str) -> String) -> Vec<PathBuf> {
     let canonical = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let dir_itself = canonical(dir);
     // Some file systems do not tell cases apart.
     let key = |path: &Path| path.to_string_lossy().to_lowercase();
-    let mut taken: HashSet<String> = pictures.iter().map(|p| key(&canonical(p))).collect();
+    let named = |path: &PathBuf| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        key(&canonical(folder).join(path.file_name().unwrap_or_default()))
+    };
+    let mut taken: HashSet<String> = pictures.iter().flat_map(|p| [key(&canonical(p)), named(p)]).collect();
     let mut choose = |picture: &PathBuf| {
         let extension = ending(&picture.extension().map(|e| e.to_string_lossy()).unwrap_or_default());
         let stem = picture.file_stem().unwrap_or(picture.as_os_str());
@@ -273,5 +277,19 @@ mod tests {
             .map(|p| p.file_name().unwrap().to_string_lossy().into_owned())
             .collect();
         assert_eq!(names, ["a.jpg", "A-2.jpg", "a.png", "b-2.jpg"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_picture_takes_the_place_of_a_link_to_an_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("b.jpg"), "x").unwrap();
+        std::os::unix::fs::symlink("b.jpg", at("c.jpg")).unwrap();
+        std::os::unix::fs::symlink(".", at("same")).unwrap();
+        for (picture, folder) in [("c.jpg", "."), ("c.jpg", "same"), ("same/c.jpg", "."), ("same/b.jpg", "same")] {
+            let target = targets(&[at(picture)], &at(folder), ending).remove(0);
+            assert!(!target.exists(), "{picture} into {folder}: {}", target.display());
+        }
     }
 }
