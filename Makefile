@@ -20,6 +20,9 @@ COMPILER := cc:build-essential
 BUILD := $(COMPILER) libclang:libclang-dev
 WINDOW := libX11.so.6:libx11-6 libXcursor.so.1:libxcursor1
 
+# A browser that nobody sees, to test the monitor's page with.
+BROWSER := chromium:chromium chromedriver:chromium-driver
+
 # A GPU in software, to test the shaders on: Vulkan's loader and lavapipe.
 VULKAN := libvulkan.so.1:libvulkan1 lavapipe:mesa-vulkan-drivers
 
@@ -28,7 +31,13 @@ VULKAN := libvulkan.so.1:libvulkan1 lavapipe:mesa-vulkan-drivers
 PEERS ?=
 PEERS_PYTHON ?= python3
 
-.PHONY: help demo test check check-cuda fmt live bench soak rust lints
+# For make compare: the data (docs/training.md), and settings of our cascades: COMPARE_CASCADES="models/base.toml mine.toml".
+# tools/compare.py names the other COMPARE_ variables.
+DATA ?= ../shared/data
+COMPARE_CASCADES ?= models/fast.toml models/base.toml models/sure.toml
+export COMPARE_CASCADES
+
+.PHONY: help demo test check check-cuda fmt live bench compare soak rust lints
 .NOTPARALLEL:
 
 help:
@@ -38,6 +47,7 @@ help:
 	@echo "make check-cuda  build with --features cuda, without a GPU or a CUDA toolkit (Linux on x86-64; long)"
 	@echo "make fmt     format the sources"
 	@echo "make bench   how fast the nets and the whole cascade are, on one thread"
+	@echo "make compare DATA=DIR PEERS=DIR PEERS_PYTHON=PYTHON   accuracy against time, ours and other detectors': $(OUT)/compare/"
 	@echo "make soak    ten minutes live: memory, threads and open files must not grow"
 	@echo "make live    build all, and show the camera in a window, with boxes (OPTIONS=\"--source synthetic\": without a camera)"
 
@@ -70,7 +80,7 @@ demo: rust
 
 # Tests run kill, which every shell has; pgrep stands here for the package that has both.
 test: check
-	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps Xvfb:xvfb import:imagemagick xdotool:xdotool $(WINDOW) $(VULKAN)
+	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps Xvfb:xvfb import:imagemagick xdotool:xdotool $(WINDOW) $(VULKAN) $(BROWSER)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; $(CARGO) nextest run --release --locked --no-fail-fast; \
 	else set -x; $(CARGO) test --release --locked --no-fail-fast --lib --bins --tests; fi
 	$(CARGO) test --release --locked --doc
@@ -100,6 +110,16 @@ bench: rust
 	elif ! $(PEERS_PYTHON) -c "import cv2, numpy, onnxruntime" 2>/dev/null; then \
 	echo "$(PEERS_PYTHON) lacks $(PEERS)/requirements.txt: not compared (PEERS_PYTHON names another)."; \
 	else $(PEERS_PYTHON) tools/bench_peers.py $(PEERS); fi
+
+# The bench runs no measurement: it writes its scenes first.
+compare: rust
+	@[ -f "$(PEERS)/peers.py" ] || { echo "PEERS=DIR must name a folder with peers.py, evaluate.py and requirements.txt." >&2; exit 1; }
+	@$(PEERS_PYTHON) -c "import cv2, numpy, onnxruntime" 2>/dev/null || { echo "$(PEERS_PYTHON) lacks $(PEERS)/requirements.txt: \
+	python3 -m venv DIR && DIR/bin/pip install -r $(PEERS)/requirements.txt, then PEERS_PYTHON=DIR/bin/python." >&2; exit 1; }
+	@tools/packages.sh $(BUILD)
+	$(CARGO) build --release --locked
+	$(CARGO) bench --locked --bench frame -- no-measurement
+	$(PEERS_PYTHON) tools/compare.py $(DATA) $(PEERS)
 
 soak: rust
 	@tools/packages.sh $(BUILD)

@@ -58,6 +58,8 @@ enum Command {
     Inspect(commands::inspect::InspectArgs),
     #[cfg(feature = "train")]
     Train(commands::train::TrainArgs),
+    #[cfg(feature = "monitor")]
+    Monitor(commands::monitor::MonitorArgs),
     #[cfg(feature = "train")]
     Eval(commands::eval::EvalArgs),
     #[cfg(feature = "train")]
@@ -83,6 +85,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(args, &common),
         #[cfg(feature = "train")]
         Command::Train(args) => commands::train::run(args, &common),
+        #[cfg(feature = "monitor")]
+        Command::Monitor(args) => commands::monitor::run(args, &common),
         #[cfg(feature = "train")]
         Command::Eval(args) => commands::eval::run(args, &common),
         #[cfg(feature = "train")]

@@ -22,6 +22,7 @@
 //! | `camera`, `window` | cameras, and the window of the live preview |
 //! | `gpu` | the image pyramid and the net of level 1 as compute shaders |
 //! | `train` | datasets, evaluation and training |
+//! | `monitor` | the page that follows training runs |
 //! | `cuda` | levels 2 and 3 on an NVIDIA GPU |
 //!
 //! The library is what this page shows, and only that keeps to semantic versioning. The other modules are public because the
@@ -73,18 +74,25 @@ pub mod output;
 #[cfg(feature = "cli")]
 mod plotting;
 
-#[cfg(feature = "train")]
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod dataset;
-#[cfg(feature = "train")]
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod eval;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod inspection;
 #[cfg(feature = "train")]
 #[doc(hidden)]
 pub mod train;
 
+#[cfg(feature = "monitor")]
+#[doc(hidden)]
+pub mod monitor;
+
 pub use cascade::placement::{Level1On, Placement, Precision, PyramidOn, RefinersOn};
-pub use cascade::{Cascade, Options};
+pub use cascade::{Cascade, Model, Options};
 pub use error::{Error, Result};
 pub use geometry::{Face, Rect};
 

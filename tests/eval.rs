@@ -107,6 +107,54 @@ fn boxes_of_a_file_are_measured_and_curves_drawn() {
 }
 
 #[test]
+fn faces_found_and_missed_are_counted_by_their_labels_at_a_score() {
+    let data = data();
+    let file = data.path().join("found.jsonl");
+    let lines = r#"{"image":"val/a.png","faces":[{"x":10,"y":10,"w":30,"h":40,"score":0.25}]}
+{"image":"val/b.png","faces":[{"x":60,"y":20,"w":20,"h":25,"score":0.8},{"x":0,"y":0,"w":30,"h":40,"score":0.35}]}
+{"image":"val/cut.png","faces":[]}"#;
+    std::fs::write(&file, lines).unwrap();
+    let run = |more: &[&str]| {
+        let arguments = ["--by", "size,light", "--detections", file.to_str().unwrap()];
+        eval(&[&arguments, more].concat(), data.path())
+    };
+    let by = |more: &[&str]| json(&run(&[more, &["--json"]].concat()))["by"].clone();
+    let at_3 = by(&[]);
+    assert_eq!((&at_3["score"], &at_3["false_alarms"]), (&0.3.into(), &1.into()));
+    let count = |faces: u8, found: u8| serde_json::json!({"faces": faces, "found": found, "missed": faces - found});
+    assert_eq!(at_3["all"], count(3, 1));
+    let sizes = &at_3["labels"]["size"];
+    let of = |i: usize| [&sizes[i]["value"], &sizes[i]["faces"], &sizes[i]["found"], &sizes[i]["missed"]];
+    assert_eq!(of(2), [&Value::from("20–28"), &2.into(), &1.into(), &1.into()]);
+    assert_eq!(of(4), [&Value::from("40–80"), &1.into(), &0.into(), &1.into()]);
+    assert_eq!(by(&["--score", "0.2"])["all"], count(3, 2));
+    // With no false alarm at all, only what is surer than the first one counts.
+    let none = by(&["--false-alarms", "0"]);
+    assert_eq!((&none["score"], &none["all"]), (&0.8.into(), &count(3, 1)));
+    let table = String::from_utf8(run(&[]).stdout).unwrap();
+    assert!(table.contains("size 40–80") && table.contains("light extreme") && !table.contains("pose"), "{table}");
+    assert_eq!(eval(&["--score", "0.5"], data.path()).status.code(), Some(2));
+}
+
+#[test]
+fn a_comparison_is_drawn_and_a_file_that_is_none_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("compare.json");
+    let detectors = r#"{"about": {}, "detectors": [{"detector": "ours", "ours": true, "smallest": 20, "ms": 4.5, "empty": 2, "crowd": 9,
+        "h20": 0.89, "h40": 0.93}, {"detector": "other", "ours": false, "smallest": 20, "ms": 9.5, "h20": 0.8, "h40": 0.9}]}"#;
+    let run = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_facecascade"));
+        command.arg("eval").arg("--compared").arg(&file).arg("--out").arg(dir.path().join("drawn")).output().unwrap()
+    };
+    assert_eq!(run(detectors).status.code(), Some(0));
+    assert_eq!(image::image_dimensions(dir.path().join("drawn/compare.png")).unwrap(), (1600, 760));
+    let refused = run("{}");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("tools/compare.py"));
+}
+
+#[test]
 fn only_every_nth_picture_is_measured() {
     let data = data();
     let settings = cascade(data.path());
@@ -186,6 +234,7 @@ fn smiles_are_measured_end_to_end_and_a_face_that_is_not_found_counts_as_wrong()
     for name in ["roc-smile.png", "reliability-smile.png"] {
         assert!(image::open(data.path().join(name)).unwrap().width() > 500);
     }
+    assert_eq!(eval(&["--set", "smile", "--by", "size"], data.path()).status.code(), Some(1));
     let table = eval(&["--set", "smile"], data.path());
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(

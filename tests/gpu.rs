@@ -72,9 +72,12 @@ fn same(a: &Value, b: &Value) -> bool {
 #[test]
 fn the_same_faces_are_found_wherever_pyramid_and_first_net_run() {
     let pictures = pictures();
-    let on_cpu = detect(&pictures, &["--pyramid", "cpu"]).unwrap();
-    assert!(on_cpu.iter().map(|line| faces(line).len()).sum::<usize>() >= pictures.len() / 2);
-    for (options, ties) in [(["--pyramid", "gpu"], 0), (["--level1", "gpu"], 1)] {
+    let octave = ours("models/octave/cascade.toml").display().to_string();
+    let with_shader = ["--cascade", octave.as_str()];
+    for (cascade, place, ties) in [(&[][..], ["--pyramid", "gpu"], 0), (&with_shader[..], ["--level1", "gpu"], 1)] {
+        let options = [cascade, &place].concat();
+        let on_cpu = detect(&pictures, &[cascade, &["--pyramid", "cpu"]].concat()).unwrap();
+        assert!(on_cpu.iter().map(|line| faces(line).len()).sum::<usize>() >= pictures.len() / 2);
         let Some(on_gpu) = detect(&pictures, &options) else { return };
         let differ = on_cpu.iter().zip(&on_gpu).filter(|(a, b)| !same(a, b)).map(|(a, _)| a["image"].to_string());
         let differ: Vec<_> = differ.collect();
@@ -116,7 +119,8 @@ fn bench_measures_the_pyramid_both_ways_and_every_command_wants_a_place_that_it_
 
 #[test]
 fn without_any_driver_the_cpu_is_taken_with_a_warning() {
-    for options in [["--pyramid", "gpu"], ["--level1", "gpu"]] {
+    let octave = ours("models/octave/cascade.toml").display().to_string();
+    for options in [&["--pyramid", "gpu"][..], &["--level1", "gpu", "--cascade", &octave]] {
         let nowhere = "/nonexistent.json";
         let ran: Ran = program()
             .args(["detect", "--json"])

@@ -5,7 +5,7 @@ mod common;
 
 use std::path::Path;
 
-use common::film::{by_frame, decoded, solid};
+use common::film::{self, by_frame, decoded, solid};
 use common::{Ran, ffmpeg, ffmpeg_is_here, ours, program};
 use facecascade::Rect;
 
@@ -54,6 +54,65 @@ fn no_face_is_open_in_a_fade_or_a_dissolve() {
     let frames = decoded(&dir.path().join("dissolve.mp4"), SIZE).len();
     let dissolving: Vec<_> = (0..frames).map(|k| if k >= 15 { faces[k - 12].clone() } else { Vec::new() }).collect();
     assert_eq!(open(dir.path(), "dissolve.mp4", &dissolving, SIZE), []);
+}
+
+#[test]
+fn no_face_is_open_where_one_shot_dissolves_into_another() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let other = known(dir.path(), "three-faces-approaching.mp4");
+    std::fs::copy(dir.path().join("clip.mp4"), dir.path().join("other.mp4")).unwrap();
+    let faces = known(dir.path(), "two-faces-tilting.mp4");
+    let part = "trim=0:4,setpts=PTS-STARTPTS,settb=1/12,setsar=1,format=yuv420p";
+    for (seconds, inputs, from, to) in [
+        (3, "-i clip.mp4 -i other.mp4", Some(&faces), Some(&other)),
+        (3, "-f lavfi -i testsrc2=s=480x270:r=12 -i other.mp4", None, Some(&other)),
+        (2, "-i clip.mp4 -f lavfi -i testsrc2=s=480x270:r=12", Some(&faces), None),
+    ] {
+        ffmpeg(
+            dir.path(),
+            &format!(
+                "{inputs} -filter_complex [0]{part}[a];[1]{part}[b];[a][b]xfade=duration={seconds}:offset=0.9[v] \
+                 -map [v] -frames:v 60 -c:v libx264 -qp 12 made.mp4"
+            ),
+        );
+        let frames = decoded(&dir.path().join("made.mp4"), SIZE).len();
+        // An eighth of a face is nothing that could be known.
+        let (start, length) = (11, 12 * seconds);
+        let there: Vec<Vec<Rect>> = (0..frames)
+            .map(|k| {
+                let going = from.filter(|_| k < start + length * 7 / 8).map_or(&[][..], |faces| &faces[k]);
+                let coming = to.filter(|_| k > start + length / 8).map_or(&[][..], |faces| &faces[k - start]);
+                [going, coming].concat()
+            })
+            .collect();
+        assert_eq!(open(dir.path(), "made.mp4", &there, SIZE), [], "{inputs}");
+    }
+}
+
+#[test]
+fn a_cut_to_a_similar_picture_ends_covers_and_ids() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let faces = known(dir.path(), "two-faces-tilting.mp4");
+    ffmpeg(dir.path(), "-i clip.mp4 -vf hflip=enable='gte(n,24)' -frames:v 48 -c:v libx264 -qp 12 made.mp4");
+    video(dir.path(), "made.mp4 --redact solid -o out.mp4 --json run.jsonl");
+    let ids = film::faces(&dir.path().join("run.jsonl"));
+    let crossing = ids.iter().filter(|(_, frames)| frames.contains_key(&23) && frames.contains_key(&24)).count();
+    assert_eq!(crossing, 0, "{ids:?}");
+    // Nothing but the faces that are there.
+    for (k, covers) in by_frame(&dir.path().join("run.jsonl")).iter().enumerate().skip(12).take(24) {
+        let turn = |f: &Rect| if k < 24 { *f } else { Rect::new(SIZE.0 as f32 - f.x - f.w, f.y, f.w, f.h) };
+        let there: Vec<Rect> = faces[k].iter().map(turn).collect();
+        // The search takes a detail of 16 pixels for a face.
+        let covers: Vec<_> = covers.iter().filter(|cover| cover.w > 30.0).collect();
+        assert_eq!(covers.len(), 2, "frame {k}: {covers:?}");
+        assert!(covers.iter().all(|cover| there.iter().any(|face| cover.iou(face) > 0.4)), "frame {k}: {covers:?}");
+    }
 }
 
 #[test]

@@ -97,6 +97,46 @@ fn behind_a_change_of_size_frames_have_bars_and_faces_are_found() {
 }
 
 #[test]
+fn behind_a_change_of_the_pixels_shape_alone_frames_have_bars_and_faces_are_found() {
+    let Some(clips) = Clips::new() else { return };
+    let source = |cut: &str, shape: &str| {
+        let clip = ours("assets/three-faces-approaching.mp4");
+        format!("-i {} -t 1 -vf {cut}scale=720:576,setsar={shape} -c:v libx264 -bf 0 -qp 14", clip.display())
+    };
+    clips.make("wide.ts", &source("", "64/45"));
+    clips.make("narrow.ts", &source("crop=360:270,", "16/15"));
+    let part = |name: &str| std::fs::read(clips.path(name)).unwrap();
+    // In the middle of each frame is the same face, as wide as high on a screen.
+    for (name, parts) in [("a", ["wide.ts", "narrow.ts"]), ("b", ["narrow.ts", "wide.ts"])] {
+        std::fs::write(clips.path("in.ts"), parts.map(part).concat()).unwrap();
+        clips.run(&["in.ts", "--json", "a.jsonl", "-o", "out.mp4"]).exits(0);
+        let found = faces(&clips, "a.jsonl");
+        assert_eq!((found.len(), frames(&clips.path("out.mp4"))), (24, 24));
+        let (w, h) = if name == "a" { (64.0, 45.0) } else { (16.0, 15.0) };
+        for frame in [&found[4], &found[20]] {
+            assert!(frame.len() >= 2, "{name}: {found:?}");
+            for [_, _, width, height] in frame {
+                let shape = width * w / h / height;
+                assert!((0.6..1.0).contains(&shape), "{name}: {shape}, {frame:?}");
+            }
+        }
+        // Bars at the sides of the narrow one; over and under the wide one.
+        let grey = frame(&clips.path("out.mp4"), (720, 576), 20, "gray");
+        let dark = |x: usize, y: usize| grey[y * 720 + x] < 24;
+        assert_eq!((dark(30, 288), dark(360, 20)), (name == "a", name == "b"), "{name}");
+    }
+}
+
+#[test]
+fn an_absurd_shape_of_pixels_squeezes_no_frame() {
+    let Some(clips) = Clips::new() else { return };
+    let clip = ours("assets/two-faces-tilting.mp4");
+    clips.make("in.mp4", &format!("-i {} -t 0.5 -vf setsar=1/100 -c:v libx264 -qp 14", clip.display()));
+    clips.run(&["in.mp4", "--json", "in.jsonl", "-o", "out.mp4"]).exits(0);
+    assert!(faces(&clips, "in.jsonl").iter().all(|frame| frame.len() == 2));
+}
+
+#[test]
 fn colours_stay_and_are_said() {
     let Some(clips) = Clips::new() else { return };
     let colour = |name: &str| {

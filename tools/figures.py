@@ -10,15 +10,17 @@ usage: figures.py KIND ...    one or more, each with what it needs:
   video-speed FILE     output of: ROUNDS=2 tools/video_speed.sh
   redaction FILE       output of: facecascade eval --data DIR --redaction --beside …
   leaks FILE           output of: tools/leaks.sh
-  run FOLDER [NOTE]    folder of the run that made the weights (its events.jsonl): `train all`, or `train smile` for the smile net
+  run FOLDER [NOTE]    folder of the run that made weights (its events.jsonl): `train all`, or of single nets
   masks FILE           output of: facecascade eval --data DIR --set masks
-  harden FOLDER        folder of the run of models/harden/*.toml
+  held-back FILE       output of: facecascade eval --data DIR --set held-back
+  compare FOLDER       what `make compare` wrote: out/compare; its picture goes to docs/compare.png
   quick-start          runs the commands of README.md's quick start with target/release/facecascade
 NOTE says what else is to be known, such as what the machine did besides; it begins with none of the words above."""
 import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -62,7 +64,7 @@ def bench(output):
     for path in (README, PERFORMANCE):
         put(path, "peers", peers)
     put(PERFORMANCE, "steps", between("crowd, smallest face 20: ", "frame/"))
-    cases = [("octave", "vga", "pyramid of a VGA frame"),
+    cases = [("yunet", "vga", "VGA frame at half its size"), ("octave", "vga", "pyramid of a VGA frame"),
              *((net, f"{n} windows", title) for net in ("refine24", "refine48")
                for n, title in ((1, "1 window"), (16, "16 windows"), (64, "64 windows")))]
     put(PERFORMANCE, "nets", "\n".join(["| net | in 8 bits | in floats | candle, our operations | candle's own |", "|---|---|---|---|---|",
@@ -90,15 +92,23 @@ def parts(done):
     return rows
 
 
-def harden(folder):
-    done = [event for event in record_of(folder) if event["event"] == "done"]
-    put(NETS, "harden", "\n".join(parts(done)))
+def validation(record):
+    """The last measurement of every tenth of a net's training."""
+    measured = [event for event in record if event["event"] == "validation"]
+    names = [one["set"] for one in measured[-1]["sets"]]
+    rows = ["| samples | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for event in measured[::max(1, len(measured) // 10)] + measured[-1:]:
+        cells = [f"{one['ap_h20']:.3f} / {one['ap_h40']:.3f}" for one in event["sets"]]
+        row = f"| {event['samples']:,} | " + " | ".join(cells) + " |"
+        if row not in rows:
+            rows.append(row)
+    put(NETS, "validation", "\n".join(rows))
 
 
 def run(folder, note):
     record = record_of(folder)
     done = [event for event in record if event["event"] == "done"]
-    nets = [net for net in ("octave", "refine24", "refine48", "smile") if any(net in event["stage"] for event in done)]
+    nets = [net for net in ("yunet", "refine48", "smile") if any(net in event["stage"] for event in done)]
     for net in nets:
         rows = parts([event for event in done if net in event["stage"]])
         rows.extend(["", "On the faces held back, as the cascade finds them:\n", "| set | balanced accuracy | AUC |", "|---|---|---|"]
@@ -106,11 +116,16 @@ def run(folder, note):
         for event in record:
             if event["event"] == "held" and net in event["stage"]:
                 rows.append(f"| {event['set']}/train, after {event['stage']} | {event['balanced_accuracy']:.4f} | {event['auc']:.4f} |")
-        put(NETS, net, "\n".join(rows))
-    if nets == ["smile"]:
-        return
-    minutes = sum(event["seconds"] for event in done) / 60
-    put(NETS, "run", f"One run of `facecascade train all`: {minutes:.0f} minutes on two cores{note and f' ({note})'}.")
+        put(NETS, net, "\n".join([*rows, *([f"\n{note}"] if note else [])]))
+    if any(event["event"] == "validation" for event in record):
+        validation(record)
+
+
+def compare(folder):
+    folder = pathlib.Path(folder)
+    shutil.copyfile(folder / "compare.png", root / "docs" / "compare.png")
+    picture = "![Average precision over processor time, a line for each detector](compare.png)"
+    put(PERFORMANCE, "compare", f"{picture}\n\n{(folder / 'compare.md').read_text()}")
 
 
 def quick_start():
@@ -131,8 +146,8 @@ def quick_start():
 
 
 KINDS = {"eval": evaluation, "smile": lambda output: put(NETS, "smile-accuracy", code(output)),
-         "masks": lambda output: put(NETS, "masks", code(output)), "harden": harden, "bench": bench, "latency": latency, "policies": policies,
-         **{kind: lambda output, kind=kind: put(PERFORMANCE, kind, code(output)) for kind in ("video-speed", "redaction", "leaks")}, "run": run, "quick-start": quick_start}
+         "masks": lambda output: put(NETS, "masks", code(output)), "held-back": lambda output: put(NETS, "held-back", code(output)), "bench": bench, "latency": latency, "policies": policies,
+         **{kind: lambda output, kind=kind: put(PERFORMANCE, kind, code(output)) for kind in ("video-speed", "redaction", "leaks")}, "run": run, "compare": compare, "quick-start": quick_start}
 NOTES = ("latency", "policies", "run")
 
 arguments = sys.argv[1:]
@@ -145,7 +160,7 @@ while arguments:
         if not arguments:
             sys.exit(f"figures.py: {kind} needs a file or folder\n\n{__doc__}")
         where = arguments.pop(0)
-        given.append(where if kind in ("run", "harden") else pathlib.Path(where).read_text())
+        given.append(where if kind in ("run", "compare") else pathlib.Path(where).read_text())
     if kind in NOTES:
         given.append(arguments.pop(0) if arguments and arguments[0] not in KINDS else "")
     if arguments and arguments[0] not in KINDS:

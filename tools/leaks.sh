@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 
 # film NAME COUNT TRUTH FFMPEG_OPTIONS…: makes the film, covers it and prints a line. TRUTH: Python, the faces of frame k from `faces`,
-# those of the plain clip, and `other`, those of another one; `scaled` changes them.
+# those of the plain clip, and `other`, those of another one; `scaled` and `mirrored` change them.
 film() {
     local name=$1 count=$2 truth=$3
     shift 3
@@ -24,6 +24,8 @@ def known(file):
 faces, other = known("known.jsonl"), known("other.jsonl")
 def scaled(list, sx, sy):
     return [dict(f, x=f["x"] * sx, y=f["y"] * sy, w=f["w"] * sx, h=f["h"] * sy) for f in list]
+def mirrored(list):
+    return [dict(f, x=480 - f["x"] - f["w"]) for f in list]
 of = eval("lambda k: " + os.environ["TRUTH"])
 with open("truth.jsonl", "w") as out:
     for k in range(int(os.environ["COUNT"])):
@@ -53,11 +55,19 @@ for clip in "$@"; do
     film "dissolving for 2 s" 60 'faces[k - 12] if k >= 15 else []' -f lavfi -i testsrc2=s=480x270:r=12 -filter_complex \
         '[1]trim=0:4,setpts=PTS-STARTPTS,settb=1/12,format=yuv420p[m];[0]trim=0:4,setpts=PTS-STARTPTS,settb=1/12,format=yuv420p[f];[m][f]xfade=duration=2:offset=1[v]' \
         -map '[v]' -frames:v 60
+    parts='[1]trim=0:4,setpts=PTS-STARTPTS,settb=1/12,setsar=1,format=yuv420p[b];[0]trim=0:4,setpts=PTS-STARTPTS,settb=1/12,setsar=1,format=yuv420p[a];[a][b]'
+    # An eighth of a face is nothing that could be known.
+    film "dissolving away for 2 s" 60 'faces[k] if k < 33 else []' -f lavfi -i testsrc2=s=480x270:r=12 -filter_complex \
+        "${parts}xfade=duration=2:offset=1[v]" -map '[v]' -frames:v 60
+    film "dissolving into another for 3 s" 60 '(faces[k] if k < 43 else []) + (other[k - 12] if k > 16 else [])' -i other.mp4 -filter_complex \
+        "${parts}xfade=duration=3:offset=1[v]" -map '[v]' -frames:v 60
     film "flashes" 60 'faces[k]' -frames:v 60 \
         -vf "eq=brightness=0.6:enable='eq(mod(n,9),4)',eq=brightness=-0.4:enable='eq(mod(n,9),7)'"
     film "a pause of 30 s" 40 'faces[k]' -frames:v 40 -vf 'setpts=PTS+gte(N\,20)*30/TB'
     film "a cut every 13 frames" 52 'other[k] if k // 13 % 2 else faces[k]' -i other.mp4 -frames:v 52 \
         -filter_complex "[0][1]overlay=enable='eq(mod(floor(n/13),2),1)'"
+    film "a cut to itself mirrored, every 13 frames" 52 'mirrored(faces[k]) if k // 13 % 2 else faces[k]' -frames:v 52 \
+        -vf "hflip=enable='eq(mod(floor(n/13),2),1)'"
     dim="eq=brightness=0.42:contrast=0.25:enable='between(mod(n,20),8,11)'"
     for rate in 1 2 12; do
         film "dim for 4 frames, $rate frames/s" 36 'faces[k]' -frames:v 36 -vf "$dim,setpts=N/$rate/TB" -r $rate

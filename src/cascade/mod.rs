@@ -17,11 +17,11 @@ pub(crate) mod smile;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trace;
 pub(crate) mod work;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use image::RgbImage;
 
@@ -32,15 +32,15 @@ use crate::nets::weights::Weights;
 use crate::nets::windows::WindowNet;
 use crate::nets::zoo;
 use crate::pyramid::{Builder, Plan};
-use crate::text::counted;
 pub use placement::{Placement, Precision};
 use proposer::Proposer;
 use refiner::Refiner;
 use settings::AcceptSettings;
 pub use settings::CascadeSettings;
-pub use shipped::weights as shipped_weights;
+pub use shipped::{Model, weights as shipped_weights};
 use smile::SmileNet;
 use state::State;
+pub use trace::{Dropped, StepTrace};
 pub use work::{Started, Submitted, Work};
 
 /// Refiners that a cascade may have.
@@ -52,6 +52,8 @@ const REFINER_STEPS: [[&str; 3]; REFINERS] =
 /// What to look for in a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
+    /// Which of the cascades that ship, for [`Cascade::shipped`].
+    pub model: Model,
     /// Side of the smallest face looked for, pixels.
     pub min_face: f32,
     /// Faces with a lower score (0..1) are left out.
@@ -64,29 +66,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { min_face: 20.0, threshold: 0.5, smile: true, precision: Precision::Auto }
-    }
-}
-
-/// The windows that one step let through, and the time it took.
-#[derive(Debug, Clone)]
-pub struct StepTrace {
-    /// `find-1`, `calibrate-1`, `filter-1`, `find-2`, … `filter-3` (the global filter).
-    pub name: &'static str,
-    /// What came out, in pixels of the picture.
-    pub windows: Vec<Window>,
-    /// What this level and those before it took for faces, so that no later level looks at it. Behind the last step these are among
-    /// `windows`.
-    pub accepted: Vec<Window>,
-    /// Time it took. The pyramid's is in `find-1`.
-    pub elapsed: Duration,
-}
-
-impl StepTrace {
-    /// How many windows came out: `12 windows`, or `12 windows + 3 accepted`.
-    pub fn counted(&self) -> String {
-        let windows = counted(self.windows.len(), "window");
-        if self.accepted.is_empty() { windows } else { format!("{windows} + {} accepted", self.accepted.len()) }
+        Self { model: Model::Base, min_face: 20.0, threshold: 0.5, smile: true, precision: Precision::Auto }
     }
 }
 
@@ -179,13 +159,13 @@ pub struct Cascade {
 }
 
 impl Cascade {
-    /// The nets that ship, which are built in.
+    /// The cascade that ships as `options.model`; it is built in.
     ///
     /// # Errors
     /// If an option is out of range.
     pub fn shipped(options: Options) -> Result<Self> {
         let weights = |net: &str| Ok(NetWeights { float: shipped::weights(net)?, quantised: shipped::quantised(net)? });
-        Self::assemble(CascadeSettings::shipped(), &weights, options)
+        Self::assemble(CascadeSettings::of(options.model), &weights, options)
     }
 
     /// The cascade of a settings file, whose nets' weights lie beside it as `NAME.safetensors`, and quantised ones, if there are
@@ -270,24 +250,6 @@ impl Cascade {
         let faces = self.faces(&mut done);
         self.give_back(done);
         Ok(faces)
-    }
-
-    /// As [`Self::detect`], with the windows after every step.
-    ///
-    /// # Errors
-    /// As [`Self::detect`].
-    pub fn trace(&self, picture: &RgbImage) -> Result<(Vec<Face>, Vec<StepTrace>)> {
-        let mut steps = Vec::new();
-        let begin = Instant::now();
-        let mut started = self.start(picture, self.lend());
-        let pyramid = begin.elapsed();
-        while started.level() < self.levels() {
-            self.next_level_traced(&mut started, &mut steps);
-        }
-        steps[0].elapsed += pyramid;
-        let faces = self.faces(&mut started);
-        self.give_back(started);
-        Ok((faces, steps))
     }
 
     /// The windows that level `level` hands on, best first: after 1 those that enter level 2. Behind the last level
@@ -378,7 +340,7 @@ impl Cascade {
         level: usize,
         pictures: &mut [&mut State],
         until: Until,
-        mut watch: impl FnMut(&'static str, &[&mut State]),
+        mut watch: impl FnMut(&'static str, &mut [&mut State]),
     ) {
         if pictures.is_empty() {
             return;
@@ -461,7 +423,7 @@ fn windows(candidates: &[Candidate]) -> Vec<Window> {
 }
 
 fn check(options: &Options) -> Result<()> {
-    let Options { min_face, threshold, smile: _, precision: _ } = options;
+    let Options { min_face, threshold, model: _, smile: _, precision: _ } = options;
     if !(min_face.is_finite() && *min_face >= 8.0) {
         return Err(Error::Setting(format!("the smallest face is {min_face} pixels; it must be at least 8")));
     }

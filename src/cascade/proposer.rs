@@ -46,7 +46,7 @@ impl Proposer {
             return Err(Error::Net { net: settings.net.clone(), reason });
         };
         let calibrator = Calibrator::new(net.net(), settings.calibration, settings.calibration_net.as_deref(), load)?;
-        let first_scale = grid.smallest_face / min_face;
+        let first_scale = settings.smallest.unwrap_or(grid.smallest_face) / min_face;
         Ok(Self { net, grids, calibrator, settings: settings.clone(), first_scale })
     }
 
@@ -78,9 +78,12 @@ impl Proposer {
         state.candidates.clear();
         let mut count = LevelCount::default();
         if !self.take_from_gpu(state, &mut count) {
-            let State { picture, candidates, buffers, .. } = state;
+            let State { picture, candidates, dropped, buffers, .. } = state;
             for (number, level) in picture.levels.levels.iter().enumerate() {
-                let mut find = |part| self.find_in(number, level, part, candidates, &mut count, buffers);
+                let mut find = |part| {
+                    let mut found = Windows { candidates: &mut *candidates, dropped: dropped.as_mut() };
+                    self.find_in(number, level, part, &mut found, &mut count, buffers);
+                };
                 match &picture.within {
                     Some(regions) if number == 0 && self.is_by_octaves() => {
                         let part = |region| Part::of(level, region, self.grid().stride, self.grid().reach);
@@ -99,10 +102,11 @@ impl Proposer {
         number: usize,
         level: &Level,
         part: Part,
-        candidates: &mut Vec<Candidate>,
+        windows: &mut Windows<'_>,
         count: &mut LevelCount,
         buffers: &mut Buffers,
     ) {
+        let Windows { candidates, dropped } = windows;
         let Buffers { part: pixels, scratch, chosen, .. } = buffers;
         // A net with cells heads has none in a smaller part than one cell of its coarsest.
         let least = if self.is_by_octaves() { 0 } else { self.grids.iter().map(|g| g.stride).max().unwrap_or(0) };
@@ -122,6 +126,8 @@ impl Proposer {
                 if grid.logit(numbers) > self.settings.threshold {
                     candidates.push(self.window(&seen, i, numbers));
                     chosen.push(i / grid.sizes.len());
+                } else if let Some(dropped) = dropped {
+                    dropped.push(self.window(&seen, i, numbers));
                 }
             }
             // Where calibration is another head's, its numbers are those of the window's cell.
@@ -218,6 +224,14 @@ impl Proposer {
             .map(|(w, h)| self.engine().multiply_adds(h, w))
             .sum()
     }
+}
+
+/// Where windows go.
+struct Windows<'a> {
+    /// Those over the threshold.
+    candidates: &'a mut Vec<Candidate>,
+    /// The others, where a trace asked for them.
+    dropped: Option<&'a mut Vec<Candidate>>,
 }
 
 /// What a net was run over: a pyramid level or a part of it.

@@ -107,6 +107,9 @@ impl Refiner {
         pictures[0].buffers.chosen = chosen;
         for state in pictures.iter_mut() {
             let seen = state.candidates.len();
+            if let Some(dropped) = &mut state.dropped {
+                dropped.extend(state.candidates.iter().filter(|c| c.score <= self.settings.threshold));
+            }
             state.candidates.retain(|c| c.score > self.settings.threshold);
             let sure =
                 accept.map_or(0, |accept| state.candidates.iter().filter(|c| c.score > accept.threshold).count());

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::shipped::Model;
 use super::smile::SmileSettings;
 use crate::error::{Error, Result};
 
@@ -41,6 +42,10 @@ pub struct ProposerSettings {
     /// Name in the zoo. A net with an octave head finds three sizes a cell, one with a face head its own window's size, one
     /// with cells heads faces of all sizes, so that one pyramid level may do (a great `step`).
     pub net: String,
+    /// Side that the smallest face looked for has in the first pyramid level, pixels: a greater one costs more and finds more. If there
+    /// is none, the smallest that the net finds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smallest: Option<f32>,
     /// Windows with a lower logit are dropped.
     pub threshold: f32,
     /// Ratio of neighbouring pyramid levels.
@@ -121,6 +126,11 @@ impl FaceSettings {
     pub fn score(&self, s: f32) -> f32 {
         1.0 / (1.0 + (-self.slope * s - self.offset).exp())
     }
+
+    /// The last level's s that gives this score, which lies in 0..1.
+    pub fn logit(&self, score: f32) -> f32 {
+        ((score / (1.0 - score)).ln() - self.offset) / self.slope
+    }
 }
 
 impl CascadeSettings {
@@ -137,9 +147,10 @@ impl CascadeSettings {
         Ok(settings)
     }
 
-    /// The settings that ship.
-    pub fn shipped() -> Self {
-        Self::built_in(super::shipped::SETTINGS, "models/shipped.toml (built in)")
+    /// The settings of a model that ships.
+    pub fn of(model: Model) -> Self {
+        let (name, text) = model.file();
+        Self::built_in(text, name)
     }
 
     /// The article's cascade, whose weights do not ship: `facecascade train article` makes them.
@@ -151,9 +162,14 @@ impl CascadeSettings {
         Self::parse(text, origin).expect("built-in settings are valid: a test reads them all")
     }
 
-    /// A detector in one net, YuNet's plan, whose weights do not ship: `facecascade train yunet` makes them.
-    pub fn yunet() -> Self {
-        Self::built_in(super::shipped::YUNET, "models/yunet/cascade.toml (built in)")
+    /// Level 1 of the cascades that ship, alone: what is measured while it learns.
+    pub fn level1() -> Self {
+        Self::built_in(super::shipped::LEVEL1, "models/level1.toml (built in)")
+    }
+
+    /// A cascade of three levels, the octave net first, whose weights are not built in.
+    pub fn octave() -> Self {
+        Self::built_in(super::shipped::OCTAVE, "models/octave/cascade.toml (built in)")
     }
 
     /// The first `refiners` refiners only, and no smiles: a cascade whose last levels are not trained yet.
@@ -175,6 +191,12 @@ impl CascadeSettings {
         let mut checks = vec![
             number("proposer.threshold".into(), p.threshold),
             ("proposer.step".into(), p.step, p.step >= 1.05 && p.step.is_finite(), "be at least 1.05"),
+            (
+                "proposer.smallest".into(),
+                p.smallest.unwrap_or(8.0),
+                p.smallest.is_none_or(|side| (8.0..=64.0).contains(&side)),
+                "lie in 8..64",
+            ),
             share("proposer.level_overlap".into(), p.level_overlap),
             share("proposer.overlap".into(), p.overlap),
             share("faces.vote".into(), f.vote),
@@ -219,8 +241,8 @@ mod tests {
 
     #[test]
     fn the_settings_in_models_are_valid_and_their_nets_exist() {
-        for settings in [CascadeSettings::shipped(), CascadeSettings::article()] {
-            assert_eq!(settings.refiners.len(), 2);
+        let others = [CascadeSettings::article(), CascadeSettings::octave(), CascadeSettings::level1()];
+        for settings in Model::ALL.map(CascadeSettings::of).into_iter().chain(others) {
             let nets = settings.refiners.iter().map(|r| (&r.net, &r.calibration_net));
             for (net, calibration) in nets.chain([(&settings.proposer.net, &settings.proposer.calibration_net)]) {
                 assert!(crate::nets::zoo::by_name(net).is_some());
@@ -230,9 +252,18 @@ mod tests {
     }
 
     #[test]
+    fn a_score_comes_from_the_logit_that_it_gives_back() {
+        let faces = FaceSettings { slope: 0.8, offset: -1.5, ..FaceSettings::default() };
+        for score in [0.02, 0.5, 0.97] {
+            assert!((faces.score(faces.logit(score)) - score).abs() < 1e-5, "{score}");
+        }
+        assert_eq!((faces.logit(0.0), faces.logit(1.0)), (f32::NEG_INFINITY, f32::INFINITY));
+    }
+
+    #[test]
     fn a_wrong_key_or_value_is_one_line_that_names_file_and_key() {
         let early = "calibration = \"classes\"\naccept = { threshold = 6.0, slope = 1.3, offset = 1.3 }";
-        let good = &super::super::shipped::SETTINGS.replacen("calibration = \"classes\"", early, 1);
+        let good = &super::super::shipped::OCTAVE.replacen("calibration = \"classes\"", early, 1);
         assert!(CascadeSettings::parse(good, "some.toml").is_ok());
         for (from, to, named) in [
             ("threshold =", "treshold =", "treshold"),

@@ -1,17 +1,65 @@
 //! What is built in: the settings that ship, and their nets' weights.
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::error::{Error, Result};
 use crate::nets::int8::quantised::Quantised;
 use crate::nets::weights::Weights;
 
-/// `models/shipped.toml`.
-pub(super) const SETTINGS: &str = include_str!("../../models/shipped.toml");
+/// A cascade that ships: what a frame may cost, and what that finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Model {
+    /// For small processors and live pictures.
+    Fast,
+    /// For everything.
+    #[default]
+    Base,
+    /// For archives and for covering faces, where a frame may cost much and a face that is missed does harm.
+    Sure,
+}
+
+impl Model {
+    /// All of them, the cheapest first.
+    pub const ALL: [Self; 3] = [Self::Fast, Self::Base, Self::Sure];
+
+    /// Its settings as a file that is built in: name and text.
+    pub(super) fn file(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Fast => ("models/fast.toml (built in)", include_str!("../../models/fast.toml")),
+            Self::Base => ("models/base.toml (built in)", include_str!("../../models/base.toml")),
+            Self::Sure => ("models/sure.toml (built in)", include_str!("../../models/sure.toml")),
+        }
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fast => "fast",
+            Self::Base => "base",
+            Self::Sure => "sure",
+        })
+    }
+}
+
+impl FromStr for Model {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        let named = Self::ALL.into_iter().find(|model| model.to_string() == word);
+        named.ok_or_else(|| Error::Setting("choose fast, base or sure".into()))
+    }
+}
 
 /// `models/article/cascade.toml`.
 pub(super) const ARTICLE: &str = include_str!("../../models/article/cascade.toml");
 
-/// `models/yunet/cascade.toml`.
-pub(super) const YUNET: &str = include_str!("../../models/yunet/cascade.toml");
+/// `models/level1.toml`.
+pub(super) const LEVEL1: &str = include_str!("../../models/level1.toml");
+
+/// `models/octave/cascade.toml`.
+pub(super) const OCTAVE: &str = include_str!("../../models/octave/cascade.toml");
 
 /// A net that ships.
 struct Shipped {
@@ -22,16 +70,11 @@ struct Shipped {
     quantised: Option<&'static [u8]>,
 }
 
-const NETS: [Shipped; 4] = [
+const NETS: [Shipped; 3] = [
     Shipped {
-        net: "octave",
-        float: include_bytes!("../../models/octave.safetensors"),
-        quantised: Some(include_bytes!("../../models/octave.int8.safetensors")),
-    },
-    Shipped {
-        net: "refine24",
-        float: include_bytes!("../../models/refine24.safetensors"),
-        quantised: Some(include_bytes!("../../models/refine24.int8.safetensors")),
+        net: "yunet",
+        float: include_bytes!("../../models/yunet.safetensors"),
+        quantised: Some(include_bytes!("../../models/yunet.int8.safetensors")),
     },
     Shipped {
         net: "refine48",

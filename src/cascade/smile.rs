@@ -181,11 +181,11 @@ impl SmileNet {
 
 #[cfg(test)]
 mod tests {
-    use crate::cascade::{CascadeSettings, shipped_weights};
+    use crate::cascade::{CascadeSettings, Model, shipped_weights};
 
     #[test]
     fn the_shipped_probability_is_the_one_fitted_to_the_shipped_weights() {
-        let settings = CascadeSettings::shipped().smile.unwrap();
+        let settings = CascadeSettings::of(Model::Base).smile.unwrap();
         let notes = shipped_weights(&settings.net).unwrap().notes;
         assert_eq!((notes["slope"].parse(), notes["offset"].parse()), (Ok(settings.slope), Ok(settings.offset)));
     }

@@ -18,6 +18,8 @@ pub(super) struct State {
     pub(super) smiles: Vec<Option<f32>>,
     /// Faces already, by a level that was sure of them.
     pub(super) accepted: Vec<Candidate>,
+    /// What the step that ran dropped for its score, where a trace asked for it.
+    pub(super) dropped: Option<Vec<Candidate>>,
     /// One for each level that ran, or runs.
     pub(super) counts: Vec<LevelCount>,
     pub(super) buffers: Buffers,

@@ -35,7 +35,11 @@ pub(super) fn cascade(settings: CascadeSettings, threshold: f32) -> Cascade {
 }
 
 pub(super) fn shipped() -> CascadeSettings {
-    CascadeSettings::shipped()
+    CascadeSettings::of(Model::Base)
+}
+
+pub(super) fn octave() -> CascadeSettings {
+    CascadeSettings::octave()
 }
 
 pub(super) fn article() -> CascadeSettings {
@@ -82,7 +86,7 @@ fn the_dense_proposer_over_a_level_gives_what_its_net_gives_window_by_window() {
 fn an_inner_cell_of_the_octave_net_sees_only_what_lies_round_it() {
     let picture = picture(160, 128, 2);
     let options = Options { min_face: 12.0, threshold: 0.0, precision: Precision::F32, ..Options::default() };
-    let cascade = Cascade::from_parts(bare(shipped()), &|net| Ok(weights(net, 4)), options).unwrap();
+    let cascade = Cascade::from_parts(bare(octave()), &|net| Ok(weights(net, 4)), options).unwrap();
     let windows = cascade.windows_after(&picture, 1).unwrap();
     let engine = Engine::new(&zoo::octave(), &weights("octave", 4)).unwrap();
     // A crop of 64 × 64 pixels whose cell 8 is the picture's cell, far enough from the crop's border (47 pixels are seen).
@@ -110,7 +114,7 @@ fn an_inner_cell_of_the_octave_net_sees_only_what_lies_round_it() {
 
 #[test]
 fn an_octave_window_is_moved_by_its_cells_numbers() {
-    let mut settings = bare(shipped());
+    let mut settings = bare(octave());
     settings.proposer.calibration = Correction::Box;
     let picture = picture(100, 90, 3);
     let cascade = cascade(settings, 0.0);
@@ -143,8 +147,8 @@ pub(super) fn lenient(mut settings: CascadeSettings) -> CascadeSettings {
 }
 
 #[test]
-fn trace_has_nine_stages_and_ends_with_the_faces_that_detect_gives() {
-    for settings in [lenient(shipped()), lenient(article())] {
+fn trace_has_three_steps_a_level_and_ends_with_the_faces_that_detect_gives() {
+    for settings in [lenient(shipped()), lenient(octave()), lenient(article())] {
         let cascade = cascade(settings, 0.3);
         let picture = picture(200, 150, 5);
         let (faces, stages) = cascade.trace(&picture).unwrap();
@@ -161,23 +165,24 @@ fn trace_has_nine_stages_and_ends_with_the_faces_that_detect_gives() {
             "calibrate-3",
             "filter-3",
         ];
-        assert_eq!(names, expected);
+        assert_eq!(names, expected[..3 * cascade.levels()]);
         assert!(!faces.is_empty(), "nothing found, the test shows nothing");
         assert!(faces.is_sorted_by(|a, b| a.score >= b.score));
         assert!(faces.iter().all(|f| (0.3..=1.0).contains(&f.score)));
-        let last: Vec<Rect> = stages[8].windows.iter().map(|w| w.rect).collect();
+        let last: Vec<Rect> = stages.last().unwrap().windows.iter().map(|w| w.rect).collect();
         assert_eq!(last, faces.iter().map(|f| f.rect).collect::<Vec<_>>());
-        for calibrate in [1, 4, 7] {
+        for calibrate in (1..stages.len()).step_by(3) {
             let (before, after) = (&stages[calibrate - 1].windows, &stages[calibrate].windows);
             assert_eq!(before.len(), after.len());
             assert!(before.iter().zip(after).any(|(a, b)| a.rect != b.rect), "{}", stages[calibrate].name);
             assert!(stages[calibrate + 1].windows.len() <= after.len());
         }
         // What mining gets is what the next level got.
-        for level in [1, 2] {
+        let levels = cascade.levels();
+        for level in 1..levels {
             assert_eq!(cascade.windows_after(&picture, level).unwrap(), stages[3 * level - 1].windows);
         }
-        assert!(cascade.windows_after(&picture, 0).is_err() && cascade.windows_after(&picture, 4).is_err());
+        assert!(cascade.windows_after(&picture, 0).is_err() && cascade.windows_after(&picture, levels + 1).is_err());
     }
 }
 
@@ -197,13 +202,13 @@ fn the_levels_trained_so_far_hand_on_the_same_windows_as_the_whole_cascade() {
 fn carried_logits_add_up_in_the_score() {
     let picture = picture(120, 100, 7);
     let scores = |carry: Vec<f32>| {
-        let mut settings = lenient(shipped());
+        let mut settings = lenient(octave());
         settings.refiners[1].carry = carry;
         settings.refiners[1].threshold = f32::NEG_INFINITY;
         cascade(settings, 0.0).trace(&picture).unwrap().1[6].windows.clone()
     };
     let (plain, first, both) = (scores(vec![]), scores(vec![1.0]), scores(vec![1.0, 0.5]));
-    let second = cascade(lenient(shipped()), 0.0).trace(&picture).unwrap().1[5].windows.clone();
+    let second = cascade(lenient(octave()), 0.0).trace(&picture).unwrap().1[5].windows.clone();
     assert!(!plain.is_empty());
     assert_eq!(plain.len(), second.len());
     for (((plain, first), both), second) in plain.iter().zip(&first).zip(&both).zip(&second) {
@@ -252,7 +257,7 @@ fn a_cascade_is_shared_by_threads() {
 
 #[test]
 fn counts_add_up() {
-    let cascade = cascade(lenient(shipped()), 0.0);
+    let cascade = cascade(lenient(octave()), 0.0);
     let picture = picture(320, 240, 8);
     let (counts, (faces, stages)) = (cascade.counts(&picture).unwrap(), cascade.trace(&picture).unwrap());
     assert_eq!(counts.len(), 3);
@@ -281,7 +286,7 @@ fn options_and_settings_out_of_range_name_what_is_wrong() {
         assert!(with(Options { threshold, ..Default::default() }).contains("threshold"));
     }
     let with = |change: fn(&mut CascadeSettings)| {
-        let mut settings = shipped();
+        let mut settings = octave();
         change(&mut settings);
         let made = Cascade::from_parts(settings, &|net| Ok(weights(net, 1)), Options::default());
         made.map(|_| ()).unwrap_err().to_string()
@@ -299,10 +304,10 @@ fn a_cascade_is_loaded_from_a_settings_file_and_the_weights_beside_it() {
     let file = folder.path().join("mine.toml");
     let missing = Cascade::load(&file, Options::default()).unwrap_err().to_string();
     assert!(missing.contains("mine.toml"), "{missing}");
-    std::fs::write(&file, super::shipped::SETTINGS).unwrap();
+    std::fs::write(&file, Model::Base.file().1).unwrap();
     let missing = Cascade::load(&file, Options::default()).unwrap_err().to_string();
-    assert!(missing.contains("octave.safetensors"), "{missing}");
-    for net in ["octave", "refine24", "refine48", "smile"] {
+    assert!(missing.contains("yunet.safetensors"), "{missing}");
+    for net in ["yunet", "refine48", "smile"] {
         weights(net, net.len() as u64).save(&folder.path().join(format!("{net}.safetensors"))).unwrap();
     }
     let loaded = Cascade::load(&file, Options { min_face: 20.0, threshold: 0.1, ..Options::default() }).unwrap();
@@ -325,7 +330,7 @@ fn the_nets_that_ship_run_in_8_bits_unless_floats_are_asked_for_and_find_the_sam
     assert!(faces[0].rect.iou(&expected[0].rect) > 0.8, "{faces:?}, {expected:?}");
     // Only nets in 8 bits take windows for faces before the last level, if the settings say so.
     let mut settings = shipped();
-    settings.refiners[0].accept = Some(AcceptSettings { threshold: 2.0, slope: 1.0, offset: 0.0 });
+    settings.proposer.accept = Some(AcceptSettings { threshold: 0.0, slope: 1.0, offset: 0.0 });
     let weights = |net: &str| {
         let (float, quantised) = (super::shipped::weights(net)?, super::shipped::quantised(net)?);
         Ok(NetWeights { float, quantised })
@@ -339,33 +344,34 @@ fn the_nets_that_ship_run_in_8_bits_unless_floats_are_asked_for_and_find_the_sam
     assert_eq!((accepted(&floats), accepted(&int8) > 0), (0, true));
     let (faces, steps) = int8.trace(&picture).unwrap();
     assert!(steps.iter().any(|step| !step.accepted.is_empty() && step.counted().ends_with("accepted")));
-    assert!(steps[8].accepted.is_empty() && steps[8].windows.len() == faces.len());
+    let last = steps.last().unwrap();
+    assert!(last.accepted.is_empty() && last.windows.len() == faces.len());
 }
 
 #[test]
 fn weights_in_8_bits_are_taken_only_with_the_float_weights_that_they_were_made_from() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.toml");
-    std::fs::write(&file, super::shipped::SETTINGS).unwrap();
+    std::fs::write(&file, Model::Base.file().1).unwrap();
     let load = |precision| Cascade::load(&file, Options { precision, ..Options::default() });
-    for net in ["octave", "refine24", "refine48", "smile"] {
+    for net in ["yunet", "refine48", "smile"] {
         shipped_weights(net).unwrap().save(&folder.path().join(format!("{net}.safetensors"))).unwrap();
     }
     let missing = load(Precision::Int8).unwrap_err().to_string();
-    assert!(missing.contains("octave") && missing.contains("facecascade quantise"), "{missing}");
+    assert!(missing.contains("yunet") && missing.contains("facecascade quantise"), "{missing}");
     assert!(!load(Precision::Auto).unwrap().proposer.is_int8());
-    for net in ["octave", "refine24", "refine48"] {
+    for net in ["yunet", "refine48"] {
         let weights = super::shipped::quantised(net).unwrap().unwrap();
         weights.save(&quantised::file(folder.path(), net)).unwrap();
     }
     let whole = load(Precision::Auto).unwrap();
     assert!(whole.proposer.is_int8() && whole.refiners.iter().all(Refiner::is_int8));
     assert!(!load(Precision::F32).unwrap().proposer.is_int8());
-    weights("refine24", 3).save(&folder.path().join("refine24.safetensors")).unwrap();
+    weights("refine48", 3).save(&folder.path().join("refine48.safetensors")).unwrap();
     let other = load(Precision::Int8).unwrap_err().to_string();
-    assert!(other.contains("refine24") && other.contains("other float weights"), "{other}");
+    assert!(other.contains("refine48") && other.contains("other float weights"), "{other}");
     let mixed = load(Precision::Auto).unwrap();
-    assert!(mixed.proposer.is_int8() && !mixed.refiners[0].is_int8() && mixed.refiners[1].is_int8());
+    assert!(mixed.proposer.is_int8() && !mixed.refiners[0].is_int8());
 }
 
 #[test]
@@ -374,7 +380,7 @@ fn a_cascade_that_watched_pictures_makes_8_bit_weights_of_all_its_nets() {
     assert!(watching.quantise().unwrap_err().to_string().contains("no sample"));
     watching.detect(&picture(120, 90, 3)).unwrap();
     let made = watching.quantise().unwrap();
-    assert_eq!(made.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["octave", "refine24", "refine48"]);
+    assert_eq!(made.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["yunet", "refine48"]);
     for (name, quantised) in made {
         quantised.check(&zoo::by_name(name).unwrap(), name).unwrap();
         assert!(quantised.is_made_from(&weights(name, name.len() as u64)));

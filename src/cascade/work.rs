@@ -2,12 +2,10 @@
 //! building the pyramids of what is [`Submitted`]; what is [`Started`] has them, and goes through level after level. Each
 //! phase is handed over for the next one, and can go to another thread in between.
 
-use std::time::Instant;
-
 use image::RgbImage;
 
 use super::state::{Picture, State};
-use super::{Cascade, LevelCount, StepTrace, Until, windows};
+use super::{Cascade, LevelCount, Until};
 use crate::geometry::{Face, Rect};
 use crate::pyramid::Pending;
 
@@ -99,6 +97,7 @@ impl Cascade {
         state.candidates.clear();
         state.smiles.clear();
         state.accepted.clear();
+        state.dropped = None;
         state.counts.clear();
         Started { state }
     }
@@ -112,17 +111,6 @@ impl Cascade {
             let mut states: Vec<_> = together.iter_mut().map(|started| &mut started.state).collect();
             self.advance(level, &mut states, Until::Faces, |_, _| {});
         }
-    }
-
-    /// As [`Self::next_level`], with the windows after each of the level's steps.
-    pub fn next_level_traced(&self, started: &mut Started, steps: &mut Vec<StepTrace>) {
-        let mut begin = Instant::now();
-        self.advance(started.level() + 1, &mut [&mut started.state], Until::Faces, |name, states| {
-            let elapsed = begin.elapsed();
-            let State { candidates, accepted, .. } = &*states[0];
-            steps.push(StepTrace { name, windows: windows(candidates), accepted: windows(accepted), elapsed });
-            begin = Instant::now();
-        });
     }
 
     /// The faces, best first. Runs the levels that are left, if there are any.

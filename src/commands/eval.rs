@@ -1,5 +1,7 @@
 //! `facecascade eval`: measures the detector on a set of marked pictures.
 
+mod by_label;
+mod compared;
 mod print;
 mod redaction;
 mod smile;
@@ -10,9 +12,11 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::ValueEnum;
 use facecascade::dataset::{self, Annotated, Split};
+use facecascade::eval::by_label::ByLabel;
 use facecascade::eval::report::NamedCurve;
 use facecascade::eval::{Detection, Report, detections, plots, report};
 use facecascade::files::write_whole;
+use facecascade::train::recipe::{self, Recipe};
 use facecascade::{Cascade, Options, parallel, source};
 
 use crate::cli::{Common, Outcome};
@@ -33,6 +37,8 @@ const MIN_FACE: f32 = 20.0;
       also pictures of precision-recall and ROC: out/pr-wider-val.png, out/roc-wider-val.png
   facecascade eval --data DIR --cascade runs/article/cascade.toml --every 4 --json
       another cascade on every fourth picture, as one JSON object
+  facecascade eval --data DIR --by size,pose,occlusion,blur,light
+      also which faces are found and missed at a score of 0.3 (another: --score)
   facecascade eval --data DIR --set smile --plot --out out
       how well smiles are told; also out/roc-smile.png, out/reliability-smile.png
   facecascade eval --data DIR --set fddb --detections found.jsonl --adjust
@@ -54,21 +60,18 @@ neither way. FDDB's figures are its discrete score at 100 to 2000 false alarms o
 picture on fewer. A false alarm is a box on no face or on one already found.")]
 pub(crate) struct EvalArgs {
     /// Data folder: holds wider/, masks/ or fddb/ (see below)
-    #[arg(long, value_name = "DIR", required_unless_present = "truth")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["truth", "compared"])]
     data: Option<PathBuf>,
     /// Which pictures
     #[arg(long, value_enum, default_value_t = Set::WiderVal)]
     set: Set,
-    /// Settings of another cascade than the shipped one; its weights lie beside them
-    #[arg(long, value_name = "SETTINGS.toml", conflicts_with = "detections")]
-    cascade: Option<PathBuf>,
     #[command(flatten)]
-    precision: crate::commands::PrecisionArgs,
+    model: super::ModelArgs,
     /// Side of the smallest face looked for, pixels [default: 20]
     #[arg(long, value_name = "PX", conflicts_with = "detections")]
     min_face: Option<f32>,
     /// Measure the boxes of this file instead: lines of `facecascade detect --json`
-    #[arg(long, value_name = "FILE.jsonl")]
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["cascade", "model"])]
     detections: Option<PathBuf>,
     /// Only every Nth picture
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -82,9 +85,14 @@ pub(crate) struct EvalArgs {
     /// Folder for the pictures of curves
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
+    /// Only draw what tools/compare.py measured: accuracy over time, into compare.png
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["data", "plot"])]
+    compared: Option<PathBuf>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    by_label: by_label::ByLabelArgs,
     #[command(flatten)]
     redaction: redaction::RedactionArgs,
 }
@@ -93,6 +101,7 @@ pub(crate) struct EvalArgs {
 enum Set {
     WiderVal,
     WiderTrain,
+    HeldBack,
     Masks,
     Fddb,
     Smile,
@@ -103,6 +112,7 @@ impl Set {
         match self {
             Self::WiderVal => "wider-val",
             Self::WiderTrain => "wider-train",
+            Self::HeldBack => "held-back",
             Self::Masks => "masks",
             Self::Fddb => "fddb",
             Self::Smile => "smile",
@@ -113,11 +123,21 @@ impl Set {
         match self {
             Self::WiderVal => dataset::wider(data, Split::Val),
             Self::WiderTrain => dataset::wider(data, Split::Train),
+            Self::HeldBack => held_back(data),
             Self::Masks => dataset::masks(data, Split::Val),
             Self::Fddb => dataset::fddb(data),
             Self::Smile => dataset::mtfl(data, Split::Test),
         }
     }
+}
+
+/// The pictures of WIDER's train part that level 1's recipe holds back.
+fn held_back(data: &Path) -> facecascade::Result<Vec<Annotated>> {
+    let (name, text) = recipe::LEVEL1;
+    let folders = Recipe::parse(text, name)?.held_back;
+    let mut pictures = dataset::wider(data, Split::Train)?;
+    pictures.retain(|picture| folders.iter().any(|folder| picture.name.contains(folder)));
+    Ok(pictures)
 }
 
 /// What a detector found on the set, and the cost.
@@ -151,6 +171,7 @@ struct Summary {
     measured: Measured,
     raw: Report,
     adjusted: Option<Report>,
+    by_label: Option<ByLabel>,
     plots: Vec<PathBuf>,
 }
 
@@ -158,12 +179,14 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     if let Some(truth) = &args.redaction.truth {
         return redaction::run_film(&args.redaction, truth, args.json);
     }
+    if let Some(file) = &args.compared {
+        return compared::run(file, &args.out);
+    }
     if args.set == Set::Smile {
+        args.by_label.refuse()?;
         return smile::run(&args, common);
     }
-    let load = |options: Options| {
-        super::load(args.cascade.as_deref(), Options { precision: args.precision.precision, ..options })
-    };
+    let load = |options: Options| args.model.load(options);
     let all = args.set.read(args.data.as_deref().context("--data is missing")?)?;
     let (mut pictures, mut others) = (Vec::new(), Vec::new());
     for (i, picture) in all.into_iter().enumerate() {
@@ -177,8 +200,7 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
         None => {
             let (min_face, threshold) = (args.min_face.unwrap_or(MIN_FACE), WHOLE_CURVE);
             let options = Options { min_face, threshold, smile: false, ..Options::default() };
-            tracing::info!("smallest face {} pixels, score at least {WHOLE_CURVE}", options.min_face);
-            let name = args.cascade.as_ref().map_or("shipped".to_owned(), |file| file.display().to_string());
+            let name = args.model.name(options.model);
             (detect(&load(options.clone())?, &options, &pictures, common)?, name)
         }
     };
@@ -186,9 +208,11 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     let figures = if args.set == Set::Fddb { report::fddb } else { report::wider };
     let raw = figures(&pictures, &measured.found, false);
     let adjusted = args.adjust.then(|| figures(&pictures, &measured.found, true));
+    let min_face = args.min_face.unwrap_or(MIN_FACE);
+    let by_label = args.by_label.count(&pictures, &measured.found, &raw, min_face)?;
     let plots = if args.plot { plot(&args, &raw, adjusted.as_ref())? } else { Vec::new() };
     let outcome = if measured.failures.is_empty() { Outcome::Done } else { Outcome::PartlyFailed };
-    let summary = Summary { set: args.set.name(), detector, measured, raw, adjusted, plots };
+    let summary = Summary { set: args.set.name(), detector, measured, raw, adjusted, by_label, plots };
     let text = if args.json { print::json(&summary) } else { print::table(&summary) };
     super::say(text.trim_end()).context("writing to stdout")?;
     Ok(outcome)
@@ -332,7 +356,10 @@ fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Res
 }
 
 /// Writes pictures as PNG into a folder, which is made if missing; gives their paths.
-fn write_plots(folder: &Path, drawings: [(String, image::RgbImage); 2]) -> anyhow::Result<Vec<PathBuf>> {
+fn write_plots(
+    folder: &Path,
+    drawings: impl IntoIterator<Item = (String, image::RgbImage)>,
+) -> anyhow::Result<Vec<PathBuf>> {
     std::fs::create_dir_all(folder).with_context(|| format!("{}: making the folder", folder.display()))?;
     let mut paths = Vec::new();
     for (name, picture) in drawings {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use facecascade::source::Source;
 use facecascade::source::playback::Playback;
 use facecascade::source::synthetic::{Scene, SceneSettings, Synthetic};
-use facecascade::{Cascade, Options, Precision};
+use facecascade::{Cascade, Model, Options, Precision};
 
 pub(crate) mod bench;
 pub(crate) mod detect;
@@ -15,6 +15,8 @@ pub(crate) mod detect;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod live;
+#[cfg(feature = "monitor")]
+pub(crate) mod monitor;
 mod place;
 #[cfg(feature = "train")]
 pub(crate) mod quantise;
@@ -58,22 +60,52 @@ pub(crate) struct DetectorArgs {
     /// Leave smiles out
     #[arg(long)]
     pub(crate) no_smile: bool,
-    /// Use the cascade of this file instead of the built-in one; its nets lie beside the file as NAME.safetensors
-    #[arg(long, value_name = "SETTINGS.toml")]
-    pub(crate) cascade: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) precision: PrecisionArgs,
+    pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) placement: place::PlacementArgs,
 }
 
-/// The precision of nets, as an option of commands.
+/// Options of the commands that need a cascade: which one, and its nets' numbers.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct PrecisionArgs {
+pub(crate) struct ModelArgs {
+    /// Which of the built-in cascades. fast: for small processors; base: for everything; sure: misses the fewest faces and takes the
+    /// longest [default: base; with --redact: sure]
+    #[arg(long, value_name = "fast|base|sure", conflicts_with = "cascade")]
+    model: Option<Model>,
+    /// Use the cascade of this file instead of the built-in one; its nets lie beside the file as NAME.safetensors
+    #[arg(long, value_name = "SETTINGS.toml")]
+    cascade: Option<PathBuf>,
     /// Numbers that nets compute with on the CPU. auto: 8 bits for each net that has 8-bit weights (those that ship do), which is about
     /// twice as fast; f32: floats
     #[arg(long, value_name = "auto|f32|int8", default_value_t)]
-    pub(crate) precision: Precision,
+    precision: Precision,
+}
+
+impl ModelArgs {
+    /// Loads the cascade that was asked for, else the built-in `model` of the options, to run on the CPU.
+    pub(crate) fn load(&self, options: Options) -> facecascade::Result<Cascade> {
+        let model = self.model.unwrap_or(options.model);
+        let options = Options { model, precision: self.precision, ..options };
+        tracing::info!(
+            "cascade {}, smallest face {} pixels, threshold {}",
+            self.name(model),
+            options.min_face,
+            options.threshold
+        );
+        match &self.cascade {
+            Some(file) => Cascade::load(file, options),
+            None => Cascade::shipped(options),
+        }
+    }
+
+    /// Its name, for messages: with `default` if none was asked for.
+    pub(crate) fn name(&self, default: Model) -> String {
+        match &self.cascade {
+            Some(file) => file.display().to_string(),
+            None => self.model.unwrap_or(default).to_string(),
+        }
+    }
 }
 
 impl DetectorArgs {
@@ -84,33 +116,17 @@ impl DetectorArgs {
 
     /// Loads the cascade with `options` in place of the command line's, and moves its parts to where they were asked to run.
     pub(crate) fn build_for(&self, options: Options) -> anyhow::Result<Cascade> {
-        self.placement.apply(self.load_for(options)?)
+        self.placement.apply(self.model.load(options)?)
     }
 
-    /// Loads the cascade of `--cascade`, or the built-in one, to run on the CPU.
+    /// Loads the cascade of `--cascade`, or a built-in one, to run on the CPU.
     pub(crate) fn load(&self, min_face: f32) -> facecascade::Result<Cascade> {
-        self.load_for(self.options(min_face))
+        self.model.load(self.options(min_face))
     }
 
     fn options(&self, min_face: f32) -> Options {
         let threshold = self.threshold.unwrap_or(Options::default().threshold);
-        Options { min_face, threshold, smile: !self.no_smile, precision: self.precision.precision }
-    }
-
-    fn load_for(&self, options: Options) -> facecascade::Result<Cascade> {
-        let Options { min_face, threshold, .. } = options;
-        let name =
-            self.cascade.as_ref().map_or("built-in cascade".into(), |file| format!("cascade {}", file.display()));
-        tracing::info!("{name}, smallest face {min_face} pixels, threshold {threshold}");
-        load(self.cascade.as_deref(), options)
-    }
-}
-
-/// Loads the cascade of `file`, or the built-in one, to run on the CPU.
-pub(crate) fn load(file: Option<&Path>, options: Options) -> facecascade::Result<Cascade> {
-    match file {
-        Some(file) => Cascade::load(file, options),
-        None => Cascade::shipped(options),
+        Options { min_face, threshold, smile: !self.no_smile, ..Options::default() }
     }
 }
 

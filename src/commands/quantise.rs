@@ -15,7 +15,7 @@ const MIN_FACE: f32 = 20.0;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  facecascade quantise models/shipped.toml --data DIR
+  facecascade quantise models/base.toml --data DIR
   facecascade quantise runs/all/cascade.toml --data DIR --pictures 400
 
 The cascade detects in training pictures, in floats, and what each layer gives decides its scales. NAME.int8.safetensors is \

@@ -2,7 +2,7 @@
 
 use facecascade::output::redact::{MARGIN, Redactor, Style};
 use facecascade::track::coverage::{Scores, smallest_face};
-use facecascade::{Cascade, Options};
+use facecascade::{Cascade, Model, Options};
 
 use super::DetectorArgs;
 
@@ -68,9 +68,9 @@ impl SearchSettings {
             picture.0,
             start.0
         );
-        let (min_face, threshold, precision) = (self.min_face, self.scores.lowest(), detector.precision.precision);
+        let (min_face, threshold) = (self.min_face, self.scores.lowest());
         // What is covered shows no smile.
-        detector.build_for(Options { min_face, threshold, smile: false, precision })
+        detector.build_for(Options { model: Model::Sure, min_face, threshold, smile: false, ..Options::default() })
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::Context;
 use facecascade::train::events::Event;
 use facecascade::train::plan;
 use facecascade::train::recipe::{self, Recipe};
+use facecascade::train::tensorboard::TensorBoard;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::{Common, Outcome};
@@ -16,20 +17,21 @@ use crate::cli::{Common, Outcome};
 #[command(after_help = "Examples:
   facecascade train all --data DIR --run runs/all
   facecascade train all --data DIR --run runs/all --resume
+  facecascade train all --data DIR --run runs/all --monitor
   facecascade train smile --data DIR --run runs/smile
-  facecascade train models/octave.toml --data DIR --run runs/octave
+  facecascade train models/yunet.toml --data DIR --run runs/level1
 
 \
 The data folder holds pictures and, for each set, a CSV file (docs/training.md lists the columns):
   wider/        annotations.csv, images.csv  pictures with faces, split train
   negatives/    images.csv                   pictures without faces
-  wider_faces/  annotations.csv              single faces cut out; not for octave.toml
-  mtfl/         annotations.csv              single faces with landmarks; not for octave.toml
+  wider_faces/  annotations.csv              single faces cut out; not for level 1
+  mtfl/         annotations.csv              single faces with landmarks; not for level 1
   fer/          index.csv                    sheets of grey faces, happy or not; only for smile.toml")]
 pub(crate) struct TrainArgs {
-    /// A recipe (TOML), `all` for the cascade that ships, `smile` for its smile net alone, `article` for the article's own, or
-    /// `yunet` for a detector in one net
-    #[arg(value_name = "RECIPE.toml|all|smile|article|yunet")]
+    /// A recipe (TOML), `all` for the cascade that ships, `level1` or `smile` for its first net or its smile net alone, `article` for the
+    /// article's own, or `octave` for one of three levels that begins with the octave net
+    #[arg(value_name = "RECIPE.toml|all|level1|smile|article|octave")]
     what: String,
     /// Data folder: holds wider/, negatives/, wider_faces/, mtfl/ and fer/ (see below)
     #[arg(long, value_name = "DIR")]
@@ -43,6 +45,13 @@ pub(crate) struct TrainArgs {
     /// Seconds between checkpoints
     #[arg(long, default_value_t = 60, value_name = "S")]
     checkpoint_every: u64,
+    /// Serve the page of `facecascade monitor` for this run as long as it trains
+    #[cfg(feature = "monitor")]
+    #[arg(long)]
+    monitor: bool,
+    /// Write the figures for TensorBoard, too, into this folder
+    #[arg(long, value_name = "DIR")]
+    tensorboard: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
@@ -59,8 +68,18 @@ pub(crate) fn run(args: TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
         checkpoint_every: Duration::from_secs(args.checkpoint_every),
         stop: &stop,
     };
+    #[cfg(feature = "monitor")]
+    let _monitor = args.monitor.then(|| follow(args.run.clone())).transpose()?;
     let mut display = Display::new(common.quiet);
-    let end = plan::run(&recipes, &settings, &mut |event| display.show(event))?;
+    let mut board = args.tensorboard.map(TensorBoard::new);
+    let end = plan::run(&recipes, &settings, &mut |event| {
+        display.show(event);
+        if let Some(Err(error)) = board.as_mut().map(|board| board.push(event)) {
+            // The training itself goes on.
+            display.line(&format!("{error}; nothing more is written for TensorBoard"));
+            board = None;
+        }
+    })?;
     display.bar.finish_and_clear();
     match end {
         plan::RunEnd::Done => super::say(&format!("weights are in {}", args.run.display()))?,
@@ -69,11 +88,20 @@ pub(crate) fn run(args: TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Serves the page that follows the run, and says where.
+#[cfg(feature = "monitor")]
+fn follow(run: PathBuf) -> anyhow::Result<facecascade::monitor::Monitor> {
+    let monitor = super::monitor::start(vec![run], std::net::Ipv4Addr::LOCALHOST.into(), None)?;
+    super::say(&format!("The monitor is at {}", monitor.url()))?;
+    Ok(monitor)
+}
+
 fn recipes(what: &str) -> anyhow::Result<Vec<(Recipe, String)>> {
     let built_in: Option<&[(&str, &str)]> = match what {
         "all" => Some(&recipe::SHIPPED),
         "article" => Some(&recipe::ARTICLE),
-        "yunet" => Some(&recipe::YUNET),
+        "octave" => Some(&recipe::OCTAVE),
+        "level1" => Some(&[recipe::LEVEL1]),
         "smile" => Some(&[recipe::SMILE]),
         _ => None,
     };
@@ -120,10 +148,16 @@ impl Display {
             Event::Start { stage, step, .. } if *step > 0 => {
                 return self.line(&format!("{stage}: resumed at step {step}"));
             }
-            Event::Validation { stage, step, sets, .. } => {
-                let sets = sets.iter().map(|s| format!("{} {:.3} / {:.3}", s.set, s.ap_h20, s.ap_h40));
-                let sets: Vec<String> = sets.collect();
-                return self.line(&format!("{stage}, step {step}: AP h20 / h40: {}", sets.join(", ")));
+            Event::Validation { stage, step, loss, accuracy, sets, .. } => {
+                let mut text = format!("{stage}, step {step}, validation:");
+                if let (Some(loss), Some(accuracy)) = (loss, accuracy) {
+                    text += &format!(" loss {loss:.4}  accuracy {accuracy:.3}");
+                }
+                for (i, s) in sets.iter().enumerate() {
+                    let head = if i == 0 { "  AP h20 / h40:" } else { "," };
+                    text += &format!("{head} {} {:.3} / {:.3}", s.set, s.ap_h20, s.ap_h40);
+                }
+                return self.line(&text);
             }
             Event::Held { stage, set, balanced_accuracy, auc } => {
                 let text = format!(
@@ -131,7 +165,7 @@ impl Display {
                 );
                 return self.line(&text);
             }
-            Event::Start { .. } | Event::Checkpoint { .. } => return,
+            Event::Start { .. } | Event::Checkpoint { .. } | Event::Pictures { .. } => return,
         };
         if *stage != self.stage {
             self.stage.clone_from(stage);

@@ -62,9 +62,9 @@ Ctrl-C ends that, and what came is searched.
 Faces are followed, in both directions: a box shows from the first frame on in which a face was seen, gaps of up to 5 \
 frames or a sixth of a second are bridged, and what flashes for a single frame is not shown. --redact looks twice: a face is \
 followed by its appearance up to 3 seconds before it was first seen and after it was last seen, and for a second whatever \
-the picture shows there; it stops at cuts. Up to 3 seconds of frames wait in memory for that, at most 768 MiB. What is never \
-found is never covered: look at the result or at --review, and lower --threshold or --min-face where a face is missed, or \
-cover its place with --cover-region.")]
+the picture shows there; it stops at cuts, and goes all through a dissolve. Up to 3 seconds of frames wait in memory for that, \
+at most 768 MiB. What is never found is never covered: look at the result or at --review, and lower --threshold or --min-face \
+where a face is missed, or cover its place with --cover-region.")]
 pub(crate) struct VideoArgs {
     /// Videos: files, - for standard input, pipes, addresses (https://…, rtsp://…, udp://…), numbered pictures (%05d.png) or a
     /// folder of pictures; one that can't be done is named, and the rest go on

@@ -1,9 +1,11 @@
 //! Readers of the annotation formats: WIDER FACE, face crops, MTFL, pictures without faces, FDDB. All return [`Annotated`], but
 //! FER2013's, whose pictures are tiles of sheets.
 //!
-//! Every reader takes the data folder (`--data`), which holds a folder for each set, or the set's own folder. Readers read the
-//! annotations only; the caller decodes the pictures.
+//! [`TrueFaces`] gives the true faces of any picture, from any of these or from a file. Every other reader takes the data folder
+//! (`--data`), which holds a folder for each set, or the set's own folder. Readers read the annotations only; the caller decodes
+//! the pictures.
 
+mod boxes;
 mod fddb;
 pub mod fer;
 mod mtfl;
@@ -17,11 +19,12 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
 
+pub use boxes::TrueFaces;
 pub use fddb::read as fddb;
 pub use fer::{Tile, read as fer_tiles};
 pub use mtfl::{box_from_landmarks, read as mtfl};
 pub use negatives::read as negatives;
-pub use wider::{masks, read as wider};
+pub use wider::{masks, read as wider, read_if_any as wider_if_any};
 pub use wider_faces::read as wider_faces;
 
 /// A part of a set.
@@ -74,6 +77,8 @@ pub struct Truth {
     pub blur: u8,
     /// Occlusion: 0 none, 1 partial, 2 heavy.
     pub occlusion: u8,
+    /// Lit extremely: much too bright, too dark or from one side (WIDER only).
+    pub light_extreme: bool,
     /// Head turned or tilted far (WIDER), or a full profile (MTFL).
     pub pose_atypical: bool,
     /// Pose (MTFL only): 1 left profile, 2 left, 3 frontal, 4 right, 5 right profile.

@@ -25,6 +25,8 @@ struct FaceRow {
     w: f32,
     h: f32,
     blur: u8,
+    #[serde(default)]
+    illumination: u8,
     invalid: u8,
     occlusion: u8,
     pose: u8,
@@ -37,6 +39,14 @@ struct FaceRow {
 /// If the split has no picture, or a row can't be read. The error names file and line.
 pub fn read(data: &Path, split: Split) -> Result<Vec<Annotated>> {
     read_named(data, "wider", split)
+}
+
+/// Reads a split as [`read`], or nothing where no picture is of it.
+///
+/// # Errors
+/// If a row can't be read. The error names file and line.
+pub fn read_if_any(data: &Path, split: Split) -> Result<Vec<Annotated>> {
+    read_all(data, "wider", split)
 }
 
 /// Every how many-th picture of `masks/` is held back from training, to choose by.
@@ -63,6 +73,15 @@ pub fn masks(data: &Path, split: Split) -> Result<Vec<Annotated>> {
 }
 
 fn read_named(data: &Path, name: &str, split: Split) -> Result<Vec<Annotated>> {
+    let pictures = read_all(data, name, split)?;
+    if pictures.is_empty() {
+        let annotations = folder_of(data, name, &["annotations.csv"])?.join("annotations.csv");
+        return Err(Error::data(annotations, format!("has no row of split {}", split.name())));
+    }
+    Ok(pictures)
+}
+
+fn read_all(data: &Path, name: &str, split: Split) -> Result<Vec<Annotated>> {
     let folder = folder_of(data, name, &["annotations.csv"])?;
     let mut pictures: Vec<Annotated> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
@@ -82,8 +101,7 @@ fn read_named(data: &Path, name: &str, split: Split) -> Result<Vec<Annotated>> {
             Ok(())
         })?;
     }
-    let annotations = folder.join("annotations.csv");
-    table::for_each(&annotations, |row: FaceRow| {
+    table::for_each(&folder.join("annotations.csv"), |row: FaceRow| {
         if row.split != split.name() {
             return Ok(());
         }
@@ -95,13 +113,11 @@ fn read_named(data: &Path, name: &str, split: Split) -> Result<Vec<Annotated>> {
             blur: row.blur,
             occlusion: row.occlusion,
             pose_atypical: row.pose != 0,
+            light_extreme: row.illumination != 0,
             ..Truth::default()
         });
         Ok(())
     })?;
-    if pictures.is_empty() {
-        return Err(Error::data(annotations, format!("has no row of split {}", split.name())));
-    }
     Ok(pictures)
 }
 
@@ -150,6 +166,7 @@ mod tests {
         let face = &list[0].faces[0];
         assert_eq!(face.rect, crate::Rect::new(1.5, 2.0, 30.0, 40.5));
         assert_eq!((face.invalid, face.blur, face.occlusion, face.pose_atypical), (true, 2, 1, true));
+        assert!(face.light_extreme);
     }
 
     #[test]

@@ -16,9 +16,11 @@ struct CropRow {
     blur: u8,
     occlusion: u8,
     pose: u8,
+    source: String,
 }
 
-/// Reads all square crops, with one marked face each; others may be visible in the margin. `data` holds `wider_faces/`, or is
+/// Reads all square crops, with one marked face each; others may be visible in the margin. A crop has the name of the picture of
+/// `wider/train` that it was cut from. `data` holds `wider_faces/`, or is
 /// that folder.
 ///
 /// # Errors
@@ -36,7 +38,7 @@ pub fn read(data: &Path) -> Result<Vec<Annotated>> {
         };
         list.push(Annotated {
             image: folder.join(&row.image),
-            name: row.image,
+            name: row.source,
             width: row.size,
             height: row.size,
             faces: vec![face],
@@ -60,6 +62,6 @@ mod tests {
             let middle = crop.width as f32 / 2.0;
             assert!((cx - middle).abs() < 3.0 && (cy - middle).abs() < 3.0, "{}", crop.name);
         }
-        assert!(list[7].image.is_file());
+        assert!(list[7].image.is_file() && list[7].name.starts_with("0--Parade/"), "{}", list[7].name);
     }
 }

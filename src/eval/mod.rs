@@ -2,9 +2,11 @@
 //! precision–recall curves, average precision and recall by size. Draws the curves.
 //!
 //! [`report::wider`] and [`report::fddb`] take the pictures of a set ([`crate::dataset`]) and the detections on each
-//! ([`Detection`]) and return a [`Report`]. [`redaction`] counts the faces that covers leave open.
+//! ([`Detection`]) and return a [`Report`]. [`by_label`] counts faces found and missed at one score, [`redaction`] those that
+//! covers leave open.
 
 pub(crate) mod assignment;
+pub mod by_label;
 pub(crate) mod convention;
 pub mod curves;
 pub mod detections;
@@ -14,6 +16,7 @@ pub mod plots;
 pub mod redaction;
 pub mod report;
 pub mod smile;
+pub mod tradeoff;
 
 #[cfg(test)]
 mod agreement;

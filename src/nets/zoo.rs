@@ -11,10 +11,11 @@ use super::spec::{Block, Head, Input, Layer, Net, Output};
 
 /// The names of all nets, shipped ones first.
 pub const NAMES: [&str; 14] = [
-    "octave",
-    "refine24",
+    "yunet",
     "refine48",
     "smile",
+    "octave",
+    "refine24",
     "net12",
     "net12_cal",
     "net24",
@@ -24,7 +25,6 @@ pub const NAMES: [&str; 14] = [
     "net24_mr",
     "net48_mr",
     "net64_inceptron",
-    "yunet",
 ];
 
 /// The net of this name, or `None`.

@@ -1,10 +1,8 @@
 //! Draws boxes and text into pictures. Whatever lies outside a picture is left out.
 
-use std::sync::LazyLock;
-
-use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
 use image::{Rgb, RgbImage};
 
+use super::letters;
 use crate::geometry::{Face, Rect};
 
 /// Colour of faces' boxes: a green that skin, clothes and sky rarely have.
@@ -14,17 +12,12 @@ pub const FACE: Rgb<u8> = Rgb([64, 255, 120]);
 pub const SMILE: Rgb<u8> = Rgb([255, 208, 56]);
 
 /// Colour of text other than boxes' labels.
-pub(super) const INK: Rgb<u8> = Rgb([236, 238, 240]);
+pub(crate) const INK: Rgb<u8> = Rgb([236, 238, 240]);
 /// Colour of the ground beside pictures.
-pub(super) const GROUND: Rgb<u8> = Rgb([22, 24, 28]);
+pub(crate) const GROUND: Rgb<u8> = Rgb([22, 24, 28]);
 
 /// Dark colour under boxes and labels, so that they can be seen on any picture.
 pub(super) const SHADE: Rgb<u8> = Rgb([8, 12, 10]);
-
-static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
-    // The font is built into the program, and a test parses it.
-    FontRef::try_from_slice(dejavu::sans::bold()).unwrap_or_else(|_| unreachable!("the built-in font is whole"))
-});
 
 /// Mixes `colour` into the pixel at (`x`, `y`) with the weight `cover` (0..1).
 fn blend(picture: &mut RgbImage, x: i64, y: i64, colour: Rgb<u8>, cover: f32) {
@@ -123,47 +116,23 @@ pub fn fill(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, opacity: f32) 
 
 /// Returns the width of a line of text that is `height` pixels high, pixels.
 pub fn text_width(text: &str, height: f32) -> f32 {
-    layout(text, height).1
-}
-
-/// Places the letters of a line of text, and returns its width, too.
-fn layout(text: &str, height: f32) -> (Vec<Glyph>, f32) {
-    let font = FONT.as_scaled(PxScale::from(height));
-    let mut pen = 0.0;
-    let mut last = None;
-    let mut glyphs = Vec::with_capacity(text.len());
-    for c in text.chars() {
-        let id = font.glyph_id(c);
-        if let Some(last) = last {
-            pen += font.kern(last, id);
-        }
-        glyphs.push(id.with_scale_and_position(PxScale::from(height), point(pen, 0.0)));
-        pen += font.h_advance(id);
-        last = Some(id);
-    }
-    (glyphs, pen)
+    letters::width(text, height)
 }
 
 /// Writes one line of text whose box has its top left corner at (`x`, `y`); `height` is the line's height in pixels.
 pub fn text(picture: &mut RgbImage, text: &str, x: f32, y: f32, height: f32, colour: Rgb<u8>) {
     // A base line on a whole pixel keeps the lower edge of letters crisp.
-    let base = (y + FONT.as_scaled(PxScale::from(height)).ascent()).round();
-    for mut glyph in layout(text, height).0 {
-        glyph.position.x += x.round();
-        glyph.position.y = base;
-        if let Some(shape) = FONT.outline_glyph(glyph) {
-            let bounds = shape.px_bounds();
-            shape.draw(|dx, dy, cover| {
-                blend(
-                    picture,
-                    bounds.min.x as i64 + i64::from(dx),
-                    bounds.min.y as i64 + i64::from(dy),
-                    colour,
-                    cover.min(1.0),
-                );
-            });
+    let (x, base) = (x.round() as i64, (y + letters::ascent(height)).round() as i64);
+    letters::each(text, height, |shape, pen| {
+        let (left, top) = (x + pen + shape.left, base + shape.top);
+        for (line, row) in shape.cover.chunks_exact(shape.width.max(1)).zip(top..) {
+            for (cover, column) in line.iter().zip(left..) {
+                if *cover > 0.0 {
+                    blend(picture, column, row, colour, *cover);
+                }
+            }
         }
-    }
+    });
 }
 
 /// Writes `line` on a dark ground above the top left corner of `rect`, at a distance of `above` pixels; inside `rect`

@@ -98,15 +98,16 @@ impl Usage {
     }
 }
 
-/// Processor time of this program, all threads, user and system.
+/// Processor time of this program since it started, all threads, user and system.
 #[cfg(unix)]
-fn process_time() -> Option<Duration> {
+pub fn process_time() -> Option<Duration> {
     use nix::time::{ClockId, clock_gettime};
     Some(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).ok()?.into())
 }
 
+/// No processor time is known here.
 #[cfg(not(unix))]
-fn process_time() -> Option<Duration> {
+pub fn process_time() -> Option<Duration> {
     None
 }
 

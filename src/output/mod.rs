@@ -1,4 +1,4 @@
-//! Draws, writes and measures what comes out. [`draw`] draws boxes into pictures, [`panels`] a sheet with a panel for each
+//! Draws, writes and measures what comes out. [`draw`] draws boxes into pictures, `letters` sets their text, [`panels`] draws one
 //! step of the cascade. [`records`] writes JSON lines; [`video`] writes video files (`planes` and `matroska` hand ffmpeg
 //! the frames and their times, [`writer`] does so on a thread of its own; [`container`], [`encoder`] and [`tracks`] say what
 //! goes into the file), and [`redact`] makes faces in them unrecognisable: faces found, or faces that [`replay`] reads from the
@@ -14,6 +14,7 @@ pub mod draw;
 pub mod encoder;
 pub mod figures;
 pub mod latency;
+mod letters;
 pub mod machine;
 mod matroska;
 pub mod overlay;

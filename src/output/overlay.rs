@@ -8,6 +8,7 @@ use image::{Rgb, RgbImage, imageops};
 
 use super::draw::{self, GROUND, INK, SHADE};
 use super::figures::Snapshot;
+use super::panels;
 use crate::cascade;
 use crate::geometry::Rect;
 use crate::pipeline::Stage;
@@ -90,8 +91,7 @@ impl Canvas {
     /// Draws a panel for each step of the cascade with the windows after it, in rows of three.
     pub fn steps(&mut self, frame: &RgbImage, steps: &[cascade::StepTrace], size: (u32, u32)) {
         self.blank(size);
-        let count = steps.len().max(1) as u32;
-        let (columns, rows) = (count.min(3), count.div_ceil(3));
+        let (columns, rows) = panels::grid(steps.len());
         let (cell_w, cell_h) = (size.0 / columns, size.1 / rows);
         let line = text_height(&self.picture);
         let caption = line as u32 + 6;
@@ -100,18 +100,15 @@ impl Canvas {
         }
         let (fit, inside) = Fit::of(frame.dimensions(), (cell_w - 4, cell_h - caption - 2));
         self.shrink(frame, inside);
-        // Windows are easier to see on a darkened picture.
-        self.small.iter_mut().for_each(|v| *v = (u16::from(*v) * 5 / 8) as u8);
+        panels::darken(&mut self.small);
         for (i, step) in steps.iter().enumerate() {
             let (x, y) = (i as u32 % columns * cell_w, i as u32 / columns * cell_h);
             let (left, top) = (x + 2 + fit.left as u32, y + caption + fit.top as u32);
             self.panel.clone_from(&self.small);
             let inner = Fit { left: 0.0, top: 0.0, ..fit };
-            for window in step.windows.iter().rev().chain(&step.accepted) {
-                draw::outline(&mut self.panel, &inner.rect(&window.rect), draw::confidence(window.score), 1.0, 0.8);
-            }
+            panels::windows(&mut self.panel, step, |r| inner.rect(r));
             imageops::replace(&mut self.picture, &self.panel, left.into(), top.into());
-            let words = format!("{} · {} · {:.1} ms", step.name, step.counted(), ms(step.elapsed));
+            let words = panels::caption(step);
             // A caption wider than its panel is written smaller.
             let line = line.min(line * (cell_w - 8) as f32 / draw::text_width(&words, line).max(1.0));
             draw::text(&mut self.picture, &words, (x + 4) as f32, (y + 2) as f32, line, INK);
@@ -292,6 +289,7 @@ mod tests {
             name,
             windows: vec![Window { rect: Rect::new(-5.0, 4.0, 30.0, 30.0), score: 2.0 }],
             accepted: vec![Window { rect: Rect::new(50.0, 4.0, 30.0, 30.0), score: 9.0 }],
+            dropped: Vec::new(),
             elapsed: Duration::from_millis(1),
         };
         let steps = ["find-1", "calibrate-1", "filter-1", "find-2"].map(step);
@@ -315,6 +313,7 @@ mod tests {
             name: "find-1",
             windows: windows.clone(),
             accepted: Vec::new(),
+            dropped: Vec::new(),
             elapsed: Duration::ZERO,
         });
         let mut canvas = Canvas::default();

@@ -25,6 +25,8 @@ struct PictureRecord<'a> {
     width: u32,
     height: u32,
     ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_ms: Option<f64>,
     faces: Vec<FaceRecord>,
 }
 
@@ -78,9 +80,27 @@ fn line(record: &impl Serialize) -> String {
     serde_json::to_string(record).unwrap_or_default()
 }
 
-/// A picture's line: `image` as it was given, its size in pixels, `ms` milliseconds of detection, faces best first.
-pub fn picture(image: &str, (width, height): (u32, u32), ms: f64, found: &[Face]) -> String {
-    line(&PictureRecord { image, width, height, ms: round(ms, 3), faces: faces(found) })
+/// Time of the detection in one picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DetectionTime {
+    /// Milliseconds of a clock on the wall.
+    pub ms: f64,
+    /// Milliseconds of the processor; `None` where they were not measured.
+    pub cpu_ms: Option<f64>,
+}
+
+impl DetectionTime {
+    /// A time on the wall alone.
+    pub fn wall(ms: f64) -> Self {
+        Self { ms, cpu_ms: None }
+    }
+}
+
+/// A picture's line: `image` as it was given, its size in pixels, the time of the detection, faces best first.
+pub fn picture(image: &str, (width, height): (u32, u32), time: DetectionTime, found: &[Face]) -> String {
+    let DetectionTime { ms, cpu_ms } = time;
+    let [ms, cpu_ms] = [Some(ms), cpu_ms].map(|ms| ms.map(|ms| round(ms, 3)));
+    line(&PictureRecord { image, width, height, ms: ms.unwrap_or_default(), cpu_ms, faces: faces(found) })
 }
 
 /// The line of a picture that can't be read.
@@ -117,13 +137,16 @@ mod tests {
     fn lines_are_as_the_contract_says() {
         let face = Face { rect: Rect::new(-1.0, 30.456, 48.2, 48.0), score: 0.997_12, smile: None };
         assert_eq!(
-            picture("ä b.jpg", (640, 480), 4.1, &[face, Face { smile: Some(0.91), ..face }]),
+            picture("ä b.jpg", (640, 480), DetectionTime::wall(4.1), &[face, Face { smile: Some(0.91), ..face }]),
             concat!(
                 r#"{"image":"ä b.jpg","width":640,"height":480,"ms":4.1,"faces":["#,
                 r#"{"x":-1.0,"y":30.46,"w":48.2,"h":48.0,"score":0.9971},"#,
                 r#"{"x":-1.0,"y":30.46,"w":48.2,"h":48.0,"score":0.9971,"smile":0.91}]}"#
             )
         );
+        let measured = DetectionTime { ms: 2.0, cpu_ms: Some(1.2345) };
+        let line = picture("a.jpg", (64, 48), measured, &[]);
+        assert_eq!(line, r#"{"image":"a.jpg","width":64,"height":48,"ms":2.0,"cpu_ms":1.235,"faces":[]}"#);
         assert_eq!(unreadable("a\"b", "no"), r#"{"image":"a\"b","error":"no"}"#);
         assert_eq!(frame(3, 0.1, &[]), r#"{"frame":3,"t":0.1,"faces":[]}"#);
         let of = |id, score, shown| Tracked {

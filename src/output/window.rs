@@ -158,10 +158,14 @@ mod x11 {
 
 /// Packs each pixel into a number as minifb wants it: `0x00RRGGBB`.
 fn pack(picture: &RgbImage, into: &mut Vec<u32>) {
-    let count = picture.width() as usize * picture.height() as usize;
-    into.resize(count, 0);
-    for (to, from) in into.iter_mut().zip(picture.as_raw().chunks_exact(3)) {
-        *to = u32::from(from[0]) << 16 | u32::from(from[1]) << 8 | u32::from(from[2]);
+    let bytes = picture.as_raw();
+    into.resize(bytes.len() / 3, 0);
+    // One read of four bytes a pixel: the fourth, of the next pixel, is shifted out. The last pixel has no next one.
+    for (to, from) in into.iter_mut().zip(bytes.windows(4).step_by(3)) {
+        *to = from.try_into().map_or(0, u32::from_be_bytes) >> 8;
+    }
+    if let (Some(to), Some([red, green, blue])) = (into.last_mut(), bytes.last_chunk()) {
+        *to = u32::from_be_bytes([0, *red, *green, *blue]);
     }
 }
 
@@ -171,10 +175,16 @@ mod tests {
 
     #[test]
     fn pixels_are_packed_in_order() {
-        let picture = RgbImage::from_raw(2, 1, vec![1, 2, 3, 255, 0, 128]).unwrap();
         let mut pixels = vec![9; 5];
-        pack(&picture, &mut pixels);
-        assert_eq!(pixels, [0x0001_0203, 0x00FF_0080]);
+        for (width, bytes, packed) in [
+            (2, vec![1, 2, 3, 255, 0, 128], vec![0x0001_0203, 0x00FF_0080]),
+            (1, vec![255, 254, 253], vec![0x00FF_FEFD]),
+            (0, Vec::new(), Vec::new()),
+            (3, vec![0, 0, 0, 255, 255, 255, 7, 8, 9], vec![0, 0x00FF_FFFF, 0x0007_0809]),
+        ] {
+            pack(&RgbImage::from_raw(width, 1, bytes).unwrap(), &mut pixels);
+            assert_eq!(pixels, packed);
+        }
     }
 
     #[test]

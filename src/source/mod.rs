@@ -3,7 +3,7 @@
 //! a synthetic camera ([`synthetic`]). All of them give upright 8-bit RGB, so no other module knows formats. A [`Source`]
 //! gives frames one after the other; [`playback`] plays files as if they were a camera; [`square`] stretches frames whose
 //! pixels are not square. A live source gives its newest frame: `mailbox` keeps the newest one that a thread has taken,
-//! `pace` chooses the newest one that is due. [`truth`] reads the boxes that people drew for a picture.
+//! `pace` chooses the newest one that is due.
 
 use std::time::Instant;
 
@@ -26,7 +26,6 @@ pub(crate) mod process;
 pub mod sequence;
 pub mod square;
 pub mod synthetic;
-pub mod truth;
 pub mod video;
 
 /// When a frame was captured.

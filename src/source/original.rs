@@ -34,7 +34,11 @@ impl Original {
         let refuse = |reason: String| Error::Picture { path: path.into(), reason };
         let Decoded { mut stored, orientation, format, icc } = Decoded::of_file(path, &bytes).map_err(refuse)?;
         if is_animation(&bytes, format) {
-            return Err(refuse("is an animation; `facecascade video --redact` covers it whole".into()));
+            let remedy = match format {
+                ImageFormat::WebP => "; make it a GIF or a video, which `facecascade video --redact` covers whole",
+                _ => "; `facecascade video --redact` covers it whole",
+            };
+            return Err(refuse(format!("is an animation{remedy}")));
         }
         let quality = jpeg::quality(&bytes).filter(|_| format == ImageFormat::Jpeg).unwrap_or(QUALITY);
         stored.apply_orientation(orientation);

@@ -163,6 +163,18 @@ impl Origin {
         self.argument.as_encoded_bytes().starts_with(b"file:")
     }
 
+    /// Whether it is a file that begins as an animated WebP does.
+    pub(crate) fn is_animated_webp(&self) -> bool {
+        let name = self.argument.to_str().and_then(|name| name.strip_prefix("file:"));
+        let mut head = Vec::with_capacity(32);
+        let read =
+            name.and_then(|name| std::fs::File::open(name).ok()).map(|file| file.take(32).read_to_end(&mut head));
+        // An extended header, with the bit that says so.
+        read.is_some_and(|read| read.is_ok())
+            && head.get(8..16) == Some(b"WEBPVP8X")
+            && head.get(20).is_some_and(|flags| flags & 2 != 0)
+    }
+
     /// Itself, as ffmpeg puts it into messages.
     pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {
         self.argument.to_string_lossy()

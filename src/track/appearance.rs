@@ -1,5 +1,5 @@
 //! Compares how a face looks from frame to frame, so that it can be followed where the search does not find it: in a fade, a
-//! dissolve, turned away. And tells where a new scene begins.
+//! dissolve, turned away.
 //!
 //! Pictures are compared by normalised cross-correlation of grey values, 1 for pictures that differ by brightness and contrast
 //! only. That is what a fade changes.
@@ -10,15 +10,8 @@ use crate::geometry::Rect;
 
 /// Cells across a patch.
 const SIDE: usize = 16;
-/// Cells of a whole frame.
-const SCENE: (usize, usize) = (32, 18);
 /// Standard deviation of grey values, levels of 255, under which a patch shows nothing to compare.
 const FLAT: f32 = 0.7;
-/// The same of a whole frame.
-const FLAT_SCENE: f32 = 2.0;
-/// Frames that correlate by less than this are of different scenes. Measured: 0.97 and more from frame to frame of the clips
-/// in `assets/`, 0.83 at one frame a second, under 0.46 between any two of them.
-const SAME_SCENE: f32 = 0.5;
 /// Correlation from which no better place is looked for.
 const SAME: f32 = 0.985;
 
@@ -82,27 +75,6 @@ impl Patch {
     }
 }
 
-/// A whole frame, small and grey.
-#[derive(Debug, Clone)]
-pub(super) struct Scene {
-    values: [f32; SCENE.0 * SCENE.1],
-    flat: bool,
-}
-
-impl Scene {
-    pub(super) fn of(picture: &RgbImage) -> Self {
-        let mut values = [0.0; SCENE.0 * SCENE.1];
-        sample(picture, &Rect::new(0.0, 0.0, picture.width() as f32, picture.height() as f32), SCENE, &mut values);
-        let flat = normalise(&mut values) < FLAT_SCENE;
-        Self { values, flat }
-    }
-
-    /// Whether a cut lies between the frame `before` and this one. Never next to a black or white frame.
-    pub(super) fn is_cut_from(&self, before: &Self) -> bool {
-        !self.flat && !before.flat && correlation(&self.values, &before.values) < SAME_SCENE
-    }
-}
-
 /// Mean grey values of cells, from four pixels each.
 fn sample(picture: &RgbImage, rect: &Rect, (columns, rows): (usize, usize), out: &mut [f32]) {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
@@ -131,7 +103,7 @@ fn sample(picture: &RgbImage, rect: &Rect, (columns, rows): (usize, usize), out:
 }
 
 /// Makes the mean 0 and the norm 1; gives the standard deviation before.
-fn normalise(values: &mut [f32]) -> f32 {
+pub(super) fn normalise(values: &mut [f32]) -> f32 {
     let count = values.len() as f32;
     let mean = values.iter().sum::<f32>() / count;
     values.iter_mut().for_each(|v| *v -= mean);
@@ -142,7 +114,7 @@ fn normalise(values: &mut [f32]) -> f32 {
     norm / count.sqrt()
 }
 
-fn correlation(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn correlation(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
@@ -181,23 +153,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_cut_is_seen_and_a_fade_or_a_movement_is_none() {
-        let scene = |scene, x, light| Scene::of(&frame(scene, Some((x, 40.0)), light));
-        let first = scene(0, 40.0, 1.0);
-        assert!(scene(1, 40.0, 1.0).is_cut_from(&first));
-        for same in [scene(0, 55.0, 1.0), scene(0, 40.0, 0.3), scene(0, 40.0, 0.0)] {
-            assert!(!same.is_cut_from(&first) && !first.is_cut_from(&same));
-        }
-    }
-
-    #[test]
     fn nothing_odd_about_boxes_or_pictures_panics() {
         for picture in [RgbImage::new(0, 0), RgbImage::new(1, 1), frame(0, None, 1.0)] {
             for v in [f32::NAN, f32::INFINITY, -1e30, 0.0, 1e9] {
                 let rect = Rect::new(v, v, v, 3.0);
                 Patch::of(&picture, &rect).locate(&picture, &rect);
             }
-            Scene::of(&picture);
         }
     }
 }

@@ -2,15 +2,21 @@
 //!
 //! Frames wait for up to [`WINDOW_SECONDS`], so that a face that is found late is covered backwards too. Beside what the search
 //! finds at low scores, a second look follows each face by its appearance: backwards from its first sighting, through gaps from
-//! both ends, and on after its last. It stops at cuts.
+//! both ends, and on after its last. It stops at cuts. In a dissolve, where a face shines through another shot, what looks like
+//! it may be something else: there it stays covered where it was seen, too.
 
 use std::collections::{HashMap, VecDeque};
 
 use image::RgbImage;
 
-use super::appearance::{Patch, Scene};
-use super::{Basis, Following, GAP_FRAMES, ScoreBySide, Tracked, Tracker, fit};
+use super::appearance::Patch;
+use super::scene::{Change, Coarse, Shots};
+use super::{Basis, Following, GAP_FRAMES, ScoreBySide, Tracked, Tracker};
 use crate::geometry::{Face, Rect};
+
+mod walk;
+
+use walk::{Anchor, follow};
 
 /// The smallest face looked for in low pictures, pixels.
 const SMALLEST_FACE: f32 = 12.0;
@@ -26,8 +32,10 @@ const SURE_SECONDS: f64 = 1.0;
 const ALIKE: f32 = 0.5;
 /// The same beyond [`SURE_SECONDS`].
 const VERY_ALIKE: f32 = 0.75;
-/// Correlation under which a face has changed so much that a newer patch takes the old one's place.
-const PATCH_ALIKE: f32 = 0.85;
+/// Correlation from which a face is in the same place of two frames that differ otherwise: the camera followed it.
+const STAYS: f32 = 0.9;
+/// Overlap (IoU) from which a faint find is the face that is followed, and not something else near it.
+const SAME_FACE: f32 = 0.45;
 /// Frames this far apart, seconds, show a face only once where it would be seen twice at common rates.
 const FAR_APART: f64 = 0.25;
 
@@ -48,8 +56,8 @@ pub struct Scores {
 impl Default for Scores {
     /// Chosen by leaks on wider/val and on the clips in `assets/` (`facecascade eval --redaction`).
     fn default() -> Self {
-        let picture = ScoreBySide([0.23, 0.15, 0.07, 0.05]);
-        Self { picture, start: ScoreBySide([0.25, 0.2, 0.2, 0.2]), go_on: 0.25, sure: 0.5 }
+        let picture = ScoreBySide([0.25, 0.24, 0.24, 0.2]);
+        Self { picture, start: ScoreBySide([0.34, 0.3, 0.3, 0.25]), go_on: 0.75, sure: 0.5 }
     }
 }
 
@@ -100,8 +108,11 @@ struct Held {
     faces: Vec<Tracked>,
     /// Faces of any score that the search found.
     found: Vec<Face>,
-    /// Whether a new scene begins here.
+    /// Whether a new shot begins here.
     cut: bool,
+    coarse: Coarse,
+    /// Whether it shows two shots at once.
+    mixed: bool,
 }
 
 impl Held {
@@ -125,32 +136,10 @@ impl Held {
 /// What is known of a face over all its frames.
 #[derive(Debug, Clone)]
 struct Life {
+    first_seen: f64,
     last_seen: f64,
     sure: bool,
     anchor: Anchor,
-}
-
-/// How a face looked when it was last seen to move, and where it was then. It serves while the face stays there: at high frame
-/// rates a face moves by less than a step of the search from frame to frame, which would add up unseen; and before a fade the
-/// face was brighter.
-#[derive(Debug, Clone, Default)]
-struct Anchor(Option<(Patch, Rect)>);
-
-impl Anchor {
-    /// Where the face that is at `rect` in one frame is in the `next`, the correlation there, and whether there is nothing to
-    /// compare.
-    fn locate(&mut self, frame: &RgbImage, next: &RgbImage, rect: &Rect) -> (Rect, f32, bool) {
-        let (patch, _) = match self.0.take() {
-            Some((patch, place)) if place == *rect => self.0.insert((patch, place)),
-            _ => self.0.insert((Patch::of(frame, rect), *rect)),
-        };
-        let (place, likeness) = patch.locate(next, rect);
-        let flat = patch.is_flat();
-        if likeness < PATCH_ALIKE {
-            self.0 = None;
-        }
-        (place, likeness, flat)
-    }
 }
 
 /// Takes frames with what was found in them, and gives them back once it is known what to cover.
@@ -162,7 +151,7 @@ pub struct Coverage {
     bytes: usize,
     most_bytes: usize,
     lives: HashMap<u64, Life>,
-    scene: Option<Scene>,
+    shots: Shots,
     ended: bool,
 }
 
@@ -176,7 +165,7 @@ impl Coverage {
             bytes: 0,
             most_bytes: WINDOW_BYTES,
             lives: HashMap::new(),
-            scene: None,
+            shots: Shots::default(),
             ended: false,
         }
     }
@@ -190,10 +179,14 @@ impl Coverage {
     /// Takes the next frame, shown `seconds` after the start, and the faces found in it. [`Self::ready`] must be asked
     /// before the next one.
     pub fn push(&mut self, picture: RgbImage, seconds: f64, found: &[Face]) {
-        let scene = Scene::of(&picture);
-        let cut = self.scene.as_ref().is_some_and(|before| scene.is_cut_from(before));
-        self.scene = Some(scene);
+        let (change, coarse) = self.shots.next(&picture);
+        let cut = match change {
+            Change::None => false,
+            Change::Likely => !self.face_stays(&picture),
+            Change::Cut => true,
+        };
         if cut {
+            self.shots.begin();
             self.end_scene();
         }
         let found: Vec<Face> =
@@ -205,10 +198,15 @@ impl Coverage {
         let apart = self.held.back().is_none_or(|before| seconds - before.seconds > FAR_APART);
         self.bytes += picture.as_raw().len();
         let seen: Vec<Tracked> = faces.iter().filter(|t| matches!(t.basis, Basis::Seen(_))).copied().collect();
-        self.held.push_back(Held { seconds, picture, faces, found, cut });
+        self.held.push_back(Held { seconds, picture, faces, found, cut, coarse, mixed: false });
+        self.find_dissolve();
         for now in seen {
-            let life =
-                self.lives.entry(now.id).or_insert(Life { last_seen: seconds, sure: false, anchor: Anchor::default() });
+            let life = self.lives.entry(now.id).or_insert(Life {
+                first_seen: seconds,
+                last_seen: seconds,
+                sure: false,
+                anchor: Anchor::default(),
+            });
             life.last_seen = seconds;
             let sure = now.shown || apart || now.face.score >= self.scores.sure;
             let new = sure && !life.sure;
@@ -248,6 +246,15 @@ impl Coverage {
         Some(Known { seconds, picture, faces })
     }
 
+    /// Whether a face of the newest frame is where it was in `next`.
+    fn face_stays(&self, next: &RgbImage) -> bool {
+        self.held.back().is_some_and(|before| {
+            let sure = |t: &&Tracked| self.lives.get(&t.id).is_some_and(|life| life.sure);
+            let mut rects = before.faces.iter().filter(sure).map(|t| t.face.rect);
+            rects.any(|rect| Patch::of(&before.picture, &rect).locate(next, &rect).1 >= STAYS)
+        })
+    }
+
     /// At a cut or the end: a face that was first seen in the last frame had no chance to be seen again.
     fn end_scene(&mut self) {
         self.tracker.forget();
@@ -258,103 +265,6 @@ impl Coverage {
                 && !std::mem::replace(&mut life.sure, true)
             {
                 self.extend_back(id);
-            }
-        }
-    }
-
-    /// Fills the frames between the last two sightings of a face, the second of which is in the newest frame.
-    fn bridge(&mut self, id: u64) {
-        let newest = self.held.len() - 1;
-        let Some(last) = (0..newest).rev().find(|k| self.held[*k].has_seen(id)) else { return };
-        let (Some(from), Some(to)) = (self.held[last].face(id).copied(), self.held[newest].face(id).copied()) else {
-            return;
-        };
-        for k in last + 1..newest {
-            let share = (k - last) as f32 / (newest - last) as f32;
-            let rect = between(&from.face.rect, &to.face.rect, share);
-            let held = &mut self.held[k];
-            held.add(id, &to.face, rect, Basis::Between);
-            if let Some(there) = held.faces.iter_mut().find(|t| t.id == id) {
-                there.basis = Basis::Between;
-            }
-        }
-        if newest - last > 2 {
-            self.walk_back(newest, last + 1, id);
-        }
-    }
-
-    /// Covers a face in the frames before its first sighting as far back as it may have been there.
-    fn extend_back(&mut self, id: u64) {
-        if let Some(first) = self.held.iter().position(|held| held.face(id).is_some()) {
-            self.walk_back(first, 0, id);
-        }
-    }
-
-    /// Follows a face by its appearance from frame `from` back to frame `to`, and covers it there.
-    fn walk_back(&mut self, from: usize, to: usize, id: u64) {
-        let Some(start) = self.held[from].face(id).copied() else { return };
-        let (mut rect, mut seen, mut face) = (start.face.rect, from, start.face);
-        let mut anchor = Anchor::default();
-        // Where the face was found last, and whether it was followed from there without doubt.
-        let (mut found, mut certain) = (rect, true);
-        for k in (to..from).rev() {
-            if self.held[k + 1].cut {
-                break;
-            }
-            let (place, likeness, flat) = anchor.locate(&self.held[k + 1].picture, &self.held[k].picture, &rect);
-            let near =
-                seen - k <= GAP_FRAMES as usize || self.held[seen].seconds - self.held[k].seconds <= SURE_SECONDS;
-            let here = &self.held[k];
-            let weak = here.found.iter().filter(|f| fit(&place, &f.rect).is_some());
-            if let Some(weak) = weak.max_by(|a, b| a.score.total_cmp(&b.score)) {
-                (rect, seen, face) = (weak.rect, k, *weak);
-                (found, certain) = (rect, true);
-            } else if likeness >= if near { ALIKE } else { VERY_ALIKE } {
-                rect = place;
-                certain &= likeness >= VERY_ALIKE;
-            } else if !near && !flat {
-                break;
-            }
-            let (cx, cy) = rect.center();
-            let (width, height) = here.picture.dimensions();
-            let outside = !(0.0..=width as f32).contains(&cx) || !(0.0..=height as f32).contains(&cy);
-            // Where another face was seen that is surely covered, this is the same one under another id.
-            let taken = here.faces.iter().any(|t| {
-                t.id != id
-                    && matches!(t.basis, Basis::Seen(_))
-                    && self.lives.get(&t.id).is_some_and(|life| life.sure)
-                    && t.face.rect.iou(&rect) > 0.5
-            });
-            if outside || taken {
-                break;
-            }
-            // A faint face in a dissolve is easily taken for something beside it.
-            let covered = if near && !certain { both(&rect, &found) } else { rect };
-            self.held[k].add(id, &face, covered, Basis::Guess);
-        }
-    }
-}
-
-/// Moves the faces that were not found in this frame to where their appearance is, and goes on with those that the tracker
-/// gave up while they look as before.
-fn follow(before: &Held, picture: &RgbImage, seconds: f64, faces: &mut Vec<Tracked>, lives: &mut HashMap<u64, Life>) {
-    for old in &before.faces {
-        let now = faces.iter_mut().find(|t| t.id == old.id);
-        if now.as_ref().is_some_and(|t| t.basis != Basis::Guess) {
-            continue;
-        }
-        let Some(life) = lives.get_mut(&old.id) else { continue };
-        let (place, likeness, flat) = life.anchor.locate(&before.picture, picture, &old.face.rect);
-        match now {
-            Some(now) if likeness >= ALIKE => now.face.rect = place,
-            Some(_) => {}
-            None => {
-                let recent = life.sure && seconds - life.last_seen <= WINDOW_SECONDS;
-                // It may have been found again under another id.
-                let found = faces.iter().any(|t| t.basis != Basis::Guess && t.face.rect.iou(&place) > 0.5);
-                if recent && !found && (likeness >= VERY_ALIKE || flat) {
-                    faces.push(Tracked { face: Face { rect: place, ..old.face }, basis: Basis::Guess, ..*old });
-                }
             }
         }
     }

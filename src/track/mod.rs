@@ -9,6 +9,7 @@ mod appearance;
 pub mod coverage;
 pub mod lookahead;
 mod motion;
+mod scene;
 
 use motion::Motion;
 

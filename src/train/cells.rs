@@ -10,6 +10,7 @@ use super::loss::{self, sigmoid};
 use super::occlude::Occluder;
 use super::pictures::{box_in_crop, is_clear};
 use super::scenes::{Scenes, Shares};
+use super::sheets::{self, SceneFinds, Sheet};
 use super::simota::{self, Cell};
 use super::task::{Figures, Prediction, Samples, Task};
 use super::windows::Sources;
@@ -213,6 +214,27 @@ impl Task for Cells<'_> {
         predictions.iter_mut().flat_map(|p| &mut p.gradient).for_each(|g| *g *= share);
         figures.loss *= f64::from(share);
         figures
+    }
+
+    fn sheets(&self, samples: &Samples<Vec<Scene>>, predictions: &[Prediction]) -> Vec<Sheet> {
+        let mut finds: Vec<SceneFinds> = samples
+            .targets
+            .iter()
+            .map(|scene| SceneFinds { truth: scene.faces.clone(), ignored: scene.ignored.clone(), found: Vec::new() })
+            .collect();
+        for (grid, head) in self.grids.iter().zip(predictions) {
+            let (len, columns) = (head.values.len() / samples.n.max(1), samples.side / grid.stride);
+            for (scene, values) in finds.iter_mut().zip(head.values.chunks_exact(len)) {
+                for (i, numbers) in values.chunks_exact(CELL_NUMBERS).enumerate() {
+                    let logit = joint_logit(numbers[0], numbers[1]);
+                    if logit > 0.0 {
+                        let (x, y, side) = grid.window(i, columns);
+                        scene.found.push((decode_cell(&Rect::square(x, y, side), &numbers[2..]), logit));
+                    }
+                }
+            }
+        }
+        sheets::scenes(samples, finds)
     }
 }
 

@@ -16,6 +16,11 @@ use crate::error::{Error, Result};
 use crate::eval;
 use crate::nets::weights::Weights;
 
+/// Pictures at most that samples to validate on are drawn from.
+const HELD_BACK: usize = 100;
+/// Height of a face that every net can learn from, pixels.
+const CLEAR: f32 = 24.0;
+
 /// The pictures of all sets, each read when it is first needed.
 #[derive(Debug, Default)]
 pub(super) struct Data {
@@ -28,6 +33,8 @@ pub(super) struct Data {
     portraits: Vec<Picture>,
     /// Faces that smile or not.
     pub(super) smiles: Vec<SmileFace>,
+    /// Pictures that samples to validate on are drawn from; `None`: not read yet.
+    validation: Option<Vec<Picture>>,
     /// What nets are measured on while they learn.
     sets: Vec<ValidationSet>,
 }
@@ -41,6 +48,8 @@ impl Data {
         events: &mut Events<'_>,
     ) -> Result<()> {
         if self.pictures.is_empty() || self.held_back != recipe.held_back {
+            // Faces cut from other pictures than before are wanted, too.
+            self.faces.clear();
             let mut list = dataset::wider(&settings.data, Split::Train)?;
             list.retain(|picture| !recipe.held_back.contains(&folder(picture)));
             self.pictures = read("wider/train", &list, settings, events)?;
@@ -67,9 +76,16 @@ impl Data {
     }
 
     /// Reads single faces.
-    pub(super) fn load_faces(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
+    pub(super) fn load_faces(
+        &mut self,
+        recipe: &Recipe,
+        settings: &TrainingOptions<'_>,
+        events: &mut Events<'_>,
+    ) -> Result<()> {
         if self.faces.is_empty() {
-            self.faces = read("wider_faces", &dataset::wider_faces(&settings.data)?, settings, events)?;
+            let mut list = dataset::wider_faces(&settings.data)?;
+            list.retain(|crop| !recipe.held_back.contains(&folder(crop)));
+            self.faces = read("wider_faces", &list, settings, events)?;
             self.portraits = read("mtfl/train", &dataset::mtfl(&settings.data, Split::Train)?, settings, events)?;
         }
         Ok(())
@@ -92,6 +108,7 @@ impl Data {
                 threshold: eval::smile::LEAST_SCORE,
                 smile: false,
                 precision: Precision::F32,
+                ..cascade::Options::default()
             };
             Cascade::from_parts(cascade_settings.clone(), &|net| trained(net, settings), options)
         };
@@ -101,6 +118,25 @@ impl Data {
             smile::faces::load(&settings.data, &finder, settings.threads, &done)
         })?;
         Ok(())
+    }
+
+    /// Reads pictures to draw samples from that are not learned from: some of `wider/` val, if there are any.
+    pub(super) fn load_held_back(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
+        if self.validation.is_none() {
+            let mut list = dataset::wider_if_any(&settings.data, Split::Val)?;
+            let clear = |face: &dataset::Truth| pictures::is_clear(face) && face.rect.h >= CLEAR;
+            list.retain(|picture| picture.faces.iter().any(clear));
+            let every = list.len().div_ceil(HELD_BACK).max(1);
+            let list: Vec<Annotated> = list.into_iter().step_by(every).collect();
+            self.validation = Some(read("wider/val", &list, settings, events)?);
+        }
+        Ok(())
+    }
+
+    /// Pictures to draw samples from that are not learned from; `None` without any.
+    pub(super) fn held_back(&self) -> Option<Sources<'_>> {
+        let pictures = self.validation.as_deref().filter(|pictures| !pictures.is_empty())?;
+        Some(Sources { pictures, ..Sources::default() })
     }
 
     /// Reads the sets that `recipe` asks to be measured on: those of `masks/` too if a share of the samples is `masked`.

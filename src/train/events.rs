@@ -34,12 +34,16 @@ pub enum Event {
         step: usize,
         /// Steps in all.
         steps: usize,
-        /// Mean loss of the batch.
+        /// Mean loss of the batch; NaN or infinite at the last step of a run that failed.
+        #[serde(with = "number")]
         loss: f64,
         /// Share of decisions in the batch that were right, 0..1.
         accuracy: f64,
         /// Learning rate.
         rate: f32,
+        /// Length of the gradient of all weights, before the optimizer; older records lack it.
+        #[serde(default, with = "number::option", skip_serializing_if = "Option::is_none")]
+        gradient_norm: Option<f64>,
         /// Samples seen so far.
         samples: u64,
         /// Samples a second, over the last seconds.
@@ -47,7 +51,7 @@ pub enum Event {
         /// Multiply-adds a second (forward and backward: three times the net's).
         multiply_adds_per_second: f64,
     },
-    /// A net that is a detector of its own was measured on pictures that it does not learn from.
+    /// A net was measured on pictures that it does not learn from.
     Validation {
         /// What is trained.
         stage: String,
@@ -55,8 +59,24 @@ pub enum Event {
         step: usize,
         /// Samples seen so far.
         samples: u64,
-        /// Measures of each set.
+        /// Mean loss of samples drawn from those pictures; older records lack it.
+        #[serde(default, with = "number::option", skip_serializing_if = "Option::is_none")]
+        loss: Option<f64>,
+        /// Share of decisions on those samples that were right, 0..1; older records lack it.
+        #[serde(default, with = "number::option", skip_serializing_if = "Option::is_none")]
+        accuracy: Option<f64>,
+        /// Measures of each set, of a net that is a detector of its own.
+        #[serde(default)]
         sets: Vec<SetMeasures>,
+    },
+    /// Pictures of what the net does now were written to the run's folder.
+    Pictures {
+        /// What is trained.
+        stage: String,
+        /// Steps done.
+        step: usize,
+        /// The pictures.
+        pictures: Vec<SamplePicture>,
     },
     /// Weights and the optimizer's state were written.
     Checkpoint {
@@ -96,6 +116,76 @@ pub enum Event {
     },
 }
 
+/// A picture of what a net does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SamplePicture {
+    /// Name within the run's folder.
+    pub file: String,
+    /// What the picture shows.
+    pub shows: String,
+}
+
+/// Numbers in records: those that JSON does not know are strings, `"NaN"`, `"inf"` and `"-inf"`.
+pub(crate) mod number {
+    use serde::de::{Error, Unexpected, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        if value.is_finite() { serializer.serialize_f64(*value) } else { serializer.collect_str(value) }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        deserializer.deserialize_any(Number)
+    }
+
+    /// A number that is there, for fields that may be missing; `null`, which older records hold for NaN, is one.
+    pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        deserialize(deserializer).map(Some)
+    }
+
+    /// Numbers that may be missing.
+    pub(crate) mod option {
+        pub(crate) use super::optional as deserialize;
+
+        pub(crate) fn serialize<S: serde::Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(value) => super::serialize(value, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+    }
+
+    struct Number;
+
+    impl Visitor<'_> for Number {
+        type Value = f64;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a number")
+        }
+
+        fn visit_f64<E: Error>(self, value: f64) -> Result<f64, E> {
+            Ok(value)
+        }
+
+        fn visit_u64<E: Error>(self, value: u64) -> Result<f64, E> {
+            Ok(value as f64)
+        }
+
+        fn visit_i64<E: Error>(self, value: i64) -> Result<f64, E> {
+            Ok(value as f64)
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<f64, E> {
+            Ok(f64::NAN)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<f64, E> {
+            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+}
+
 /// Appends events to a run's record and passes each on to an observer.
 pub struct Events<'a> {
     path: PathBuf,
@@ -133,5 +223,33 @@ impl<'a> Events<'a> {
 impl std::fmt::Debug for Events<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Events").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_older_versions_are_read() {
+        let step = r#"{"event":"step","stage":"yunet","step":0,"steps":60000,"loss":22.5,"accuracy":0.0,"rate":0.00002,"samples":32,"samples_per_second":83.0,"multiply_adds_per_second":8348328453.4}"#;
+        let validation = r#"{"event":"validation","stage":"yunet","step":9,"samples":288,"sets":[]}"#;
+        let [step, validation] = [step, validation].map(|line| serde_json::from_str::<Event>(line).unwrap());
+        assert!(matches!(step, Event::Step { loss: 22.5, gradient_norm: None, .. }));
+        assert!(matches!(validation, Event::Validation { loss: None, accuracy: None, .. }));
+    }
+
+    #[test]
+    fn numbers_that_json_does_not_know_come_back() {
+        for loss in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.1, 1e300] {
+            let (stage, step, samples, sets) = ("a".into(), 1, 2, Vec::new());
+            let event = Event::Validation { stage, step, samples, loss: Some(loss), accuracy: None, sets };
+            let line = serde_json::to_string(&event).unwrap();
+            assert!(!line.contains("accuracy") && serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{line}");
+            let Event::Validation { loss: Some(read), .. } = serde_json::from_str(&line).unwrap() else {
+                panic!("{line}")
+            };
+            assert!(read == loss || read.is_nan() && loss.is_nan(), "{line}");
+        }
     }
 }

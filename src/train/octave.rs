@@ -8,6 +8,7 @@ use super::loss;
 use super::occlude::Occluder;
 use super::pictures::{box_in_crop, is_clear};
 use super::scenes::{Scenes, Shares};
+use super::sheets::{self, SceneFinds, Sheet};
 use super::task::{Figures, Prediction, Samples, Task};
 use super::windows::Sources;
 use crate::cascade::crops;
@@ -163,6 +164,41 @@ impl Task for Octave<'_> {
             }
         }
         figures
+    }
+
+    fn sheets(&self, samples: &Samples<Vec<Label>>, predictions: &[Prediction]) -> Vec<Sheet> {
+        let windows = cells_of(&self.grid).pow(2) * self.grid.sizes.len();
+        let moved = |i: usize, shift: &[f32]| {
+            let (x, y, side) = self.grid.window(i, cells_of(&self.grid));
+            Rect::square(x + shift[0] * side, y + shift[1] * side, side * shift[2].clamp(-2.0, 2.0).exp())
+        };
+        let mut finds = Vec::with_capacity(samples.n);
+        for (scene, labels) in samples.targets.chunks_exact(windows).enumerate() {
+            let mut find = SceneFinds::default();
+            for (i, label) in labels.iter().enumerate() {
+                match label {
+                    // Several windows learn a face; it is drawn once.
+                    Label::Face(shift) => {
+                        let face = moved(i, shift);
+                        if find.truth.iter().all(|known| known.iou(&face) < 0.9) {
+                            find.truth.push(face);
+                        }
+                    }
+                    Label::Ignored => {
+                        let (x, y, side) = self.grid.window(i, cells_of(&self.grid));
+                        find.ignored.push(Rect::square(x, y, side));
+                    }
+                    Label::Background => {}
+                }
+            }
+            for head in predictions {
+                let values = head.values.chunks_exact(OCTAVE_NUMBERS).skip(scene * windows).take(windows);
+                let faces = values.enumerate().filter(|(_, numbers)| numbers[0] > 0.0);
+                find.found.extend(faces.map(|(i, numbers)| (moved(i, &numbers[1..]), numbers[0])));
+            }
+            finds.push(find);
+        }
+        sheets::scenes(samples, finds)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Trains the nets of a cascade from their recipes, one after the other, each in one or more rounds. A round that is finished is
 //! not repeated, and a run that was killed is resumed from its last checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
 use super::scenes::Shares;
 use super::smile::{self, Smiles};
 use super::trainer::{self, End, TrainingStage};
-use super::windows::Windows;
+use super::windows::{Sources, Windows};
 use crate::cascade::smile::SmileSettings;
 use crate::cascade::{self, Cascade};
 use crate::error::{Error, Result};
@@ -24,6 +24,9 @@ use crate::files::write_whole;
 use crate::nets::grid::Grid;
 use crate::nets::spec::Output;
 use crate::nets::weights::Weights;
+
+/// Validations of a round whose recipe does not say how often.
+const VALIDATIONS: usize = 50;
 
 /// Where a training run reads and writes, and how it runs.
 #[derive(Debug)]
@@ -170,7 +173,7 @@ fn train_round(
         let mut weights = Weights::initial(&net, || StandardNormal.sample(&mut rng));
         cells::lower_first_logits(&net, &mut weights);
         if let Some(start) = &recipe.start {
-            let learned = trained(start, settings)?;
+            let learned = learned(start, settings)?;
             for (name, array) in &mut weights.arrays {
                 if let Some(known) = learned.arrays.get(name).filter(|known| known.shape == array.shape) {
                     array.data.clone_from(&known.data);
@@ -193,9 +196,16 @@ fn train_round(
         stop: settings.stop,
         device: candle_core::Device::Cpu,
         average: recipe.average,
-        validation: None,
+        run: &settings.run,
+        validate_every: recipe.validation.map_or_else(|| (schedule.steps / VALIDATIONS).max(50), |v| v.every),
+        measure: None,
     };
+    if !matches!(recipe.samples, SampleSettings::Smiles(_)) {
+        data.load_held_back(settings, events)?;
+    }
     let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 41);
+    // Apart from those of training, so that what is drawn for it does not depend on what there is to validate on.
+    let mut held_back_rng = trainer::rng(recipe.seed, &name, 0, 1 << 42);
     let end = match &recipe.samples {
         SampleSettings::Scenes { background, masked, occluded } => {
             data.load(recipe, settings, events)?;
@@ -204,8 +214,9 @@ fn train_round(
                 Error::Setting(format!("{name}: samples of scenes train a net with an octave head only"))
             })?;
             let shares = Shares { background: *background, masked: *masked, occluded: *occluded };
-            let task = Octave::new(grid, data.sources(), shares, &mut rng);
-            trainer::train(&task, &stage, weights, events)?
+            let task = Octave::new(grid.clone(), data.sources(), shares, &mut rng);
+            let held_back = data.held_back().map(|held_back| Octave::new(grid, held_back, shares, &mut held_back_rng));
+            trainer::train(&task, held_back.as_ref(), &stage, weights, events)?
         }
         SampleSettings::Cells(cells) => {
             let grids = Grid::of_cells(&net);
@@ -215,30 +226,39 @@ fn train_round(
             data.load(recipe, settings, events)?;
             data.load_masked(cells.masked, settings, events)?;
             data.load_sets(recipe, cells.masked, settings, events)?;
-            let task = Cells::new(grids, *cells, data.sources(), &mut rng);
+            let task = Cells::new(grids.clone(), *cells, data.sources(), &mut rng);
+            let held_back = data.held_back().map(|held_back| Cells::new(grids, *cells, held_back, &mut held_back_rng));
             // What is measured can be used, too: it is written as what the rounds before made.
             let measure = |weights: &Weights| {
                 save_weights(recipe, text, round, weights.clone(), settings)?;
                 data.measure(recipe, weights, settings.threads)
             };
-            let validation = recipe.validation.map(|v| (v.every, &measure as trainer::Measure<'_>));
-            trainer::train(&task, &TrainingStage { validation, ..stage }, weights, events)?
+            let measure = recipe.validation.map(|_| &measure as trainer::Measure<'_>);
+            trainer::train(&task, held_back.as_ref(), &TrainingStage { measure, ..stage }, weights, events)?
         }
         SampleSettings::Smiles(samples) => {
             let shown = smile_settings(recipe)?;
             data.load_smiles(recipe, settings, events)?;
             let task = Smiles::new(net.side, &shown, samples, &data.smiles, &mut rng);
-            trainer::train(&task, &stage, weights, events)?
+            // These are measured at the end, on faces of their own.
+            trainer::train(&task, None, &stage, weights, events)?
         }
         SampleSettings::Windows(windows) => {
             data.load(recipe, settings, events)?;
-            data.load_faces(settings, events)?;
+            data.load_faces(recipe, settings, events)?;
             data.load_masked(windows.masked, settings, events)?;
             let Some(pool) = mined(windows, recipe, round, &name, settings, data, events)? else {
                 return Ok(RunEnd::Stopped);
             };
             let task = Windows::new(net.side, windows, data.sources(), &pool, &mut rng);
-            trainer::train(&task, &stage, weights, events)?
+            let held_back_pool = match data.held_back() {
+                Some(sources) => mine_held_back(windows, recipe, sources, settings)?,
+                None => MinedWindows::default(),
+            };
+            let held_back = data
+                .held_back()
+                .map(|sources| Windows::new(net.side, windows, sources, &held_back_pool, &mut held_back_rng));
+            trainer::train(&task, held_back.as_ref(), &stage, weights, events)?
         }
     };
     let End::Done(mut weights) = end else { return Ok(RunEnd::Stopped) };
@@ -320,6 +340,20 @@ fn mined(
     Ok(Some(pool))
 }
 
+/// Returns the windows that the levels before let through in the pictures to validate on.
+fn mine_held_back(
+    windows: &WindowSettings,
+    recipe: &Recipe,
+    sources: Sources<'_>,
+    settings: &TrainingOptions<'_>,
+) -> Result<MinedWindows> {
+    if windows.level < 2 || windows.mined + windows.negatives == 0.0 {
+        return Ok(MinedWindows::default());
+    }
+    let so_far = cascade(recipe.cascade, windows, windows.level - 2, settings)?;
+    mining::mine(&so_far, None, sources, windows, settings.threads, settings.stop, &|_, _| {})
+}
+
 /// Returns the levels trained so far, level 1 and `refiners` refiners, with the thresholds of mining. Nets that this run has not
 /// trained are the shipped ones.
 fn cascade(
@@ -336,6 +370,11 @@ fn cascade(
     }
     let options = cascade::Options { min_face: windows.mining_min_face, smile: false, ..Default::default() };
     Cascade::from_parts(cascade, &|net| trained(net, settings), options)
+}
+
+/// Returns the weights that a recipe's `start` names: those of a file, or of a net.
+fn learned(start: &str, settings: &TrainingOptions<'_>) -> Result<Weights> {
+    if start.ends_with(".safetensors") { Weights::load(Path::new(start)) } else { trained(start, settings) }
 }
 
 /// Returns the weights of a net as this run trained it, else those that ship.

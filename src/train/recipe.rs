@@ -25,8 +25,8 @@ pub struct Recipe {
     /// Number of parts of a batch that run in parallel, each with its own batch norm statistics.
     #[serde(default = "default_shards")]
     pub shards: usize,
-    /// A net that has learned before: arrays of the same name and shape are taken over as a start. This run's, else the one that
-    /// ships.
+    /// A net that has learned before: arrays of the same name and shape are taken over as a start. A file of weights
+    /// (`.safetensors`), or a net's name: this run's, else the one that ships.
     #[serde(default)]
     pub start: Option<String>,
     /// The cascade that the net is a level of; its earlier levels mine windows for the net.
@@ -61,22 +61,25 @@ fn default_shards() -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Member {
-    /// The shipped cascade, `models/shipped.toml`.
+    /// The shipped cascade, `models/base.toml`.
     #[default]
     Shipped,
     /// The article's cascade, `models/article/cascade.toml`.
     Article,
-    /// A detector in one net, `models/yunet/cascade.toml`.
-    Yunet,
+    /// Level 1 of the shipped cascade alone, `models/level1.toml`.
+    Level1,
+    /// A cascade of three levels, `models/octave/cascade.toml`.
+    Octave,
 }
 
 impl Member {
     /// Returns the cascade's settings.
     pub fn settings(self) -> cascade::CascadeSettings {
         match self {
-            Self::Shipped => cascade::CascadeSettings::shipped(),
+            Self::Shipped => cascade::CascadeSettings::of(cascade::Model::Base),
             Self::Article => cascade::CascadeSettings::article(),
-            Self::Yunet => cascade::CascadeSettings::yunet(),
+            Self::Level1 => cascade::CascadeSettings::level1(),
+            Self::Octave => cascade::CascadeSettings::octave(),
         }
     }
 }
@@ -270,11 +273,14 @@ impl Recipe {
 pub const SMILE: (&str, &str) = ("models/smile.toml", include_str!("../../models/smile.toml"));
 
 /// The recipes of the shipped cascade, in the order of training: file name and text.
-pub const SHIPPED: [(&str, &str); 4] = [
-    ("models/octave.toml", include_str!("../../models/octave.toml")),
-    ("models/refine24.toml", include_str!("../../models/refine24.toml")),
-    ("models/refine48.toml", include_str!("../../models/refine48.toml")),
-    SMILE,
+pub const SHIPPED: [(&str, &str); 3] =
+    [LEVEL1, ("models/refine48.toml", include_str!("../../models/refine48.toml")), SMILE];
+
+/// The recipes of the cascade that begins with the octave net, in the order of training: file name and text.
+pub const OCTAVE: [(&str, &str); 3] = [
+    ("models/octave/octave.toml", include_str!("../../models/octave/octave.toml")),
+    ("models/octave/refine24.toml", include_str!("../../models/octave/refine24.toml")),
+    ("models/octave/refine48.toml", include_str!("../../models/octave/refine48.toml")),
 ];
 
 /// The recipes of the article's cascade, in the order of training: file name and text.
@@ -287,8 +293,8 @@ pub const ARTICLE: [(&str, &str); 6] = [
     ("models/article/net48_cal.toml", include_str!("../../models/article/net48_cal.toml")),
 ];
 
-/// The recipe of the detector in one net: file name and text.
-pub const YUNET: [(&str, &str); 1] = [("models/yunet/yunet.toml", include_str!("../../models/yunet/yunet.toml"))];
+/// The recipe of level 1, a detector of its own: file name and text.
+pub const LEVEL1: (&str, &str) = ("models/yunet.toml", include_str!("../../models/yunet.toml"));
 
 #[cfg(test)]
 mod tests {
@@ -296,10 +302,10 @@ mod tests {
 
     #[test]
     fn the_recipes_in_models_are_valid_and_train_all_nets_of_their_cascades() {
-        let all = [(&SHIPPED[..], Member::Shipped), (&ARTICLE[..], Member::Article), (&YUNET[..], Member::Yunet)];
+        let all = [(&SHIPPED[..], Member::Shipped), (&ARTICLE[..], Member::Article), (&OCTAVE[..], Member::Octave)];
         for (recipes, member) in all {
             let parsed: Vec<Recipe> = recipes.iter().map(|(name, text)| Recipe::parse(text, name).unwrap()).collect();
-            assert!(parsed.iter().all(|r| r.cascade == member));
+            assert!(parsed.iter().all(|r| r.cascade == member || r.cascade == Member::Level1));
             let settings = member.settings();
             let levels = settings.refiners.iter().map(|r| (&r.net, &r.calibration_net));
             let levels = [(&settings.proposer.net, &settings.proposer.calibration_net)].into_iter().chain(levels);

@@ -2,6 +2,7 @@
 
 use rand::rngs::StdRng;
 
+use super::sheets::Sheet;
 use crate::nets::spec::Output;
 
 /// Samples for one forward pass.
@@ -56,4 +57,9 @@ pub(crate) trait Task: Sync {
 
     /// Adds the gradients of all predictions and returns loss and accuracy.
     fn loss(&self, targets: &Self::Targets, predictions: &mut [Prediction]) -> Figures;
+
+    /// Draws what the predictions for samples get wrong, for people to look at.
+    fn sheets(&self, _samples: &Samples<Self::Targets>, _predictions: &[Prediction]) -> Vec<Sheet> {
+        Vec::new()
+    }
 }

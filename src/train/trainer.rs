@@ -4,7 +4,7 @@
 //! All random numbers of a step come from (seed, stage, step): a resumed run sees the samples it would have seen.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use rand::rngs::StdRng;
 use super::average::Average;
 use super::checkpoint;
 use super::events::{Event, Events};
+use super::held_back::validate;
 use super::optimizer::{AdamW, AdamWConfig, Schedule};
 use super::task::{Figures, Prediction, Samples, Task};
 use super::validation::SetMeasures;
@@ -54,8 +55,12 @@ pub(crate) struct TrainingStage<'a> {
     pub device: Device,
     /// Share of the weights' moving average that stays at each step; `None`: the weights of the last step are the result.
     pub average: Option<f32>,
-    /// Measures weights during training, every so many steps.
-    pub validation: Option<(usize, Measure<'a>)>,
+    /// The run's folder, for pictures.
+    pub run: &'a Path,
+    /// Steps from one validation to the next.
+    pub validate_every: usize,
+    /// Measures a net that is a detector of its own, at validation.
+    pub measure: Option<Measure<'a>>,
 }
 
 /// Measures weights on pictures that the net does not learn from.
@@ -80,12 +85,14 @@ pub(crate) fn rng(seed: u64, stage: &str, step: usize, part: u64) -> StdRng {
     StdRng::from_seed(key)
 }
 
-/// Trains from `weights`, or goes on from the stage's checkpoint where there is one.
+/// Trains from `weights`, or goes on from the stage's checkpoint where there is one. `held_back` draws samples of pictures that
+/// `task` does not draw from, to validate on.
 ///
 /// # Errors
 /// If the loss is no longer a number, or a file can't be written.
 pub(crate) fn train<T: Task>(
     task: &T,
+    held_back: Option<&T>,
     stage: &TrainingStage<'_>,
     weights: Weights,
     events: &mut Events<'_>,
@@ -134,7 +141,23 @@ pub(crate) fn train<T: Task>(
                 .recv()
                 .map_err(|_| Error::Backend("a thread that draws samples ended early".into()))?;
             let rate = stage.schedule.rate(step);
-            let (figures, gradients, stats) = forward_backward(task, stage, step, &model, &batch)?;
+            let (figures, gradients, norm, stats) = forward_backward(task, stage, step, &model, &batch)?;
+            let samples: usize = batch.iter().map(|s| s.n).sum();
+            let side = batch.first().map_or(0, |s| s.side);
+            let speed = meter.tick(samples);
+            events.push(&Event::Step {
+                stage: name.clone(),
+                step,
+                steps,
+                loss: figures.loss,
+                accuracy: figures.accuracy(),
+                rate,
+                gradient_norm: Some(norm),
+                samples: ((step + 1) * stage.schedule.batch) as u64,
+                samples_per_second: speed,
+                multiply_adds_per_second: speed * 3.0 * stage.net.multiply_adds(side, side) as f64,
+            })?;
+            // The step that failed stands in the record, too.
             if !figures.loss.is_finite() {
                 return Err(Error::Backend(format!(
                     "{}: the loss is {} at step {step}; lower `peak` in the recipe",
@@ -147,30 +170,13 @@ pub(crate) fn train<T: Task>(
             if let Some(average) = &mut average {
                 average.update(&model, step)?;
             }
-            let samples: usize = batch.iter().map(|s| s.n).sum();
-            let side = batch.first().map_or(0, |s| s.side);
-            let speed = meter.tick(samples);
-            events.push(&Event::Step {
-                stage: name.clone(),
-                step,
-                steps,
-                loss: figures.loss,
-                accuracy: figures.accuracy(),
-                rate,
-                samples: ((step + 1) * stage.schedule.batch) as u64,
-                samples_per_second: speed,
-                multiply_adds_per_second: speed * 3.0 * stage.net.multiply_adds(side, side) as f64,
-            })?;
             if saved.elapsed() >= stage.checkpoint_every {
                 save(stage, step + 1, &model, average.as_ref(), &optimizer, events)?;
                 saved = Instant::now();
             }
-            if let Some((every, measure)) = stage.validation
-                && ((step + 1) % every == 0 || step + 1 == steps)
-            {
-                let sets = measure(&result(&model, average.as_ref())?)?;
-                let samples = ((step + 1) * stage.schedule.batch) as u64;
-                events.push(&Event::Validation { stage: name.clone(), step: step + 1, samples, sets })?;
+            if (step + 1) % stage.validate_every == 0 || step + 1 == steps {
+                let weights = result(&model, average.as_ref())?;
+                validate(held_back, stage, step + 1, &weights, events)?;
                 meter.pause();
             }
         }
@@ -196,14 +202,14 @@ fn draw<T: Task>(task: &T, stage: &TrainingStage<'_>, step: usize) -> Vec<Sample
 
 type Stats = BTreeMap<String, NormStats>;
 
-/// Runs all shards side by side; returns the means of their figures, gradients and statistics.
+/// Runs all shards side by side; returns the means of their figures, gradients (and the length of these) and statistics.
 fn forward_backward<T: Task>(
     task: &T,
     stage: &TrainingStage<'_>,
     step: usize,
     model: &Model,
     batch: &[Samples<T::Targets>],
-) -> Result<(Figures, GradStore, Stats)> {
+) -> Result<(Figures, GradStore, f64, Stats)> {
     let next = AtomicUsize::new(0);
     // A shard at a time on each thread: the fewer run side by side, the more of their maps stay in the caches.
     let work = || {
@@ -243,18 +249,21 @@ fn forward_backward<T: Task>(
             add(&mut sum.variance, &s.variance, share);
         }
     }
-    Ok((figures, mean(model, stores, share)?, stats))
+    let (gradients, norm) = mean(model, stores, share)?;
+    Ok((figures, gradients, norm, stats))
 }
 
-/// The sums of all stores' gradients of the arrays that learn, times `share`, in the first store.
-fn mean(model: &Model, stores: Vec<GradStore>, share: f32) -> Result<GradStore> {
-    let mut sums = Vec::new();
+/// The sums of all stores' gradients of the arrays that learn, times `share`, in the first store; and the length of all of them
+/// as one vector.
+fn mean(model: &Model, stores: Vec<GradStore>, share: f32) -> Result<(GradStore, f64)> {
+    let (mut sums, mut squares) = (Vec::new(), 0.0);
     for slot in model.trained_slots() {
         let (var, mut sum) = (model.var(&slot.name)?, Vec::new());
         for gradient in stores.iter().filter_map(|store| store.get(&var)) {
             add(&mut sum, &gradient.flatten_all()?.to_vec1::<f32>()?, share);
         }
         if !sum.is_empty() {
+            squares += sum.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>();
             let sum = Tensor::from_vec(sum, var.shape(), var.device())?;
             sums.push((var, sum));
         }
@@ -265,12 +274,30 @@ fn mean(model: &Model, stores: Vec<GradStore>, share: f32) -> Result<GradStore> 
     for (var, sum) in sums {
         store.insert(&var, sum);
     }
-    Ok(store)
+    Ok((store, squares.sqrt()))
 }
 
 fn add(sum: &mut Vec<f32>, part: &[f32], share: f32) {
     sum.resize(part.len(), 0.0);
     sum.iter_mut().zip(part).for_each(|(s, p)| *s += share * p);
+}
+
+/// Runs the net on samples; returns the heads' outputs and what these predict.
+pub(super) fn forward<T>(
+    model: &Model,
+    samples: &Samples<T>,
+    device: &Device,
+    mode: &mut Mode<'_>,
+) -> Result<(Vec<Tensor>, Vec<Prediction>)> {
+    let input = Tensor::from_slice(&samples.input, (samples.n, samples.side, samples.side, 3), device)?;
+    let (mut tensors, mut predictions) = (Vec::new(), Vec::new());
+    for (output, tensor) in model.forward(&input, mode)? {
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let gradient = vec![0.0; values.len()];
+        predictions.push(Prediction { output, values, gradient });
+        tensors.push(tensor);
+    }
+    Ok((tensors, predictions))
 }
 
 /// What one shard of a batch gives: its figures, the gradients, and the statistics of every batch norm by its path.
@@ -283,19 +310,12 @@ fn one_shard<T: Task>(
     samples: &Samples<T::Targets>,
     rng: &mut StdRng,
 ) -> Result<ShardResults> {
-    let input = Tensor::from_slice(&samples.input, (samples.n, samples.side, samples.side, 3), device)?;
     let mut mode = Mode::Training { rng, stats: Vec::new() };
-    let heads = model.forward(&input, &mut mode)?;
-    let mut predictions = Vec::with_capacity(heads.len());
-    for (output, tensor) in &heads {
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        let gradient = vec![0.0; values.len()];
-        predictions.push(Prediction { output: *output, values, gradient });
-    }
+    let (heads, mut predictions) = forward(model, samples, device, &mut mode)?;
     let figures = task.loss(&samples.targets, &mut predictions);
     // The losses give their own gradients; Σ prediction · gradient has just these as its gradient.
     let mut surrogate = Tensor::zeros((), candle_core::DType::F32, device)?;
-    for ((_, tensor), p) in heads.iter().zip(predictions) {
+    for (tensor, p) in heads.iter().zip(predictions) {
         let gradient = Tensor::from_vec(p.gradient, tensor.shape(), device)?;
         surrogate = (surrogate + (tensor * gradient)?.sum_all()?)?;
     }

@@ -101,5 +101,11 @@ impl ValidationSet {
 
 /// Options of the cascade that is measured.
 pub(crate) fn options(settings: &ValidationSettings) -> Options {
-    Options { min_face: settings.min_face, threshold: LEAST_SCORE, smile: false, precision: Precision::F32 }
+    Options {
+        min_face: settings.min_face,
+        threshold: LEAST_SCORE,
+        smile: false,
+        precision: Precision::F32,
+        ..Options::default()
+    }
 }

@@ -11,6 +11,7 @@ use super::mining::{MinedWindow, MinedWindows};
 use super::occlude::Occluder;
 use super::pictures::{Picture, box_in_crop};
 use super::recipe::WindowSettings;
+use super::sheets::{self, Sheet};
 use super::task::{Figures, Prediction, Samples, Task};
 use crate::cascade::calibration;
 use crate::cascade::crops::{self, Crop};
@@ -221,6 +222,10 @@ impl Task for Windows<'_> {
             }
         }
         figures
+    }
+
+    fn sheets(&self, samples: &Samples<Vec<Target>>, predictions: &[Prediction]) -> Vec<Sheet> {
+        sheets::windows(samples, predictions)
     }
 }
 

@@ -126,9 +126,21 @@ mod gpu {
     use crate::geometry::Face;
     use crate::pyramid::gpu::tests::gpu;
 
+    fn options(min_face: f32) -> Options {
+        Options { min_face, threshold: 0.02, precision: Precision::F32, ..Options::default() }
+    }
+
+    /// The cascade whose level 1 can run on a GPU.
     fn cascade(min_face: f32) -> Cascade {
-        Cascade::shipped(Options { min_face, threshold: 0.02, precision: Precision::F32, ..Options::default() })
-            .unwrap()
+        let settings = concat!(env!("CARGO_MANIFEST_DIR"), "/models/octave/cascade.toml");
+        Cascade::load(settings.as_ref(), options(min_face)).unwrap()
+    }
+
+    #[test]
+    fn a_level_1_without_a_shader_is_refused_and_the_cascade_that_has_one_is_named() {
+        let Some(gpu) = gpu() else { return };
+        let refused = Cascade::shipped(options(20.0)).unwrap().with_level1_on(gpu).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("yunet") && refused.contains("models/octave/cascade.toml"), "{refused}");
     }
 
     fn pictures() -> Vec<RgbImage> {
@@ -146,7 +158,8 @@ mod gpu {
     fn with_pyramids_from_a_gpu_all_is_found_as_on_the_cpu_to_the_last_bit() {
         for min_face in [20.0, 47.0] {
             let Some(gpu) = gpu() else { return };
-            let (on_cpu, on_gpu) = (cascade(min_face), cascade(min_face).with_pyramids(Builder::on(gpu)));
+            let shipped = || Cascade::shipped(options(min_face)).unwrap();
+            let (on_cpu, on_gpu) = (shipped(), shipped().with_pyramids(Builder::on(gpu)));
             for picture in pictures() {
                 let faces = on_gpu.detect(&picture).unwrap();
                 assert!(!faces.is_empty());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use facecascade::files::write_whole;
-use facecascade::output::records;
+use facecascade::output::records::{self, DetectionTime};
 use facecascade::source::original::Original;
 use facecascade::{Cascade, Error, Face};
 use image::RgbImage;
@@ -56,7 +56,11 @@ impl<'a> Redaction<'a> {
         };
         match self.cover(original, before, target) {
             Ok((size, ms, faces)) => {
-                let line = if json { records::picture(&name, size, ms, &faces) } else { readable(&name, &faces, ms) };
+                let line = if json {
+                    records::picture(&name, size, DetectionTime::wall(ms), &faces)
+                } else {
+                    readable(&name, &faces, ms)
+                };
                 Report { line: Some(line), complaint: None, unreadable: false }
             }
             Err(error) => {

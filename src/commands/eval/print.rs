@@ -24,7 +24,7 @@ pub(super) fn curve_name(name: &str) -> &str {
 
 /// Returns the table. Writing to a string can't fail, so results of `writeln!` are dropped.
 pub(super) fn table(summary: &Summary) -> String {
-    let Summary { set, detector, measured, raw, adjusted, plots } = summary;
+    let Summary { set, detector, measured, raw, adjusted, by_label, plots } = summary;
     let mut text = String::new();
     let Report { pictures, faces, detections, .. } = raw;
     let _ = writeln!(text, "{set}, {detector}: {pictures} pictures, {faces} faces, {detections} boxes");
@@ -44,6 +44,9 @@ pub(super) fn table(summary: &Summary) -> String {
         );
     }
     sizes(&mut text, raw);
+    if let Some(counts) = by_label {
+        super::by_label::table(&mut text, counts);
+    }
     costs(&mut text, summary);
     for path in plots {
         let _ = writeln!(text, "wrote {}", path.display());
@@ -132,7 +135,7 @@ fn costs(text: &mut String, summary: &Summary) {
 
 /// Returns the measures as one line of JSON.
 pub(super) fn json(summary: &Summary) -> String {
-    let Summary { set, detector, measured, raw, adjusted, plots } = summary;
+    let Summary { set, detector, measured, raw, adjusted, by_label, plots } = summary;
     let mut object = Map::new();
     let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
     put("set", json!(set));
@@ -154,6 +157,9 @@ pub(super) fn json(summary: &Summary) -> String {
             .iter()
             .map(|s| json!({"from": s.from, "below": s.below, "faces": s.faces, "recall_1fppi": round(s.recall)}));
         put("by_size", sizes.collect());
+    }
+    if let Some(counts) = by_label {
+        put("by", super::by_label::json(counts));
     }
     if let Some(median) = quantile(&measured.ms, 0.5) {
         put("ms", json!({"median": round(median), "p90": quantile(&measured.ms, 0.9).map(round)}));

@@ -11,7 +11,7 @@ use facecascade::eval::{Detection, detections};
 use facecascade::output::redact::MARGIN;
 use facecascade::output::replay::Replay;
 use facecascade::track::coverage::{Scores, smallest_face};
-use facecascade::{Cascade, Options, parallel, source};
+use facecascade::{Cascade, Model, Options, parallel, source};
 use serde_json::json;
 
 use crate::cli::{Common, Outcome};
@@ -139,7 +139,8 @@ fn detect(load: &Load, pictures: &[Annotated], common: &Common) -> anyhow::Resul
     for picture in pictures {
         let min_face = smallest_face(picture.height);
         if let std::collections::hash_map::Entry::Vacant(place) = cascades.entry(min_face.to_bits()) {
-            let options = Options { min_face, threshold: scores.lowest(), smile: false, ..Options::default() };
+            let (model, threshold) = (Model::Sure, scores.lowest());
+            let options = Options { model, min_face, threshold, smile: false, ..Options::default() };
             place.insert(load(options)?);
         }
     }

@@ -80,7 +80,7 @@ pub(super) fn run(args: &EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
 
 fn cascade(args: &EvalArgs, min_face: f32) -> facecascade::Result<Cascade> {
     let options = Options { min_face, threshold: LEAST_SCORE, ..Options::default() };
-    let cascade = crate::commands::load(args.cascade.as_deref(), options)?;
+    let cascade = args.model.load(options)?;
     if cascade.settings().smile.is_none() {
         let reason = "this cascade has no [smile] in its settings, and so tells no smile";
         return Err(facecascade::Error::Setting(reason.into()));

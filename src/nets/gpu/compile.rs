@@ -29,8 +29,8 @@ pub(super) fn compile(net: &Net, weights: &Weights) -> Result<Vec<Op>> {
     })?;
     let mut heads = lowered.heads.into_iter();
     let Some(head) = heads.find(|head| head.output == Output::Octave && head.from == 0) else {
-        let reason =
-            "on a GPU only a net with an octave head can run; leave out --level1 gpu to run this one on the CPU";
+        let reason = "on a GPU only a net with an octave head can run (--cascade models/octave/cascade.toml has one); leave out --level1 gpu to \
+             run this one on the CPU";
         return Err(fail(reason.into()));
     };
     let mut list = Vec::new();

@@ -82,15 +82,15 @@ fn random_weights(net: &Net, seed: u64) -> Weights {
     weights
 }
 
-fn shipped() -> (Net, Weights) {
-    let net = crate::nets::zoo::by_name("octave").unwrap();
-    let weights = crate::cascade::shipped_weights("octave").unwrap();
-    (net, weights)
+fn octave() -> (Net, Weights) {
+    let net = crate::nets::zoo::octave();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/models/octave/octave.safetensors");
+    (net, Weights::load(file.as_ref()).unwrap())
 }
 
 #[test]
-fn the_shipped_net_finds_the_windows_that_the_cpu_finds() {
-    let (net, weights) = shipped();
+fn the_octave_net_finds_the_windows_that_the_cpu_finds() {
+    let (net, weights) = octave();
     for picture in ["astronaut.jpg", "grace_hopper.jpg"] {
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(picture);
         let picture = image::open(file).unwrap().to_rgb8();
@@ -101,7 +101,7 @@ fn the_shipped_net_finds_the_windows_that_the_cpu_finds() {
 
 #[test]
 fn pictures_of_any_size_give_the_windows_that_the_cpu_finds() {
-    let (net, weights) = shipped();
+    let (net, weights) = octave();
     for (w, h) in [(14, 14), (15, 33), (64, 9), (101, 67), (1, 1), (200, 150)] {
         let picture = noise(w, h, w + h);
         for plan in [PLAN, Plan { first_scale: 1.0, step: 1.26, ..PLAN }] {
@@ -114,7 +114,7 @@ fn pictures_of_any_size_give_the_windows_that_the_cpu_finds() {
 
 #[test]
 fn no_window_is_lost_where_there_are_more_than_are_read_back_at_once() {
-    let (net, weights) = shipped();
+    let (net, weights) = octave();
     let picture = noise(120, 90, 5);
     let Some(few) = both(&net, &weights, &picture, &PLAN, f32::NEG_INFINITY, 7) else { return };
     assert_eq!(compare(&few, f32::NEG_INFINITY), few[1].len());

@@ -15,6 +15,7 @@ use std::time::Duration;
 use image::RgbImage;
 
 use self::clock::{Clock, ShowInfo, Told};
+use self::probe::MOST_SHAPE;
 #[cfg(feature = "camera")]
 pub(crate) use self::probe::probe_origin;
 pub use self::probe::{Rate, Track, VideoInfo, probe, probe_as};
@@ -137,8 +138,8 @@ impl Frames {
     }
 }
 
-/// What happens to frames in ffmpeg: lines of two moments become those of one, frames whose size or pixels change midway are fitted
-/// into those before, with bars and never stretched, and their times are told.
+/// What happens to frames in ffmpeg: lines of two moments become those of one, frames whose size or shape of pixels changes midway
+/// are fitted into those before, with bars and never stretched, and their times are told.
 fn filters(info: &VideoInfo) -> String {
     let VideoInfo { width, height, .. } = info;
     let mut filters = Vec::new();
@@ -148,10 +149,13 @@ fn filters(info: &VideoInfo) -> String {
     let (w, h) = info.pixel_shape.unwrap_or((1, 1));
     // The whole number next to it, since scale cuts; the smaller one of the sides that fit.
     let fit = |side: u32, other: &str| format!("'max(1,trunc(min({side},{other})+0.5))'");
+    // A change of the shape alone does not make ffmpeg set up its filters again: they look at each frame. An absurd shape is an
+    // error of the file here too.
+    let ratio = format!("(a*if(between(sar,1/{MOST_SHAPE},{MOST_SHAPE}),sar,1))");
     let mut scale = format!(
-        "scale=w={}:h={}",
-        fit(*width, &format!("{height}*dar*{h}/{w}")),
-        fit(*height, &format!("{width}/dar*{w}/{h}"))
+        "scale=eval=frame:w={}:h={}",
+        fit(*width, &format!("{height}*{ratio}*{h}/{w}")),
+        fit(*height, &format!("{width}/{ratio}*{w}/{h}"))
     );
     if info.full_range || info.rgb {
         scale.push_str(":out_range=tv");
@@ -162,6 +166,7 @@ fn filters(info: &VideoInfo) -> String {
     filters.push(scale);
     // Where colours are halved, bars could not make a side odd.
     let whole = if width % 2 + height % 2 > 0 { "format=yuv444p," } else { "format=yuv420p," };
-    filters.push(format!("{whole}pad={width}:{height}:(ow-iw)/2:(oh-ih)/2,format=yuv420p,showinfo=checksum=0"));
+    filters
+        .push(format!("{whole}pad={width}:{height}:(ow-iw)/2:(oh-ih)/2:eval=frame,format=yuv420p,showinfo=checksum=0"));
     filters.join(",")
 }

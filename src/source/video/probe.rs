@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::source::process::{Origin, output};
 
 /// Pixels that are wider or higher than this many times their other side are taken for an error in the file.
-const MOST_SHAPE: f64 = 4.0;
+pub(super) const MOST_SHAPE: f64 = 4.0;
 
 /// Frames a second, as a fraction: 30000/1001 is not 29.97.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,6 +250,9 @@ pub(crate) fn probe_origin(origin: &Origin, name: &str) -> Result<VideoInfo> {
     let format = probed.format.format_name.as_str();
     if format == "tty" {
         return Err(fail("is not a video but text"));
+    }
+    if format == "webp_pipe" && origin.is_animated_webp() {
+        return Err(fail("is an animated WebP, which this machine's ffmpeg can't read; make it a GIF or a video"));
     }
     if format == "image2" || format.ends_with("_pipe") {
         return Err(fail("is a picture, not a video; use `facecascade detect`"));
