@@ -39,24 +39,31 @@ struct Input {
 /// Runs trunk and heads of a net on all inputs, one after the other, on one engine.
 type Run = Box<dyn FnMut()>;
 
+/// One of our engines, in floats or in 8 bits, on all inputs: windows come normalised, pictures as bytes.
+macro_rules! run_of_engine {
+    ($engine:ident, $scratch:ident, $inputs:ident) => {{
+        let (inputs, mut scratch) = ($inputs.to_vec(), $scratch);
+        Box::new(move || {
+            for Input { bytes, data, n, h, w } in &inputs {
+                let dims = if (*h, *w) == ($engine.net().side, $engine.net().side) {
+                    $engine.trunk(black_box(data), *n, *h, *w, &mut scratch)
+                } else {
+                    $engine.trunk_rgb(black_box(bytes), *n, *h, *w, &mut scratch)
+                };
+                dims.expect("the input is large enough");
+                for head in &$engine.net().heads {
+                    black_box($engine.head(head.output, None, &mut scratch));
+                }
+            }
+        })
+    }};
+}
+
 /// The net on our own engine.
 fn cpu(net: &Net, weights: &Weights, inputs: &[Input]) -> Run {
     let engine = Engine::new(net, weights).expect("random weights fit");
-    let mut scratch = Scratch::default();
-    let inputs = inputs.to_vec();
-    Box::new(move || {
-        for Input { bytes, data, n, h, w } in &inputs {
-            let dims = if (*h, *w) == (engine.net().side, engine.net().side) {
-                engine.trunk(black_box(data), *n, *h, *w, &mut scratch)
-            } else {
-                engine.trunk_rgb(black_box(bytes), *n, *h, *w, &mut scratch)
-            };
-            dims.expect("the input is large enough");
-            for head in &engine.net().heads {
-                black_box(engine.head(head.output, None, &mut scratch));
-            }
-        }
-    })
+    let scratch = Scratch::default();
+    run_of_engine!(engine, scratch, inputs)
 }
 
 /// The net on our own engine in 8 bits, calibrated on one of the inputs.
@@ -67,21 +74,8 @@ fn int8(net: &Net, weights: &Weights, inputs: &[Input]) -> Run {
     }
     let quantised = ranges.quantise(net, weights).expect("all layers were seen");
     let engine = int8::Engine::new(net, &quantised).expect("just made");
-    let mut scratch = int8::Scratch::default();
-    let inputs = inputs.to_vec();
-    Box::new(move || {
-        for Input { bytes, data, n, h, w } in &inputs {
-            let dims = if (*h, *w) == (engine.net().side, engine.net().side) {
-                engine.trunk(black_box(data), *n, *h, *w, &mut scratch)
-            } else {
-                engine.trunk_rgb(black_box(bytes), *n, *h, *w, &mut scratch)
-            };
-            dims.expect("the input is large enough");
-            for head in &engine.net().heads {
-                black_box(engine.head(head.output, None, &mut scratch));
-            }
-        }
-    })
+    let scratch = int8::Scratch::default();
+    run_of_engine!(engine, scratch, inputs)
 }
 
 /// The net on candle.

@@ -69,7 +69,7 @@ pub enum Precision {
     Int8,
 }
 
-/// Reads and writes a place as its word on the command line.
+/// Reads and writes a choice as its word on the command line.
 macro_rules! words {
     ($place:ty, $all:literal: $($variant:ident = $word:literal),+) => {
         impl fmt::Display for $place {
@@ -90,6 +90,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(super) use words;
 
 words!(PyramidOn, "auto, cpu or gpu": Auto = "auto", Cpu = "cpu", Gpu = "gpu");
 words!(Level1On, "cpu or gpu": Cpu = "cpu", Gpu = "gpu");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::placement::words;
 use crate::error::{Error, Result};
 use crate::nets::int8::quantised::Quantised;
 use crate::nets::weights::Weights;
@@ -33,24 +34,7 @@ impl Model {
     }
 }
 
-impl fmt::Display for Model {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Fast => "fast",
-            Self::Base => "base",
-            Self::Sure => "sure",
-        })
-    }
-}
-
-impl FromStr for Model {
-    type Err = Error;
-
-    fn from_str(word: &str) -> Result<Self> {
-        let named = Self::ALL.into_iter().find(|model| model.to_string() == word);
-        named.ok_or_else(|| Error::Setting("choose fast, base or sure".into()))
-    }
-}
+words!(Model, "fast, base or sure": Fast = "fast", Base = "base", Sure = "sure");
 
 /// `models/article/cascade.toml`.
 pub(super) const ARTICLE: &str = include_str!("../../models/article/cascade.toml");

@@ -134,9 +134,9 @@ impl Set {
 /// The pictures of WIDER's train part that level 1's recipe holds back.
 fn held_back(data: &Path) -> facecascade::Result<Vec<Annotated>> {
     let (name, text) = recipe::LEVEL1;
-    let folders = Recipe::parse(text, name)?.held_back;
+    let recipe = Recipe::parse(text, name)?;
     let mut pictures = dataset::wider(data, Split::Train)?;
-    pictures.retain(|picture| folders.iter().any(|folder| picture.name.contains(folder)));
+    pictures.retain(|picture| recipe.holds_back(picture));
     Ok(pictures)
 }
 
@@ -186,7 +186,8 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
         args.by_label.refuse()?;
         return smile::run(&args, common);
     }
-    let load = |options: Options| args.model.load(options);
+    let load = |options| args.model.load(options);
+    let min_face = args.min_face.unwrap_or(MIN_FACE);
     let all = args.set.read(args.data.as_deref().context("--data is missing")?)?;
     let (mut pictures, mut others) = (Vec::new(), Vec::new());
     for (i, picture) in all.into_iter().enumerate() {
@@ -198,8 +199,7 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     let (measured, detector) = match &args.detections {
         Some(file) => (read_detections(file, &pictures, &others)?, file.display().to_string()),
         None => {
-            let (min_face, threshold) = (args.min_face.unwrap_or(MIN_FACE), WHOLE_CURVE);
-            let options = Options { min_face, threshold, smile: false, ..Options::default() };
+            let options = Options { min_face, threshold: WHOLE_CURVE, smile: false, ..Options::default() };
             let name = args.model.name(options.model);
             (detect(&load(options.clone())?, &options, &pictures, common)?, name)
         }
@@ -208,7 +208,6 @@ pub(crate) fn run(args: EvalArgs, common: &Common) -> anyhow::Result<Outcome> {
     let figures = if args.set == Set::Fddb { report::fddb } else { report::wider };
     let raw = figures(&pictures, &measured.found, false);
     let adjusted = args.adjust.then(|| figures(&pictures, &measured.found, true));
-    let min_face = args.min_face.unwrap_or(MIN_FACE);
     let by_label = args.by_label.count(&pictures, &measured.found, &raw, min_face)?;
     let plots = if args.plot { plot(&args, &raw, adjusted.as_ref())? } else { Vec::new() };
     let outcome = if measured.failures.is_empty() { Outcome::Done } else { Outcome::PartlyFailed };

@@ -51,7 +51,7 @@ impl Data {
             // Faces cut from other pictures than before are wanted, too.
             self.faces.clear();
             let mut list = dataset::wider(&settings.data, Split::Train)?;
-            list.retain(|picture| !recipe.held_back.contains(&folder(picture)));
+            list.retain(|picture| !recipe.holds_back(picture));
             self.pictures = read("wider/train", &list, settings, events)?;
             self.held_back.clone_from(&recipe.held_back);
         }
@@ -84,7 +84,7 @@ impl Data {
     ) -> Result<()> {
         if self.faces.is_empty() {
             let mut list = dataset::wider_faces(&settings.data)?;
-            list.retain(|crop| !recipe.held_back.contains(&folder(crop)));
+            list.retain(|crop| !recipe.holds_back(crop));
             self.faces = read("wider_faces", &list, settings, events)?;
             self.portraits = read("mtfl/train", &dataset::mtfl(&settings.data, Split::Train)?, settings, events)?;
         }
@@ -149,7 +149,7 @@ impl Data {
     ) -> Result<()> {
         let Some(validation) = recipe.validation else { return Ok(()) };
         let mut held_back = dataset::wider(&settings.data, Split::Train)?;
-        held_back.retain(|picture| recipe.held_back.contains(&folder(picture)));
+        held_back.retain(|picture| recipe.holds_back(picture));
         let val = dataset::wider(&settings.data, Split::Val)?;
         let masks = if masked > 0.0 { dataset::masks(&settings.data, Split::Val)? } else { Vec::new() };
         for (name, list) in [("wider/val", val), ("held back", held_back), ("masks", masks)] {
@@ -177,11 +177,6 @@ impl Data {
         let Self { pictures, negatives, faces, portraits, masked, .. } = self;
         Sources { pictures, negatives, faces, portraits, masked }
     }
-}
-
-/// The folder of a picture of `wider/`, which is its class of event.
-fn folder(picture: &Annotated) -> String {
-    picture.name.rsplit('/').nth(1).unwrap_or_default().to_owned()
 }
 
 /// Decodes the pictures of a set on all threads and reports progress.

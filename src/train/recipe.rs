@@ -9,6 +9,7 @@ use super::optimizer::Schedule;
 use super::smile::SmileSamples;
 use super::validation::ValidationSettings;
 use crate::cascade;
+use crate::dataset::Annotated;
 use crate::error::{Error, Result};
 use crate::nets::spec::Net;
 use crate::nets::zoo;
@@ -247,6 +248,12 @@ impl Recipe {
         }
         recipe.zoo_net().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
         Ok(recipe)
+    }
+
+    /// Whether a picture of `wider/train`, or a face cut from one, is held back.
+    pub fn holds_back(&self, picture: &Annotated) -> bool {
+        let folder = picture.name.rsplit('/').nth(1).unwrap_or_default();
+        self.held_back.iter().any(|held_back| held_back == folder)
     }
 
     /// Reads a recipe.
