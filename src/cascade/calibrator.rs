@@ -134,7 +134,7 @@ impl Calibrator {
                 for state in pictures.iter_mut() {
                     state.count(state.candidates.len() as u64 * cost);
                 }
-                crop_and_run(pictures, net, |pictures, rows, scratch| {
+                crop_and_run(pictures, net, 1.0, |pictures, rows, scratch| {
                     let numbers = net.head(output, None, scratch);
                     for (row, numbers) in rows.iter().zip(numbers.chunks_exact(code.len())) {
                         let candidate = row.of(pictures);

@@ -71,7 +71,7 @@ impl Refiner {
         let accept = accept
             .filter(|_| own.is_some_and(|(code, _)| code != Code::Box) && self.net.net().head(Output::Box).is_some());
         let mut chosen = std::mem::take(&mut first.buffers.chosen);
-        crop_and_run(pictures, &self.net, |pictures, rows, scratch| {
+        crop_and_run(pictures, &self.net, self.settings.context, |pictures, rows, scratch| {
             let outputs = self.net.head(Output::Face, None, scratch);
             chosen.clear();
             for (i, (row, outputs)) in rows.iter().zip(outputs.chunks_exact(outputs.len() / rows.len())).enumerate() {

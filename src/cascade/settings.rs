@@ -64,12 +64,19 @@ pub struct ProposerSettings {
     pub accept: Option<AcceptSettings>,
 }
 
+const fn one() -> f32 {
+    1.0
+}
+
 /// Levels 2 and 3: a net run on the windows that the level before let through.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefinerSettings {
     /// Name in the zoo.
     pub net: String,
+    /// Side of the crop that the net sees, in sides of the window.
+    #[serde(default = "one")]
+    pub context: f32,
     /// Windows with a lower score are dropped. The score is this net's logit plus what is carried.
     pub threshold: f32,
     /// Weights of the logits of the levels before (level 1 first) in the score.
@@ -213,6 +220,8 @@ impl CascadeSettings {
         for (i, r) in self.refiners.iter().enumerate() {
             checks.push(number(format!("refiner {}: threshold", i + 1), r.threshold));
             checks.push(share(format!("refiner {}: overlap", i + 1), r.overlap));
+            let fits = (0.5..=4.0).contains(&r.context);
+            checks.push((format!("refiner {}: context", i + 1), r.context, fits, "lie in 0.5..4"));
             checks.extend(r.carry.iter().map(|c| finite(format!("refiner {}: carry", i + 1), *c)));
             if r.carry.len() > i + 1 {
                 let (n, most) = (r.carry.len(), i + 1);
@@ -272,6 +281,7 @@ mod tests {
             ("level_overlap = 0.5", "level_overlap = 1.5", "level_overlap"),
             ("calibration = \"classes\"", "calibration = \"clases\"", "clases"),
             ("carry = [0.3, 0.3]", "carry = [0.3, 0.3, 1.0]", "carry"),
+            ("carry = [0.3, 0.3]", "context = 9.0", "context"),
             ("slope = 1.3", "slope = inf", "accept.slope"),
             ("[proposer]", "[propose]", "propose"),
         ] {

@@ -61,9 +61,9 @@ const NETS: [Shipped; 3] = [
         quantised: Some(include_bytes!("../../models/yunet.int8.safetensors")),
     },
     Shipped {
-        net: "refine48",
-        float: include_bytes!("../../models/refine48.safetensors"),
-        quantised: Some(include_bytes!("../../models/refine48.int8.safetensors")),
+        net: "refine64",
+        float: include_bytes!("../../models/refine64.safetensors"),
+        quantised: Some(include_bytes!("../../models/refine64.int8.safetensors")),
     },
     Shipped { net: "smile", float: include_bytes!("../../models/smile.safetensors"), quantised: None },
 ];

@@ -96,11 +96,12 @@ impl WindowIndex {
     }
 }
 
-/// Runs `net` on crops of all windows of all pictures, and hands `each` batch over: its windows, and the scratch that
-/// holds what came out.
+/// Runs `net` on crops of all windows of all pictures, whose sides are `context` sides of the window, and hands `each` batch over: its
+/// windows, and the scratch that holds what came out.
 pub(super) fn crop_and_run(
     pictures: &mut [&mut State],
     net: &WindowNet,
+    context: f32,
     mut each: impl FnMut(&mut [&mut State], &[WindowIndex], &mut Scratch),
 ) {
     let Some(first) = pictures.first_mut() else { return };
@@ -116,7 +117,7 @@ pub(super) fn crop_and_run(
         input.resize(rows.len() * side * side * 3, 0.0);
         for (row, out) in rows.iter().zip(input.chunks_exact_mut(side * side * 3)) {
             let state = &pictures[row.picture];
-            crops::sample(&state.picture.halves, 0, &crop(&state.candidates[row.window].rect), side, out);
+            crops::sample(&state.picture.halves, 0, &crop(&state.candidates[row.window].rect, context), side, out);
         }
         net.run(input, rows.len(), scratch);
         each(pictures, rows, scratch);
@@ -125,8 +126,8 @@ pub(super) fn crop_and_run(
 }
 
 /// Where a window's crop lies: nets see squares.
-fn crop(rect: &Rect) -> Crop {
+fn crop(rect: &Rect, context: f32) -> Crop {
     let square = rect.to_square();
     let (cx, cy) = square.center();
-    Crop::upright(cx, cy, square.w)
+    Crop::upright(cx, cy, square.w * context)
 }

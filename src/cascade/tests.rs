@@ -307,7 +307,7 @@ fn a_cascade_is_loaded_from_a_settings_file_and_the_weights_beside_it() {
     std::fs::write(&file, Model::Base.file().1).unwrap();
     let missing = Cascade::load(&file, Options::default()).unwrap_err().to_string();
     assert!(missing.contains("yunet.safetensors"), "{missing}");
-    for net in ["yunet", "refine48", "smile"] {
+    for net in ["yunet", "refine64", "smile"] {
         weights(net, net.len() as u64).save(&folder.path().join(format!("{net}.safetensors"))).unwrap();
     }
     let loaded = Cascade::load(&file, Options { min_face: 20.0, threshold: 0.1, ..Options::default() }).unwrap();
@@ -354,22 +354,22 @@ fn weights_in_8_bits_are_taken_only_with_the_float_weights_that_they_were_made_f
     let file = folder.path().join("mine.toml");
     std::fs::write(&file, Model::Base.file().1).unwrap();
     let load = |precision| Cascade::load(&file, Options { precision, ..Options::default() });
-    for net in ["yunet", "refine48", "smile"] {
+    for net in ["yunet", "refine64", "smile"] {
         shipped_weights(net).unwrap().save(&folder.path().join(format!("{net}.safetensors"))).unwrap();
     }
     let missing = load(Precision::Int8).unwrap_err().to_string();
     assert!(missing.contains("yunet") && missing.contains("facecascade quantise"), "{missing}");
     assert!(!load(Precision::Auto).unwrap().proposer.is_int8());
-    for net in ["yunet", "refine48"] {
+    for net in ["yunet", "refine64"] {
         let weights = super::shipped::quantised(net).unwrap().unwrap();
         weights.save(&quantised::file(folder.path(), net)).unwrap();
     }
     let whole = load(Precision::Auto).unwrap();
     assert!(whole.proposer.is_int8() && whole.refiners.iter().all(Refiner::is_int8));
     assert!(!load(Precision::F32).unwrap().proposer.is_int8());
-    weights("refine48", 3).save(&folder.path().join("refine48.safetensors")).unwrap();
+    weights("refine64", 3).save(&folder.path().join("refine64.safetensors")).unwrap();
     let other = load(Precision::Int8).unwrap_err().to_string();
-    assert!(other.contains("refine48") && other.contains("other float weights"), "{other}");
+    assert!(other.contains("refine64") && other.contains("other float weights"), "{other}");
     let mixed = load(Precision::Auto).unwrap();
     assert!(mixed.proposer.is_int8() && !mixed.refiners[0].is_int8());
 }
@@ -380,7 +380,7 @@ fn a_cascade_that_watched_pictures_makes_8_bit_weights_of_all_its_nets() {
     assert!(watching.quantise().unwrap_err().to_string().contains("no sample"));
     watching.detect(&picture(120, 90, 3)).unwrap();
     let made = watching.quantise().unwrap();
-    assert_eq!(made.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["yunet", "refine48"]);
+    assert_eq!(made.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["yunet", "refine64"]);
     for (name, quantised) in made {
         quantised.check(&zoo::by_name(name).unwrap(), name).unwrap();
         assert!(quantised.is_made_from(&weights(name, name.len() as u64)));

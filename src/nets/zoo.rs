@@ -1,21 +1,23 @@
 //! Every net by name: the four that ship, and the article's and the paper's own.
 //!
-//! Shipped (the octave net finds, the refiners look closer, the last one tells a smile): `octave`, `refine24`, `refine48`, `smile`.
+//! Shipped (the first one finds, the second looks closer, the last one tells a smile): `yunet`, `refine64`, `smile`.
+//! Of the cascade before: `octave`, `refine24`, `refine48`.
 //! From the article and Li et al. 2015: `net12`, `net12_cal`, `net24`, `net24_cal`, `net48`, `net48_cal`, the variants
 //! that see several resolutions `net24_mr`, `net48_mr`, and the small Inception net `net64_inceptron`.
-//! A detector in one net: `yunet`, after the published plan of YuNet (Wu et al. 2023), without landmarks.
+//! `yunet` follows the published plan of YuNet (Wu et al. 2023), without landmarks.
 
 use super::grid::CELL_NUMBERS;
 use super::spec::Layer::{AveragePool, BatchNorm, Branches, Conv, Dense, Depthwise, Dropout, Flatten, MaxPool, Relu};
 use super::spec::{Block, Head, Input, Layer, Net, Output};
 
 /// The names of all nets, shipped ones first.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "yunet",
-    "refine48",
+    "refine64",
     "smile",
     "octave",
     "refine24",
+    "refine48",
     "net12",
     "net12_cal",
     "net24",
@@ -33,6 +35,7 @@ pub fn by_name(name: &str) -> Option<Net> {
         "octave" => octave(),
         "refine24" => refine24(),
         "refine48" => refine48(),
+        "refine64" => refine64(),
         "smile" => smile(),
         "net12" => detector("net12", 12, net12_trunk(), 0.0),
         "net12_cal" => calibrator("net12_cal", 12, [input_dropout(), conv(16, 3), pool()].concat(), 128, 0.5),
@@ -48,7 +51,7 @@ pub fn by_name(name: &str) -> Option<Net> {
     })
 }
 
-/// The first net that ships: fully convolutional, stride 4, three sizes of face in each cell, so that one pyramid level
+/// A first net for one octave of sizes: fully convolutional, stride 4, three sizes of face in each cell, so that one pyramid level
 /// serves a whole octave of sizes. 583 multiply-adds a pixel; each cell sees 47 × 47 pixels.
 pub fn octave() -> Net {
     let mut trunk = same_conv(16, 2);
@@ -66,7 +69,7 @@ pub fn octave() -> Net {
     }
 }
 
-/// The second net that ships, on windows of 24 pixels: 0.66 M multiply-adds.
+/// A refiner on 24 pixels: 0.66 M multiply-adds.
 pub fn refine24() -> Net {
     let trunk = [
         conv(16, 3),
@@ -79,8 +82,17 @@ pub fn refine24() -> Net {
     Net { name: "refine24", side: 24, trunk: trunk.concat(), blocks: vec![], heads: three_heads() }
 }
 
-/// The third net that ships, on windows of 48 pixels, separable: 1.6 M multiply-adds.
+/// A refiner on 48 pixels, separable: 1.6 M multiply-adds.
 pub fn refine48() -> Net {
+    separable_refiner("refine48", 48)
+}
+
+/// The second net that ships: the same layers on 64 pixels, for windows with what lies round them. 2.9 M multiply-adds.
+pub fn refine64() -> Net {
+    separable_refiner("refine64", 64)
+}
+
+fn separable_refiner(name: &'static str, side: usize) -> Net {
     let trunk = [
         same_conv(16, 2),
         separable(32, 2),
@@ -91,7 +103,7 @@ pub fn refine48() -> Net {
         separable(128, 2),
         vec![Dense(128), BatchNorm, Relu],
     ];
-    Net { name: "refine48", side: 48, trunk: trunk.concat(), blocks: vec![], heads: three_heads() }
+    Net { name, side, trunk: trunk.concat(), blocks: vec![], heads: three_heads() }
 }
 
 /// The smile net, on a face's middle and lower part at 40 pixels, separable, with more detail in its first layers than

@@ -8,10 +8,14 @@ use super::pictures::{Picture, is_clear};
 use super::recipe::WindowSettings;
 use super::windows::Sources;
 use crate::cascade::Cascade;
+use crate::dataset::Truth;
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
 use crate::nets::weights::{Array, Weights};
 use crate::parallel;
+
+/// IoU from which a box fits its face: a little more than counts as found, so that what is learned holds on other pictures.
+const FITS: f32 = 0.6;
 
 /// A mined window.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +33,8 @@ pub(crate) struct MinedWindow {
 pub(crate) struct MinedWindows {
     /// Windows on faces.
     pub faces: Vec<MinedWindow>,
+    /// Windows on faces that have no box that fits, after the net itself as it was before this round.
+    pub missed: Vec<MinedWindow>,
     /// Windows off all faces.
     pub negatives: Vec<MinedWindow>,
     /// Windows off all faces that the net itself, as it was before this round, takes for faces.
@@ -39,8 +45,8 @@ pub(crate) struct MinedWindows {
 pub(crate) type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// Mines windows for a net on `threads` threads. Windows that `so_far`, the levels before the net, hands on become `faces` and
-/// `negatives`. Windows off all faces that `whole`, which ends with the net itself, hands on become `hard`. Ends early when `stop`
-/// is set.
+/// `negatives`. Of those that `whole`, which ends with the net itself, hands on, the ones off all faces become `hard`; the `faces` none of
+/// them fits become `missed`, too. Ends early when `stop` is set.
 ///
 /// # Errors
 /// If a detection thread fails.
@@ -62,7 +68,11 @@ pub(crate) fn mine(
             sort_in(&mut pool, index, picture, &window.rect.to_square(), settings);
         }
         if let Some(whole) = whole {
-            for window in whole.windows_after(&rgb, whole.levels())? {
+            let boxes = whole.windows_after(&rgb, whole.levels())?;
+            let fits = |face: &Truth| boxes.iter().any(|found| found.rect.iou(&face.rect) >= FITS);
+            let is_missed = |on: &MinedWindow| on.face.is_some_and(|face| !fits(&picture.faces[face]));
+            pool.missed = pool.faces.iter().copied().filter(is_missed).collect();
+            for window in boxes {
                 let window = window.rect.to_square();
                 if is_background(picture, &window, settings.negative) {
                     pool.hard.push(MinedWindow { picture: index, face: None, window });
@@ -76,6 +86,7 @@ pub(crate) fn mine(
     parallel::in_order(indices, threads, work, |part: Result<MinedWindows>| {
         let part = part?;
         all.faces.extend(part.faces);
+        all.missed.extend(part.missed);
         all.negatives.extend(part.negatives);
         all.hard.extend(part.hard);
         done += 1;
@@ -125,7 +136,9 @@ impl MinedWindows {
     /// If the file can't be written.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
         let mut file = Weights::default();
-        for (name, list) in [("faces", &self.faces), ("negatives", &self.negatives), ("hard", &self.hard)] {
+        for (name, list) in
+            [("faces", &self.faces), ("missed", &self.missed), ("negatives", &self.negatives), ("hard", &self.hard)]
+        {
             let mut data = Vec::with_capacity(list.len() * 5);
             for p in list {
                 // Indices are far below 2^24, where 32-bit floats are exact.
@@ -153,7 +166,7 @@ impl MinedWindows {
                 .collect(),
             )
         };
-        Ok(Self { faces: list("faces")?, negatives: list("negatives")?, hard: list("hard")? })
+        Ok(Self { faces: list("faces")?, missed: list("missed")?, negatives: list("negatives")?, hard: list("hard")? })
     }
 }
 
@@ -169,6 +182,7 @@ mod tests {
         let pool = MinedWindows {
             faces: (0..5).map(|i| window(i, Some(i * 7))).collect(),
             negatives: (0..9000).map(|i| window(i, None)).collect(),
+            missed: (3..5).map(|i| window(i, Some(i * 7))).collect(),
             hard: Vec::new(),
         };
         let path = folder.path().join("mined.safetensors");

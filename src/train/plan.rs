@@ -250,14 +250,15 @@ fn train_round(
             let Some(pool) = mined(windows, recipe, round, &name, settings, data, events)? else {
                 return Ok(RunEnd::Stopped);
             };
-            let task = Windows::new(net.side, windows, data.sources(), &pool, &mut rng);
+            let context = context(recipe.cascade, windows);
+            let task = Windows::new(net.side, context, windows, data.sources(), &pool, &mut rng);
             let held_back_pool = match data.held_back() {
                 Some(sources) => mine_held_back(windows, recipe, sources, settings)?,
                 None => MinedWindows::default(),
             };
             let held_back = data
                 .held_back()
-                .map(|sources| Windows::new(net.side, windows, sources, &held_back_pool, &mut held_back_rng));
+                .map(|sources| Windows::new(net.side, context, windows, sources, &held_back_pool, &mut held_back_rng));
             trainer::train(&task, held_back.as_ref(), &stage, weights, events)?
         }
     };
@@ -278,6 +279,12 @@ fn train_round(
     write_cascade(recipe, settings)?;
     events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
     Ok(RunEnd::Done)
+}
+
+/// The context with which the cascade shows windows to the level that is trained.
+fn context(cascade: Member, windows: &WindowSettings) -> f32 {
+    let refiner = windows.level.checked_sub(2);
+    refiner.and_then(|i| cascade.settings().refiners.get(i).map(|refiner| refiner.context)).unwrap_or(1.0)
 }
 
 /// Writes weights to the run's folder with notes of how they were made: that `rounds` were finished.

@@ -128,6 +128,9 @@ pub struct WindowSettings {
     /// Share of samples that are mined windows on faces.
     #[serde(default)]
     pub mined: f64,
+    /// Share of the mined windows on faces whose face has no box that fits, after the net as it was before this round.
+    #[serde(default)]
+    pub missed: f64,
     /// Share of samples that are backgrounds.
     #[serde(default)]
     pub negatives: f64,
@@ -215,8 +218,18 @@ impl Recipe {
             if !(0.0 < w.negative && w.negative <= w.positive && 0.0 < w.part && w.positive < 1.0 && w.smallest > 0.0) {
                 return fail("samples: 0 < negative ≤ positive < 1, part > 0 and smallest > 0 are needed");
             }
-            let shares =
-                [w.mined, w.negatives, w.random, w.hard, w.shifted, w.faces, w.portraits, w.masked, w.occluded];
+            let shares = [
+                w.mined,
+                w.missed,
+                w.negatives,
+                w.random,
+                w.hard,
+                w.shifted,
+                w.faces,
+                w.portraits,
+                w.masked,
+                w.occluded,
+            ];
             let sums = [w.mined + w.negatives, w.faces + w.portraits + w.masked];
             if shares.iter().chain(&sums).any(|s| !(0.0..=1.0).contains(s)) {
                 return fail("samples: shares, mined + negatives and faces + portraits + masked must lie in 0..1");
@@ -281,7 +294,7 @@ pub const SMILE: (&str, &str) = ("models/smile.toml", include_str!("../../models
 
 /// The recipes of the shipped cascade, in the order of training: file name and text.
 pub const SHIPPED: [(&str, &str); 3] =
-    [LEVEL1, ("models/refine48.toml", include_str!("../../models/refine48.toml")), SMILE];
+    [LEVEL1, ("models/refine64.toml", include_str!("../../models/refine64.toml")), SMILE];
 
 /// The recipes of the cascade that begins with the octave net, in the order of training: file name and text.
 pub const OCTAVE: [(&str, &str); 3] = [

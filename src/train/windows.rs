@@ -22,8 +22,6 @@ use crate::nets::spec::Output;
 const HARDEST: f32 = 0.7;
 /// Weight of the calibration loss beside the face loss.
 const CALIBRATION_WEIGHT: f32 = 0.3;
-/// Where the box loss turns from quadratic to linear.
-const BOX_BETA: f32 = 0.05;
 
 /// What the net should predict for one window.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -60,6 +58,8 @@ impl<'a> Sources<'a> {
 #[derive(Debug)]
 pub(crate) struct Windows<'a> {
     side: usize,
+    /// Side of the crop that the net sees, in sides of the window.
+    context: f32,
     settings: WindowSettings,
     sources: Sources<'a>,
     mined: &'a MinedWindows,
@@ -72,9 +72,10 @@ pub(crate) struct Windows<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// Makes the task for windows of `side` × `side` pixels.
+    /// Makes the task for crops of `side` × `side` pixels, which show `context` sides of a window.
     pub(crate) fn new(
         side: usize,
+        context: f32,
         settings: &WindowSettings,
         sources: Sources<'a>,
         mined: &'a MinedWindows,
@@ -84,6 +85,7 @@ impl<'a> Windows<'a> {
         let weight = |face: &crate::dataset::Truth| f64::from(u8::from(f64::from(face.rect.h) >= smallest));
         Self {
             side,
+            context,
             settings: settings.clone(),
             sources,
             mined,
@@ -100,6 +102,9 @@ impl<'a> Windows<'a> {
     fn draw_window(&self, rng: &mut StdRng) -> (&'a Picture, Crop, Option<&'a Rect>) {
         let s = &self.settings;
         let at: f64 = rng.random();
+        if at < s.mined && !self.mined.missed.is_empty() && rng.random_bool(s.missed) {
+            return self.mined_window(rng, &self.mined.missed);
+        }
         if at < s.mined && !self.mined.faces.is_empty() {
             return self.mined_window(rng, &self.mined.faces);
         }
@@ -170,16 +175,16 @@ impl<'a> Windows<'a> {
         }
     }
 
-    /// Turns a crop by a random angle and mirrors every other one.
-    fn turned(&self, rng: &mut StdRng, at: Crop) -> Crop {
-        Crop { angle: augment::angle(rng, 0.2), mirror: rng.random(), ..at }
+    /// The crop that shows a window and what lies round it, turned by a random angle; every other one is mirrored.
+    fn turned(&self, rng: &mut StdRng, window: Crop) -> Crop {
+        Crop { side: window.side * self.context, angle: augment::angle(rng, 0.2), mirror: rng.random(), ..window }
     }
 
     /// Labels a crop from its overlap with `face`.
     fn target(&self, at: &Crop, face: Option<&Rect>) -> Target {
         let Some(face) = face else { return Target { face: Some(false), shift: None } };
-        let side = self.side as f32;
-        let window = Rect::new(0.0, 0.0, side, side);
+        let middle = self.side as f32 / 2.0;
+        let window = Rect::square(middle, middle, self.side as f32 / self.context);
         let face = box_in_crop(face, at, self.side);
         let iou = window.iou(&face.to_square());
         let s = &self.settings;
@@ -275,16 +280,16 @@ fn calibration_loss(targets: &[Target], head: &mut Prediction, figures: &mut Fig
     }
 }
 
-/// Computes the smooth L1 loss of the box regression, over windows that have one.
+/// Computes the EIoU loss of the box regression, over windows that have one.
 fn box_loss(targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
     let share = 1.0 / targets.iter().filter(|t| t.shift.is_some()).count().max(1) as f32;
     let rows = head.values.chunks_exact(4).zip(head.gradient.chunks_exact_mut(4));
     for ((values, gradient), target) in rows.zip(targets) {
         let Some((_, right)) = target.shift else { continue };
-        for i in 0..4 {
-            let (loss, slope) = loss::smooth_l1(values[i] - right[i], BOX_BETA);
-            gradient[i] = slope * share;
-            figures.loss += f64::from(loss * share);
-        }
+        let window = Rect::square(0.0, 0.0, 1.0);
+        let code = [values[0], values[1], values[2], values[3]];
+        let (loss, slope) = loss::eiou(&window, code, &calibration::decode_box(&window, &right));
+        gradient.iter_mut().zip(slope).for_each(|(to, slope)| *to = slope * share);
+        figures.loss += f64::from(loss * share);
     }
 }
