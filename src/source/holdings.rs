@@ -38,7 +38,7 @@ impl Holdings {
             return Self { pictures: pages(bytes).len().max(1), ..Self::default() };
         }
         match image::guess_format(bytes) {
-            Ok(ImageFormat::Jpeg) => Self { pictures: views(bytes), film: film(bytes), animation: false },
+            Ok(ImageFormat::Jpeg) => of_jpeg(bytes),
             Ok(format) => Self { animation: is_animation(bytes, format), ..Self::default() },
             Err(_) => Self::default(),
         }
@@ -75,25 +75,21 @@ pub(super) fn pages(bytes: &[u8]) -> Vec<u64> {
     if pages.is_empty() { directories.first().map(|d| d.offset).into_iter().collect() } else { pages }
 }
 
-/// How many pictures a JPEG file holds that stand for themselves: those of a stereo pair or a panorama, as its multi-picture
-/// segment (CIPA DC-007) tells. Previews, gain maps and the like don't count.
-fn views(bytes: &[u8]) -> usize {
+/// What a JPEG file holds: the pictures of a stereo pair or a panorama, as its multi-picture segment (CIPA DC-007) tells, without
+/// previews, gain maps and the like; and a film behind its picture, as in motion photos.
+fn of_jpeg(bytes: &[u8]) -> Holdings {
     let mut views = 0;
-    jpeg::markers(bytes, |marker, segment| {
+    let end = jpeg::markers(bytes, |marker, segment| {
         let structure = segment.strip_prefix(b"MPF\0").filter(|_| marker == 0xE2);
         let directories = structure.and_then(Tiff::of).map(|tiff| tiff.directories()).unwrap_or_default();
         let entries = directories.first().map(|d| d.words(tag::MP_ENTRIES)).unwrap_or_default();
         // The first of an entry's four words ends with the picture's type; types of several views begin with 2.
         views += entries.chunks(4).filter(|entry| entry[0] >> 16 & 0xFF == 2).count();
     });
-    views.max(1)
-}
-
-/// Whether a film follows a JPEG's picture, as in motion photos.
-fn film(bytes: &[u8]) -> bool {
-    let after = jpeg::end(bytes).and_then(|end| bytes.get(end..)).unwrap_or_default();
+    let behind = end.and_then(|end| bytes.get(end..)).unwrap_or_default();
     let starts: [&[u8]; 3] = [b"ftypmp4", b"ftypiso", b"ftypqt "];
-    after.windows(7).any(|w| starts.contains(&w))
+    let film = behind.windows(7).any(|w| starts.contains(&w));
+    Holdings { pictures: views.max(1), animation: false, film }
 }
 
 /// Whether a JPEG XL file (ISO/IEC 18181-1 and -2) is an animation, by the first bits of its header; `None` if it is cut.
@@ -174,7 +170,7 @@ mod tests {
                 [b"MM\0\x2A\0\0\0\x08\0\x01\xB0\x02\0\x07", &size[..], &26_u32.to_be_bytes(), &[0; 4], &entries]
                     .concat();
             let jpeg = [&[0xFF, 0xD8][..], &segment(0xE2, &[b"MPF\0", &index[..]].concat()), &[0xFF, 0xD9]].concat();
-            views(&jpeg)
+            of_jpeg(&jpeg).pictures
         };
         // A stereo pair; a picture with a large preview; one with a gain map; a panorama.
         assert_eq!([of(&[0x2002_0002, 0x0002_0002]), of(&[0x2003_0000, 0x0001_0002])], [2, 1]);
@@ -196,6 +192,7 @@ mod tests {
     fn a_film_behind_the_picture_is_seen_and_one_in_its_text_is_not() {
         let with =
             |text: &[u8], trailer: &[u8]| [&[0xFF, 0xD8][..], &segment(0xFE, text), &[0xFF, 0xD9], trailer].concat();
+        let film = |jpeg: &[u8]| of_jpeg(jpeg).film;
         assert!(film(&with(b"", b"MotionPhoto_Data\0\0\0\x18ftypmp42")));
         assert!(!film(&with(b"ftypmp42", b"")) && !film(&with(b"", b"SEFT")));
     }
