@@ -74,17 +74,26 @@ impl<'a> Tiff<'a> {
         self.offset_size()..2 * self.offset_size()
     }
 
-    /// All directories of the chain, as far as it is whole.
+    /// All directories of the chain, as far as they are in the file.
     pub(super) fn directories(&self) -> Vec<Directory<'a>> {
+        self.chain().0
+    }
+
+    /// All directories of the chain, as far as they are in the file, and whether that is all of them.
+    pub(super) fn chain(&self) -> (Vec<Directory<'a>>, bool) {
         let mut chain = Vec::new();
         let mut seen = HashSet::new();
         let mut next = self.number(self.first().start, self.offset_size());
-        while let Some(offset) = next.filter(|offset| *offset != 0 && seen.insert(*offset) && chain.len() < MOST) {
-            let Some((directory, after)) = self.directory(offset) else { break };
+        while let Some(offset) = next.filter(|offset| *offset != 0 && chain.len() < MOST) {
+            if !seen.insert(offset) {
+                // Back to a directory that was read.
+                return (chain, true);
+            }
+            let Some((directory, after)) = self.directory(offset) else { return (chain, false) };
             chain.push(directory);
             next = after;
         }
-        chain
+        (chain, next == Some(0))
     }
 
     /// The directory at `offset`, and where the next one begins.
@@ -178,7 +187,14 @@ mod tests {
     fn a_chain_that_leads_back_ends() {
         // One directory without entries whose successor is itself.
         let bytes = b"II\x2A\0\x08\0\0\0\0\0\x08\0\0\0";
-        assert_eq!(Tiff::of(bytes).unwrap().directories().len(), 1);
+        let (chain, whole) = Tiff::of(bytes).unwrap().chain();
+        assert_eq!((chain.len(), whole), (1, true));
+    }
+
+    #[test]
+    fn a_chain_that_leads_out_of_the_file_is_not_whole() {
+        let bytes = b"II\x2A\0\x08\0\0\0\0\0\xFF\0\0\0";
+        assert_eq!([14, 13].map(|n| Tiff::of(&bytes[..n]).unwrap().chain().1), [false, false]);
     }
 
     #[test]

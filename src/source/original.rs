@@ -11,7 +11,7 @@ use tiff::tags::Tag;
 
 use super::foreign::Foreign;
 use super::holdings::{self, Holdings};
-use super::ifd;
+use super::ifd::{self, Tiff};
 use super::jpeg;
 use super::picture::{Decoded, contents, opaque};
 use crate::error::{Error, Result};
@@ -41,7 +41,7 @@ impl Original {
     /// Reads the file `path`.
     ///
     /// # Errors
-    /// If it can't be read, and if it is an animation: only its first picture could be covered.
+    /// If it can't be read, if pages are missing, and if it is an animation: only its first picture could be covered.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = contents(path)?;
         let holdings = Holdings::of(&bytes);
@@ -55,7 +55,12 @@ impl Original {
             };
             return Err(Error::Picture { path: path.into(), reason: format!("is an animation; {remedy}") });
         }
-        let of_tiff = if Foreign::of(&bytes).is_some() { Vec::new() } else { holdings::pages(&bytes) };
+        let foreign = Foreign::of(&bytes).is_some();
+        if !foreign && Tiff::of(&bytes).is_some_and(|tiff| !tiff.chain().1) {
+            let reason = "is cut: not all of its pages are in the file; copy or download it again";
+            return Err(Error::Picture { path: path.into(), reason: reason.into() });
+        }
+        let of_tiff = if foreign { Vec::new() } else { holdings::pages(&bytes) };
         let pages = if of_tiff.is_empty() { vec![0] } else { of_tiff };
         Ok(Self { path: path.into(), bytes, holdings, pages })
     }
