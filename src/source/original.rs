@@ -44,24 +44,24 @@ impl Original {
     /// If it can't be read, if pages are missing, and if it is an animation: only its first picture could be covered.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = contents(path)?;
-        let holdings = Holdings::of(&bytes);
+        let refuse = |reason: &str| Error::Picture { path: path.into(), reason: reason.into() };
+        let (holdings, foreign) = (Holdings::of(&bytes), Foreign::of(&bytes));
         if holdings.animation {
-            // ffmpeg, which reads films, reads only the first frame of some, or none, depending on its version.
-            let unread = image::guess_format(&bytes).is_ok_and(|f| f == ImageFormat::WebP)
-                || Foreign::of(&bytes) == Some(Foreign::JpegXl);
-            let remedy = match unread {
-                true => "make it a GIF or a video, which `facecascade video --redact` covers whole",
-                false => "`facecascade video --redact` covers it whole",
-            };
-            return Err(Error::Picture { path: path.into(), reason: format!("is an animation; {remedy}") });
+            // ffmpeg, which reads films, reads only the first frame of these, or none, depending on its version.
+            let is_webp = image::guess_format(&bytes).is_ok_and(|format| format == ImageFormat::WebP);
+            return Err(refuse(if is_webp || foreign == Some(Foreign::JpegXl) {
+                "is an animation; make it a GIF or a video, which `facecascade video --redact` covers whole"
+            } else {
+                "is an animation; `facecascade video --redact` covers it whole"
+            }));
         }
-        let foreign = Foreign::of(&bytes).is_some();
-        if !foreign && Tiff::of(&bytes).is_some_and(|tiff| !tiff.chain().1) {
-            let reason = "is cut: not all of its pages are in the file; copy or download it again";
-            return Err(Error::Picture { path: path.into(), reason: reason.into() });
+        let mut pages = vec![0];
+        if let Some(tiff) = Tiff::of(&bytes).filter(|_| foreign.is_none()) {
+            if !tiff.chain().1 {
+                return Err(refuse("is cut: not all of its pages are in the file; copy or download it again"));
+            }
+            pages = holdings::pages(&bytes);
         }
-        let of_tiff = if foreign { Vec::new() } else { holdings::pages(&bytes) };
-        let pages = if of_tiff.is_empty() { vec![0] } else { of_tiff };
         Ok(Self { path: path.into(), bytes, holdings, pages })
     }
 
