@@ -55,12 +55,15 @@ impl Original {
                 "is an animation; `facecascade video --redact` covers it whole"
             }));
         }
-        let mut pages = vec![0];
+        let mut pages = Vec::new();
         if let Some(tiff) = Tiff::of(&bytes).filter(|_| foreign.is_none()) {
             if !tiff.chain().1 {
                 return Err(refuse("is cut: not all of its pages are in the file; copy or download it again"));
             }
             pages = holdings::pages(&bytes);
+        }
+        if pages.is_empty() {
+            pages.push(0);
         }
         Ok(Self { path: path.into(), bytes, holdings, pages })
     }
