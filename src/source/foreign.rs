@@ -8,6 +8,7 @@ use std::process::Stdio;
 use image::RgbImage;
 use tempfile::NamedTempFile;
 
+use super::heif;
 use super::ifd::{Tiff, tag};
 use super::picture::MOST_PIXELS;
 use super::process::{Process, command, file_argument};
@@ -75,8 +76,9 @@ impl Foreign {
             }
             format!("is a {name} that this machine's ffmpeg can't read ({reason}); convert it to JPEG or PNG")
         })?;
-        // Older versions of ffmpeg give the first tile of a picture in tiles.
+        // Older versions of ffmpeg give the first tile of a picture in tiles. Of several pictures, the largest need not be the first.
         if matches!(self, Self::Heic | Self::Avif)
+            && (heif::is_tiled(bytes) || heif::holdings(bytes).pictures == 1)
             && let Some((width, height)) = largest_extent(bytes)
         {
             let (w, h) = (u64::from(picture.width()), u64::from(picture.height()));

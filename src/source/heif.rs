@@ -30,6 +30,12 @@ pub(super) fn inside<'a>(bytes: &'a [u8], kind: &[u8]) -> Option<&'a [u8]> {
     boxes(bytes).find_map(|(k, content)| (k == kind).then_some(content))
 }
 
+/// Whether a picture of the file is made of tiles.
+pub(super) fn is_tiled(file: &[u8]) -> bool {
+    let meta = inside(file, b"meta").and_then(|meta| meta.get(4..)).unwrap_or_default();
+    inside(meta, b"iinf").is_some_and(|list| list.windows(4).any(|w| w == b"grid"))
+}
+
 /// What a file holds. Thumbnails, tiles, depths and masks are no pictures of their own; an image sequence is an animation.
 pub(super) fn holdings(file: &[u8]) -> Holdings {
     let meta = inside(file, b"meta").and_then(|meta| meta.get(4..)).unwrap_or_default();
@@ -111,7 +117,9 @@ mod tests {
             reference(b"auxl", 5, &[3]),
             reference(b"cdsc", 6, &[3]),
         ];
-        assert_eq!(holdings(&file(&phone, &links)), Holdings { pictures: 1, animation: false, film: false });
+        let phone = file(&phone, &links);
+        assert_eq!(holdings(&phone), Holdings { pictures: 1, animation: false, film: false });
+        assert!(is_tiled(&phone));
         let two = [item(1, b"hvc1", 0), item(2, b"hvc1", 0)];
         assert_eq!(holdings(&file(&two, &[])).pictures, 2);
         let sequence = [file(&two[..1], &[]), of(b"moov", b""), of(b"mpvd", b"")].concat();

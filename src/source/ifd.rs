@@ -10,6 +10,8 @@ const MOST: usize = 1 << 16;
 pub(super) mod tag {
     pub(in super::super) const NEW_SUBFILE_TYPE: u16 = 0x00FE;
     pub(in super::super) const SUBFILE_TYPE: u16 = 0x00FF;
+    pub(in super::super) const WIDTH: u16 = 0x0100;
+    pub(in super::super) const HEIGHT: u16 = 0x0101;
     pub(in super::super) const PHOTOMETRIC: u16 = 0x0106;
     pub(in super::super) const SUB_DIRECTORIES: u16 = 0x014A;
     pub(in super::super) const DNG_VERSION: u16 = 0xC612;
@@ -141,6 +143,13 @@ impl Directory<'_> {
         let Some(entry) = self.entry(tag) else { return Vec::new() };
         let end = entry.size.saturating_mul(entry.count).saturating_add(entry.place).min(self.tiff.bytes.len());
         (entry.place..end).step_by(4).map_while(|place| self.tiff.number(place, 4)).collect()
+    }
+
+    /// Width and height of its picture.
+    pub(super) fn size(&self) -> Option<(u64, u64)> {
+        // As large as any file may say, the product of two stays within 64 bits.
+        let side = |tag| self.value(tag).filter(|side| u32::try_from(*side).is_ok());
+        side(tag::WIDTH).zip(side(tag::HEIGHT))
     }
 
     /// Whether its picture is a smaller copy of another one.

@@ -5,13 +5,13 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use image::codecs::{jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder};
-use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage, imageops};
 use tiff::encoder::{Compression, DeflateLevel, TiffEncoder, colortype};
 use tiff::tags::Tag;
 
 use super::foreign::Foreign;
 use super::holdings::{self, Holdings};
-use super::ifd::{self, Tiff};
+use super::ifd::{self, Directory, Tiff};
 use super::jpeg;
 use super::picture::{Decoded, contents, opaque};
 use crate::error::{Error, Result};
@@ -41,7 +41,8 @@ impl Original {
     /// Reads the file `path`.
     ///
     /// # Errors
-    /// If it can't be read, if pages are missing, and if it is an animation: only its first picture could be covered.
+    /// If it can't be read, if pages are missing, if one is a small copy of another one, and if it is an animation: only its first
+    /// picture could be covered.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = contents(path)?;
         let refuse = |reason: &str| Error::Picture { path: path.into(), reason: reason.into() };
@@ -55,17 +56,49 @@ impl Original {
                 "is an animation; `facecascade video --redact` covers it whole"
             }));
         }
-        let mut pages = Vec::new();
+        let (mut pages, mut sizes) = (Vec::new(), Vec::new());
         if let Some(tiff) = Tiff::of(&bytes).filter(|_| foreign.is_none()) {
             if !tiff.chain().1 {
                 return Err(refuse("is cut: not all of its pages are in the file; copy or download it again"));
             }
             pages = holdings::pages(&bytes);
+            let listed = tiff.directories();
+            let size = |page| listed.iter().find(|d| d.offset == page).and_then(Directory::size);
+            sizes = pages.iter().map(|page| size(*page).unwrap_or_default()).collect();
         }
         if pages.is_empty() {
             pages.push(0);
         }
-        Ok(Self { path: path.into(), bytes, holdings, pages })
+        let mut original = Self { path: path.into(), bytes, holdings, pages };
+        if let Some([small, large]) = original.smaller_copy(&sizes)? {
+            return Err(refuse(&format!(
+                "page {} looks like page {} made smaller, too small to find all its faces; save the pages as files of their own",
+                small + 1,
+                large + 1
+            )));
+        }
+        Ok(original)
+    }
+
+    /// Looks for a page that shows the same as a larger one: files with a picture at many sizes do not always mark the smaller ones as
+    /// previews. Gives both, counted from 0.
+    fn smaller_copy(&mut self, sizes: &[(u64, u64)]) -> Result<Option<[usize; 2]>> {
+        for (small, (w, h)) in sizes.iter().enumerate() {
+            for (large, (larger_w, larger_h)) in sizes.iter().enumerate() {
+                // Of the same shape to a pixel.
+                let alike = (w * larger_h).abs_diff(h * larger_w) <= *larger_w.max(larger_h);
+                if 4 * w < 3 * larger_w && alike {
+                    let [a, b] =
+                        [self.page(small)?.1, self.page(large)?.1].map(|page| imageops::thumbnail(&page, 16, 16));
+                    let difference: u64 =
+                        a.as_raw().iter().zip(b.as_raw()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+                    if difference < 10 * a.as_raw().len() as u64 {
+                        return Ok(Some([small, large]));
+                    }
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The number of its pages: more than one only of a TIFF file.
