@@ -80,7 +80,7 @@ demo: rust
 
 # Tests run kill, which every shell has; pgrep stands here for the package that has both.
 test: check
-	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps Xvfb:xvfb import:imagemagick xdotool:xdotool $(WINDOW) $(VULKAN) $(BROWSER)
+	@tools/packages.sh ffmpeg:ffmpeg pgrep:procps Xvfb:xvfb import:imagemagick exiftool:libimage-exiftool-perl xdotool:xdotool $(WINDOW) $(VULKAN) $(BROWSER)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; $(CARGO) nextest run --release --locked --no-fail-fast; \
 	else set -x; $(CARGO) test --release --locked --no-fail-fast --lib --bins --tests; fi
 	$(CARGO) test --release --locked --doc

@@ -1,5 +1,6 @@
-//! A real-time face detector: a cascade of three levels of tiny convolutional nets, each finding windows and each
-//! followed by a calibration of them (Li et al., CVPR 2015, and the article "Garage Deep Learning – Two Networks").
+//! A real-time face detector: a cascade of small convolutional nets. The first looks everywhere and proposes windows, those behind it
+//! look at these again, and each moves its windows to where the faces are (after Li et al., CVPR 2015, and the article
+//! "Garage Deep Learning – Two Networks").
 //!
 //! ```
 //! use facecascade::{Cascade, Options};
@@ -13,7 +14,8 @@
 //! ```
 //!
 //! Call [`Cascade::shipped`] once, with [`Options`], then [`Cascade::detect`] for each picture: it returns a [`Face`] for each face
-//! found, the best first. A `Cascade` never changes and is shared by threads. [`Cascade::load`] reads nets of your own.
+//! found, the best first. [`Options::model`] chooses between fast and sure, [`Options::min_face`] how small a face may be. A `Cascade`
+//! never changes and is shared by threads. [`Cascade::load`] reads nets of your own.
 //!
 //! | feature | adds |
 //! |---|---|
@@ -23,7 +25,7 @@
 //! | `gpu` | the image pyramid and the net of level 1 as compute shaders |
 //! | `train` | datasets, evaluation and training |
 //! | `monitor` | the page that follows training runs |
-//! | `cuda` | levels 2 and 3 on an NVIDIA GPU |
+//! | `cuda` | the nets behind level 1 on an NVIDIA GPU |
 //!
 //! The library is what this page shows, and only that keeps to semantic versioning. The other modules are public because the
 //! program, which is a crate of its own, its tests and its benches call them; they are hidden here and change without notice.

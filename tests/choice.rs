@@ -1,10 +1,13 @@
 //! Which faces `video --redact` covers: ids, regions, records of an earlier run, and the page to choose by.
 
+#[path = "common/browser.rs"]
+#[allow(clippy::print_stderr, dead_code, unreachable_pub, missing_docs, reason = "a module of tests")]
+mod browser;
 mod common;
 
 use std::path::Path;
 
-use common::film::{by_frame, decoded, faces, kept, solid};
+use common::film::{Faces, by_frame, decoded, faces, kept, solid};
 use common::{Ran, ffmpeg, ffmpeg_is_here, ours, program};
 use facecascade::Rect;
 
@@ -26,25 +29,64 @@ fn redacted() -> Option<tempfile::TempDir> {
     Some(dir)
 }
 
-#[test]
-fn a_face_left_open_by_its_id_is_open_and_the_others_stay_covered() {
-    let Some(dir) = redacted() else { return };
-    let all = faces(&dir.path().join("all.jsonl"));
-    // The clip's two faces are its largest tracks; false alarms, of which redaction tolerates some, are small.
+/// The faces of the film that [`redacted`] made, and the ids of the clip's two: its largest tracks, since false alarms, of which
+/// redaction tolerates some, are small.
+fn two_faces(dir: &Path) -> (Faces, [u64; 2]) {
+    let all = faces(&dir.join("all.jsonl"));
     let mut largest: Vec<_> =
         all.iter().map(|(id, places)| (places.values().map(|r| r.w * r.h).sum::<f32>(), *id)).collect();
     largest.sort_by(|a, b| a.0.total_cmp(&b.0));
     let [.., (_, other), (_, id)] = largest[..] else { panic!("two faces") };
-    let before = decoded(&dir.path().join("clip.mp4"), SIZE);
-    for (choice, open, covered) in [(format!("--except {id}"), id, other), (format!("--only {id}"), other, id)] {
-        run(dir.path(), &format!("clip.mp4 --redact solid -o some.mp4 {choice}")).exits(0);
-        let after = decoded(&dir.path().join("some.mp4"), SIZE);
-        for (frame, place) in &all[&covered] {
-            assert!(solid(&after[*frame], place) > 0.98, "{choice}: face {covered}, frame {frame}");
-        }
-        let seen = all[&open].iter().filter(|(frame, place)| kept(&before[**frame], &after[**frame], place) > 0.4);
-        assert!(seen.count() * 2 > all[&open].len(), "{choice}: face {open} is open");
+    (all, [id, other])
+}
+
+/// Asserts that in `film` one face is open and another is covered.
+fn open_and_covered(dir: &Path, film: &str, all: &Faces, [open, covered]: [u64; 2]) {
+    let [before, after] = ["clip.mp4", film].map(|name| decoded(&dir.join(name), SIZE));
+    for (frame, place) in &all[&covered] {
+        assert!(solid(&after[*frame], place) > 0.98, "{film}: face {covered}, frame {frame}");
     }
+    let seen = all[&open].iter().filter(|(frame, place)| kept(&before[**frame], &after[**frame], place) > 0.4);
+    assert!(seen.count() * 2 > all[&open].len(), "{film}: face {open} is open");
+}
+
+#[test]
+fn a_face_left_open_by_its_id_is_open_and_the_others_stay_covered() {
+    let Some(dir) = redacted() else { return };
+    let (all, [id, other]) = two_faces(dir.path());
+    for (choice, film, ids) in
+        [(format!("--except {id}"), "a.mp4", [id, other]), (format!("--only {id}"), "b.mp4", [other, id])]
+    {
+        run(dir.path(), &format!("clip.mp4 --redact solid -o {film} {choice}")).exits(0);
+        open_and_covered(dir.path(), film, &all, ids);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_face_ticked_on_the_page_is_open_after_the_command_that_the_page_gives() {
+    let Some(browser) = browser::Browser::start() else { return };
+    let Some(dir) = redacted() else { return };
+    let (all, [id, other]) = two_faces(dir.path());
+    browser.open(&format!("file://{}", dir.path().join("faces.html").display()));
+    let plain = browser.text("#command");
+    // By script: the foot of the page may lie over the box.
+    let tick = format!("document.querySelector(\"input[value='{id}']\").click()");
+    browser.run(&tick);
+    browser.wait(&format!("document.querySelector('#chosen').innerText.startsWith('Left open: {id}.')"));
+    let command = browser.text("#command");
+    assert_eq!(command, format!("{plain} --except {id}"));
+    for scheme in ["light", "dark"] {
+        browser.look(1000, 900, scheme);
+        browser.screenshot(&format!("review-{scheme}.png"));
+    }
+    browser.run(&tick);
+    assert_eq!(browser.text("#command"), plain);
+    assert_eq!(browser.complaints(), [""; 0]);
+    let ran: Ran =
+        std::process::Command::new("sh").args(["-c", &command]).current_dir(dir.path()).output().unwrap().into();
+    ran.exits(0);
+    open_and_covered(dir.path(), "all.mp4", &all, [id, other]);
 }
 
 #[test]

@@ -36,13 +36,23 @@ struct Display {
 impl Display {
     /// Opens a display; `None`, and a line on stderr, without Xvfb or ImageMagick.
     fn open() -> Option<Self> {
+        Self::open_with(&[])
+    }
+
+    /// As [`Self::open`], with more options of Xvfb.
+    fn open_with(options: &[&str]) -> Option<Self> {
         if !are_here(&[("Xvfb", "xvfb"), ("import", "imagemagick")]) {
             return None;
         }
         // Xvfb chooses a free number, and prints it when ready.
         let arguments = ["-displayfd", "1", "-screen", "0", "900x700x24", "-nolisten", "tcp"];
-        let mut server =
-            Command::new("Xvfb").args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut server = Command::new("Xvfb")
+            .args(arguments)
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut number = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut number).unwrap();
         assert!(!number.trim().is_empty(), "Xvfb started");
@@ -158,7 +168,14 @@ fn boxed(picture: &RgbImage, r: &Rect) -> f32 {
 
 #[test]
 fn the_window_shows_boxes_round_the_synthetic_cameras_faces() {
-    let Some(display) = Display::open() else { return };
+    // Also where no memory can be shared with the display, as over a network.
+    for options in [&[][..], &["-extension", "MIT-SHM"]] {
+        let Some(display) = Display::open_with(options) else { return };
+        boxes_are_seen_on(&display);
+    }
+}
+
+fn boxes_are_seen_on(display: &Display) {
     let dir = tempfile::tempdir().unwrap();
     let live = display.live(&["--source", "synthetic", "--seconds", "60"], dir.path());
     let cascade = Cascade::shipped(Options { min_face: 60.0, threshold: 0.9, ..Options::default() }).unwrap();

@@ -170,6 +170,18 @@ fn a_reader_follows_two_runs_compares_them_zooms_and_saves_a_chart() {
     browser.wait("!document.querySelector('#reset').disabled");
     browser.keys("#chart-loss .plot", "\u{e00c}");
     browser.wait("document.querySelector('#reset').disabled");
+    // By fingers: one is drawn across, two are spread, two move on together.
+    browser.fingers("#chart-loss .u-over", &[(0.25, 0.5)]);
+    browser.wait("document.querySelector('#range').innerText.match(/^steps 1[45]\\d to (29|30)\\d$/)");
+    browser.click("#reset");
+    browser.wait("document.querySelector('#reset').disabled");
+    browser.fingers("#chart-loss .u-over", &[(0.4, 0.3), (0.6, 0.7)]);
+    browser.wait("document.querySelector('#range').innerText.match(/^steps 1[45]\\d to 4[45]\\d$/)");
+    browser.wait("document.querySelector('#chart-error .plot').ariaLabel.includes('steps 1')");
+    browser.fingers("#chart-loss .u-over", &[(0.4, 0.2), (0.7, 0.5)]);
+    browser.wait("document.querySelector('#range').innerText.match(/^steps 2[01]\\d to 5[01]\\d$/)");
+    browser.click("#reset");
+    browser.wait("document.querySelector('#reset').disabled");
 
     // Logarithmic, and without smoothing.
     browser.click("#log");

@@ -34,12 +34,13 @@ Examples:
   facecascade detect --json --repeat 20 --no-smile frame.png
       the least processor time of 20 searches, as cpu_ms
 
-Pictures: JPEG, PNG, WebP, BMP, TIFF, GIF (first frame), known by their content; AVIF, HEIC, JPEG XL and JPEG 2000 where \
-ffmpeg reads them. Up to 200 megapixels, large ones one at a time: with 108, about 2 GB of memory are needed. Boxes are in pixels after EXIF \
+Pictures: JPEG, PNG, WebP, BMP, TIFF, GIF, known by their content; AVIF, HEIC, JPEG XL and JPEG 2000 where ffmpeg reads them. \
+Of a file with several pages, frames or pictures the first one is searched, and a warning says so. Up to 200 megapixels, large ones one at a time: with 108, about 2 GB of memory are needed. Boxes are in pixels after EXIF \
 orientation. A picture that can't be read is named, the rest go on, and the exit status is 1.
 
 --redact writes each picture again in its own format and quality, with its colour profile and upright, and with nothing else \
-of the file: no EXIF, place, date or preview. What is read through ffmpeg becomes PNG. Inputs are never written over.")]
+of the file: no EXIF, place, date or preview. All pages of a TIFF are covered and written; animations are refused, since `video` \
+covers them. What is read through ffmpeg becomes PNG. Inputs are never written over.")]
 pub(crate) struct DetectArgs {
     /// Pictures, or folders (the pictures right in them, by name)
     #[arg(required_unless_present = "list", value_name = "PATH")]
@@ -74,6 +75,8 @@ const LARGE: u64 = 24_000_000;
 /// What is printed of one picture.
 struct Report {
     line: Option<String>,
+    /// What of the file was passed over.
+    warning: Option<String>,
     complaint: Option<String>,
     unreadable: bool,
 }
@@ -106,6 +109,9 @@ pub(crate) fn run(args: DetectArgs, common: &Common) -> anyhow::Result<Outcome> 
         failed |= report.complaint.is_some() || report.unreadable;
         unreadable += usize::from(report.unreadable);
         bar.suspend(|| -> std::io::Result<()> {
+            if let Some(warning) = &report.warning {
+                tracing::warn!("{warning}");
+            }
             if let Some(complaint) = &report.complaint {
                 super::complain(&anyhow::Error::msg(complaint.clone()));
             }
@@ -144,7 +150,7 @@ impl Finder<'_> {
         let _turn = large.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         match (self, target) {
             (Self::Redaction(redaction), Some(target)) => redaction.one(path, target, json),
-            (Self::Redaction(_), None) => Report { line: None, complaint: None, unreadable: false },
+            (Self::Redaction(_), None) => Report { line: None, warning: None, complaint: None, unreadable: false },
             (Self::Cascade(cascade), _) => one(cascade, path, target, json, repeat),
         }
     }
@@ -154,13 +160,17 @@ impl Report {
     fn unreadable(name: &str, error: &Error, json: bool) -> Self {
         let error = error.to_string();
         let line = json.then(|| records::unreadable(name, &error));
-        Self { line, complaint: Some(error).filter(|_| !json), unreadable: true }
+        Self { line, warning: None, complaint: Some(error).filter(|_| !json), unreadable: true }
     }
 }
 
 fn one(cascade: &Cascade, path: &Path, target: Option<&PathBuf>, json: bool, repeat: Option<u32>) -> Report {
     let name = path.to_string_lossy();
-    let (picture, faces, time) = match find(cascade, path, repeat) {
+    let found = picture::read_first(path).and_then(|(picture, holdings)| {
+        let (faces, time) = find(cascade, &picture, repeat)?;
+        Ok((picture, holdings.unsearched(), faces, time))
+    });
+    let (picture, unsearched, faces, time) = match found {
         Ok(found) => found,
         Err(error) => return Report::unreadable(&name, &error, json),
     };
@@ -170,31 +180,27 @@ fn one(cascade: &Cascade, path: &Path, target: Option<&PathBuf>, json: bool, rep
         readable(&name, &faces, time.ms)
     };
     let complaint = target.and_then(|target| annotate(picture, &faces, target).err()).map(|e| super::explain(&e));
-    Report { line: Some(line), complaint, unreadable: false }
+    let warning = unsearched.map(|what| format!("{name}: {what}"));
+    Report { line: Some(line), warning, complaint, unreadable: false }
 }
 
-fn find(
-    cascade: &Cascade,
-    path: &Path,
-    repeat: Option<u32>,
-) -> facecascade::Result<(RgbImage, Vec<Face>, DetectionTime)> {
-    let picture = picture::read(path)?;
+fn find(cascade: &Cascade, picture: &RgbImage, repeat: Option<u32>) -> facecascade::Result<(Vec<Face>, DetectionTime)> {
     if repeat.is_some() {
-        cascade.detect(&picture)?;
+        cascade.detect(picture)?;
     }
     let (start, cpu) = (Instant::now(), machine::process_time());
-    let faces = cascade.detect(&picture)?;
+    let faces = cascade.detect(picture)?;
     let since = |cpu: Option<Duration>| Some(ms(machine::process_time()? - cpu?));
     let mut time = DetectionTime { cpu_ms: since(cpu), ms: ms(start.elapsed()) };
     for _ in 1..repeat.unwrap_or(1) {
         let (start, cpu) = (Instant::now(), machine::process_time());
-        cascade.detect(&picture)?;
+        cascade.detect(picture)?;
         time.cpu_ms = since(cpu).zip(time.cpu_ms).map(|(again, least)| again.min(least));
         time.ms = time.ms.min(ms(start.elapsed()));
     }
     // Other pictures may be searched at the same time, which process time would count.
     time.cpu_ms = time.cpu_ms.filter(|_| repeat.is_some());
-    Ok((picture, faces, time))
+    Ok((faces, time))
 }
 
 /// `a.jpg: 2 faces in 4.1 ms: 48×50 at 12,30 (0.997); …`
@@ -246,7 +252,12 @@ fn ending(extension: &str) -> String {
 /// The ending of a redacted picture: its own if it is written in its own format.
 fn same_ending(extension: &str) -> String {
     let own = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"];
-    if own.contains(&extension.to_lowercase().as_str()) { extension.to_owned() } else { "png".to_owned() }
+    match extension.to_lowercase().as_str() {
+        lower if own.contains(&lower) => extension.to_owned(),
+        "mpo" => "jpg".to_owned(),
+        "btf" => "tif".to_owned(),
+        _ => "png".to_owned(),
+    }
 }
 
 /// Where each picture goes: its name in `dir` with the ending that `ending` gives for its own. Of pictures with the same

@@ -21,12 +21,13 @@ use super::watch::Watch;
 const NEWS_EVERY: Duration = Duration::from_secs(1);
 
 /// The page's files: address, type and text.
-const PAGE: [(&str, &str, &str); 11] = [
+const PAGE: [(&str, &str, &str); 12] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
     ("/main.js", "text/javascript; charset=utf-8", include_str!("page/main.js")),
     ("/chart.js", "text/javascript; charset=utf-8", include_str!("page/chart.js")),
     ("/scale.js", "text/javascript; charset=utf-8", include_str!("page/scale.js")),
+    ("/touch.js", "text/javascript; charset=utf-8", include_str!("page/touch.js")),
     ("/runs.js", "text/javascript; charset=utf-8", include_str!("page/runs.js")),
     ("/recipes.js", "text/javascript; charset=utf-8", include_str!("page/recipes.js")),
     ("/pictures.js", "text/javascript; charset=utf-8", include_str!("page/pictures.js")),

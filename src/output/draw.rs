@@ -1,5 +1,7 @@
 //! Draws boxes and text into pictures. Whatever lies outside a picture is left out.
 
+use std::ops::Range;
+
 use image::{Rgb, RgbImage};
 
 use super::letters;
@@ -19,15 +21,19 @@ pub(crate) const GROUND: Rgb<u8> = Rgb([22, 24, 28]);
 /// Dark colour under boxes and labels, so that they can be seen on any picture.
 pub(super) const SHADE: Rgb<u8> = Rgb([8, 12, 10]);
 
-/// Mixes `colour` into the pixel at (`x`, `y`) with the weight `cover` (0..1).
-fn blend(picture: &mut RgbImage, x: i64, y: i64, colour: Rgb<u8>, cover: f32) {
-    if x < 0 || y < 0 || x >= i64::from(picture.width()) || y >= i64::from(picture.height()) {
-        return;
+/// Mixes `colour` into a pixel with the weight `cover` (0..1).
+fn blend(pixel: &mut [u8], colour: Rgb<u8>, cover: f32) {
+    for (to, from) in pixel.iter_mut().zip(colour.0) {
+        // Half up, as `round`, which is a call to a library on processors of no special kind.
+        *to = (f32::from(*to) + (f32::from(from) - f32::from(*to)) * cover + 0.5) as u8;
     }
-    let pixel = picture.get_pixel_mut(x as u32, y as u32);
-    for (to, from) in pixel.0.iter_mut().zip(colour.0) {
-        *to = (f32::from(*to) + (f32::from(from) - f32::from(*to)) * cover).round() as u8;
-    }
+}
+
+/// The pixels `columns` of the row `y`, which must be inside the picture.
+fn part(picture: &mut RgbImage, y: i64, columns: Range<i64>) -> impl Iterator<Item = &mut [u8]> {
+    let first = y as usize * picture.width() as usize;
+    let (from, to) = (first + columns.start as usize, first + columns.end.max(columns.start) as usize);
+    picture.as_mut()[3 * from..3 * to].chunks_exact_mut(3)
 }
 
 /// Colour for the score (logit) of a window: red for a clear no, yellow for 0, green for a clear face.
@@ -72,22 +78,33 @@ pub fn outline(picture: &mut RgbImage, rect: &Rect, colour: Rgb<u8>, thickness: 
     };
     let (width, height) = (i64::from(picture.width()), i64::from(picture.height()));
     let inner = reach + radius;
+    let columns = |from: f32, to: f32| (from.floor() as i64).clamp(0, width)..(to.ceil() as i64).clamp(0, width);
+    let whole = columns(left - reach, right + reach);
+    // Away from the corners the line is the same in every row of its sides, and in every column of its top and bottom.
+    let sides = {
+        let first = columns(left - reach, left + inner);
+        let second = columns((right - inner).max(left + inner), right + reach);
+        [first.clone(), second.start.max(first.end)..second.end.max(first.end)]
+    };
+    let between = sides[0].end..sides[1].start;
+    let (middle_x, middle_y) = ((between.start + between.end) / 2, cy as i64);
+    let of_sides = sides.clone().map(|columns| columns.map(|x| cover(x, middle_y) * opacity).collect::<Vec<f32>>());
     let rows = ((top - reach) as i64).max(0)..((bottom + reach) as i64 + 1).min(height);
     for y in rows {
         let line = y as f32 + 0.5;
-        let columns = |from: f32, to: f32| (from.floor() as i64).max(0)..(to.ceil() as i64).min(width);
-        let spans = if line < top + inner || line > bottom - inner {
-            [columns(left - reach, right + reach), 0..0]
-        } else {
-            // Between the bands at top and bottom only the two sides are drawn, each pixel once.
-            let first = columns(left - reach, left + inner);
-            let second = columns((right - inner).max(left + inner), right + reach);
-            [first.clone(), second.start.max(first.end)..second.end]
-        };
-        for x in spans.into_iter().flatten() {
-            let cover = cover(x, y) * opacity;
+        if line >= top + inner && line <= bottom - inner {
+            for (columns, covers) in sides.iter().zip(&of_sides) {
+                for (pixel, cover) in part(picture, y, columns.clone()).zip(covers) {
+                    blend(pixel, colour, *cover);
+                }
+            }
+            continue;
+        }
+        let of_row = cover(middle_x, y) * opacity;
+        for (x, pixel) in whole.clone().zip(part(picture, y, whole.clone())) {
+            let cover = if between.contains(&x) { of_row } else { cover(x, y) * opacity };
             if cover > 0.0 {
-                blend(picture, x, y, colour, cover);
+                blend(pixel, colour, cover);
             }
         }
     }
@@ -123,12 +140,15 @@ pub fn text_width(text: &str, height: f32) -> f32 {
 pub fn text(picture: &mut RgbImage, text: &str, x: f32, y: f32, height: f32, colour: Rgb<u8>) {
     // A base line on a whole pixel keeps the lower edge of letters crisp.
     let (x, base) = (x.round() as i64, (y + letters::ascent(height)).round() as i64);
+    let (width, rows) = (i64::from(picture.width()), 0..i64::from(picture.height()));
     letters::each(text, height, |shape, pen| {
         let (left, top) = (x + pen + shape.left, base + shape.top);
-        for (line, row) in shape.cover.chunks_exact(shape.width.max(1)).zip(top..) {
-            for (cover, column) in line.iter().zip(left..) {
+        let columns = left.clamp(0, width)..(left + shape.width as i64).clamp(0, width);
+        let hidden = (columns.start - left) as usize;
+        for (line, y) in shape.cover.chunks_exact(shape.width.max(1)).zip(top..).filter(|(_, y)| rows.contains(y)) {
+            for (pixel, cover) in part(picture, y, columns.clone()).zip(line.iter().skip(hidden)) {
                 if *cover > 0.0 {
-                    blend(picture, column, row, colour, *cover);
+                    blend(pixel, colour, *cover);
                 }
             }
         }

@@ -22,6 +22,8 @@ struct FaceRecord {
 #[derive(Serialize)]
 struct PictureRecord<'a> {
     image: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<usize>,
     width: u32,
     height: u32,
     ms: f64,
@@ -97,10 +99,21 @@ impl DetectionTime {
 }
 
 /// A picture's line: `image` as it was given, its size in pixels, the time of the detection, faces best first.
-pub fn picture(image: &str, (width, height): (u32, u32), time: DetectionTime, found: &[Face]) -> String {
+pub fn picture(image: &str, size: (u32, u32), time: DetectionTime, found: &[Face]) -> String {
+    page(image, None, size, time, found)
+}
+
+/// The line of a page of a picture that has several, counted from 1.
+pub fn page(
+    image: &str,
+    page: Option<usize>,
+    (width, height): (u32, u32),
+    time: DetectionTime,
+    found: &[Face],
+) -> String {
     let DetectionTime { ms, cpu_ms } = time;
     let [ms, cpu_ms] = [Some(ms), cpu_ms].map(|ms| ms.map(|ms| round(ms, 3)));
-    line(&PictureRecord { image, width, height, ms: ms.unwrap_or_default(), cpu_ms, faces: faces(found) })
+    line(&PictureRecord { image, page, width, height, ms: ms.unwrap_or_default(), cpu_ms, faces: faces(found) })
 }
 
 /// The line of a picture that can't be read.

@@ -1,5 +1,8 @@
 //! Opens the window of a live run, shows pictures of the window's size in it, and reports which keys were pressed.
 
+#[cfg(all(unix, not(target_os = "macos")))]
+mod x11;
+
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -27,6 +30,9 @@ pub enum Key {
 /// An open window.
 #[derive(Debug)]
 pub struct Window {
+    /// Before the window itself, since it must be dropped first.
+    #[cfg(all(unix, not(target_os = "macos")))]
+    shared: Option<x11::SharedMemory>,
     window: minifb::Window,
     pixels: Vec<u32>,
     keys: Receiver<Key>,
@@ -79,7 +85,13 @@ impl Window {
         window.set_target_fps(0);
         let (send, keys) = channel();
         window.set_input_callback(Box::new(Keys { send, down: HashSet::new() }));
-        Ok(Self { window, pixels: Vec::new(), keys })
+        Ok(Self {
+            #[cfg(all(unix, not(target_os = "macos")))]
+            shared: x11::SharedMemory::with(&window),
+            window,
+            pixels: Vec::new(),
+            keys,
+        })
     }
 
     /// Width and height of the window now, pixels.
@@ -93,11 +105,34 @@ impl Window {
     /// # Errors
     /// If the display is gone.
     pub fn show(&mut self, picture: &RgbImage) -> Result<()> {
-        pack(picture, &mut self.pixels);
+        if self.share(picture) {
+            self.window.update();
+            return Ok(());
+        }
+        let failed = |e: &dyn std::fmt::Display| Error::Window(format!("the window can't be drawn: {e}"));
         let (width, height) = (picture.width() as usize, picture.height() as usize);
-        self.window
-            .update_with_buffer(&self.pixels, width, height)
-            .map_err(|e| Error::Window(format!("the window can't be drawn: {e}")))
+        self.pixels.resize(width * height, 0);
+        pack(picture, &mut self.pixels).map_err(|e| failed(&e))?;
+        self.window.update_with_buffer(&self.pixels, width, height).map_err(|e| failed(&e))
+    }
+
+    /// Gives a picture to the display in memory shared with it: half the work of minifb's own way, which sends each picture
+    /// through a socket. Returns whether that was possible; if it fails once, minifb's way is taken from then on.
+    #[cfg(all(unix, not(target_os = "macos")))]
+    fn share(&mut self, picture: &RgbImage) -> bool {
+        let Some(shared) = &mut self.shared else { return false };
+        let shown = shared.show(picture);
+        if let Err(error) = &shown {
+            tracing::debug!("pictures go to the window through its socket from now on: {error}");
+            self.shared = None;
+        }
+        shown.is_ok()
+    }
+
+    /// Other systems' windows have no socket that could be avoided.
+    #[cfg(not(all(unix, not(target_os = "macos"))))]
+    fn share(&mut self, _: &RgbImage) -> bool {
+        false
     }
 
     /// Handles the window's events while there is no new picture.
@@ -125,48 +160,13 @@ pub fn on_display_lost(rescue: impl FnOnce() + Send + 'static) {
     drop(rescue);
 }
 
-#[cfg(all(unix, not(target_os = "macos")))]
-mod x11 {
-    use std::ffi::c_int;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::{Mutex, PoisonError};
-
-    use x11_dl::xlib::{Display, Xlib};
-
-    type Rescue = Box<dyn FnOnce() + Send>;
-
-    static RESCUE: Mutex<Option<Rescue>> = Mutex::new(None);
-
-    pub(super) fn on_lost(rescue: Rescue) {
-        // Without Xlib no window can be opened either, and opening one reports that.
-        let Ok(xlib) = Xlib::open() else { return };
-        *RESCUE.lock().unwrap_or_else(PoisonError::into_inner) = Some(rescue);
-        // SAFETY: the function is Xlib's, of this signature; the handler lives as long as the program, and x11-dl never
-        // unloads the library.
-        unsafe { (xlib.XSetIOErrorHandler)(Some(lost)) };
-    }
-
-    /// Called by Xlib. A panic must not unwind into C, so it is caught.
-    extern "C" fn lost(_: *mut Display) -> c_int {
-        let rescue = RESCUE.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(rescue) = rescue {
-            let _ = catch_unwind(AssertUnwindSafe(rescue));
-        }
-        0
-    }
-}
-
-/// Packs each pixel into a number as minifb wants it: `0x00RRGGBB`.
-fn pack(picture: &RgbImage, into: &mut Vec<u32>) {
-    let bytes = picture.as_raw();
-    into.resize(bytes.len() / 3, 0);
-    // One read of four bytes a pixel: the fourth, of the next pixel, is shifted out. The last pixel has no next one.
-    for (to, from) in into.iter_mut().zip(bytes.windows(4).step_by(3)) {
-        *to = from.try_into().map_or(0, u32::from_be_bytes) >> 8;
-    }
-    if let (Some(to), Some([red, green, blue])) = (into.last_mut(), bytes.last_chunk()) {
-        *to = u32::from_be_bytes([0, *red, *green, *blue]);
-    }
+/// Writes each pixel as a number `0xFFRRGGBB`; windows pass over the first eight bits.
+fn pack(picture: &RgbImage, into: &mut [u32]) -> std::result::Result<(), yuv::YuvError> {
+    let (width, height) = picture.dimensions();
+    yuv::rgb_to_bgra(picture.as_raw(), width * 3, bytemuck::cast_slice_mut(into), width * 4, width, height)?;
+    // Does nothing where the lowest byte comes first, as it does nearly everywhere.
+    into.iter_mut().for_each(|pixel| *pixel = u32::from_le(*pixel));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -175,15 +175,12 @@ mod tests {
 
     #[test]
     fn pixels_are_packed_in_order() {
-        let mut pixels = vec![9; 5];
-        for (width, bytes, packed) in [
-            (2, vec![1, 2, 3, 255, 0, 128], vec![0x0001_0203, 0x00FF_0080]),
-            (1, vec![255, 254, 253], vec![0x00FF_FEFD]),
-            (0, Vec::new(), Vec::new()),
-            (3, vec![0, 0, 0, 255, 255, 255, 7, 8, 9], vec![0, 0x00FF_FFFF, 0x0007_0809]),
-        ] {
-            pack(&RgbImage::from_raw(width, 1, bytes).unwrap(), &mut pixels);
-            assert_eq!(pixels, packed);
+        for (width, height) in [(1, 1), (2, 3), (67, 5), (640, 2)] {
+            let picture = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, (x ^ y ^ 0x55) as u8]));
+            let mut pixels = vec![9; (width * height) as usize];
+            pack(&picture, &mut pixels).unwrap();
+            let want = picture.pixels().map(|p| u32::from_be_bytes([255, p[0], p[1], p[2]]));
+            assert!(pixels.into_iter().eq(want), "{width}×{height}");
         }
     }
 

@@ -8,30 +8,29 @@ pub(super) fn is_jpeg(bytes: &[u8]) -> bool {
 /// Whether the markers of a JPEG file lead to its end-of-image marker. (Looking for its two bytes anywhere would find that
 /// of the thumbnail.)
 pub(crate) fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    let mut ended = false;
-    markers(bytes, |marker, _| ended |= marker == 0xD9);
-    ended
+    end(bytes).is_some()
 }
 
-/// Calls `each` with every marker and its segment, up to the end-of-image marker or the end of the bytes.
-fn markers(bytes: &[u8], mut each: impl FnMut(u8, &[u8])) {
+/// Where a JPEG's picture ends in its file: behind its end-of-image marker, if it has one.
+pub(super) fn end(bytes: &[u8]) -> Option<usize> {
+    markers(bytes, |_, _| ())
+}
+
+/// Calls `each` with every marker and its segment, up to the end-of-image marker or the end of the bytes. Returns where the
+/// end-of-image marker ends.
+pub(super) fn markers(bytes: &[u8], mut each: impl FnMut(u8, &[u8])) -> Option<usize> {
     let mut at = 0;
     loop {
         // To the next marker: bytes of a scan, or padding, are passed over. FF 00 is an FF inside a scan.
-        let Some(found) = bytes[at..].windows(2).position(|w| w[0] == 0xFF && w[1] != 0 && w[1] != 0xFF) else {
-            return;
-        };
-        at += found + 2;
+        at += bytes[at..].windows(2).position(|w| w[0] == 0xFF && w[1] != 0 && w[1] != 0xFF)? + 2;
         match bytes[at - 1] {
-            0xD9 => return each(0xD9, &[]),
+            0xD9 => return Some(at),
             0x01 | 0xD0..=0xD8 => {}
             marker => {
-                let Some(length) = bytes.get(at..at + 2).map(|b| usize::from(u16::from_be_bytes([b[0], b[1]]))) else {
-                    return;
-                };
+                let length = bytes.get(at..at + 2).map(|b| usize::from(u16::from_be_bytes([b[0], b[1]])))?;
                 let end = at + length.max(2);
                 if end >= bytes.len() {
-                    return;
+                    return None;
                 }
                 each(marker, &bytes[at + 2..end]);
                 at = end;

@@ -14,6 +14,9 @@ use crate::error::Result;
 #[cfg(feature = "camera")]
 pub mod camera;
 mod foreign;
+mod heif;
+pub mod holdings;
+mod ifd;
 pub mod input;
 pub(crate) mod jpeg;
 pub(crate) mod mailbox;

@@ -1,12 +1,17 @@
-//! A picture file with all that is needed to write it again in its own format: its samples as they are stored, its colour
-//! profile, its quality. Nothing else of the file is kept: no EXIF, no place, no preview, no comment.
+//! A picture file with all that is needed to write it again in its own format: the samples of its pages as they are stored,
+//! their colour profile, its quality. Nothing else of the file is kept: no EXIF, no place, no preview, no comment.
 
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use image::codecs::{jpeg::JpegEncoder, png::PngEncoder, tiff::TiffEncoder, webp::WebPEncoder};
-use image::{AnimationDecoder, DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
+use image::codecs::{jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder};
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage, imageops};
+use tiff::encoder::{Compression, DeflateLevel, TiffEncoder, colortype};
+use tiff::tags::Tag;
 
+use super::foreign::Foreign;
+use super::holdings::{self, Holdings};
+use super::ifd::{self, Directory, Tiff};
 use super::jpeg;
 use super::picture::{Decoded, contents, opaque};
 use crate::error::{Error, Result};
@@ -14,9 +19,18 @@ use crate::error::{Error, Result};
 /// JPEG quality where the file does not tell.
 const QUALITY: u8 = 95;
 
-/// A picture file, decoded and upright.
+/// A picture file, to be written again page by page.
 #[derive(Debug)]
 pub struct Original {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    holdings: Holdings,
+    /// Where the directories of a TIFF file's pages begin; 0 for the only page of another file.
+    pages: Vec<u64>,
+}
+
+/// A page, decoded and upright.
+struct Page {
     stored: DynamicImage,
     format: ImageFormat,
     icc: Option<Vec<u8>>,
@@ -24,51 +38,133 @@ pub struct Original {
 }
 
 impl Original {
-    /// Reads `path` as [`picture::read`](super::picture::read) does, and keeps its samples as they are stored. Gives the 8-bit RGB picture too. What
-    /// is read through ffmpeg becomes PNG.
+    /// Reads the file `path`.
     ///
     /// # Errors
-    /// As [`picture::read`](super::picture::read), and if the file is an animation: only its first picture could be covered.
-    pub fn read(path: &Path) -> Result<(Self, RgbImage)> {
+    /// If it can't be read, if pages are missing, if one is a small copy of another one, and if it is an animation: only its first
+    /// picture could be covered.
+    pub fn read(path: &Path) -> Result<Self> {
         let bytes = contents(path)?;
-        let refuse = |reason: String| Error::Picture { path: path.into(), reason };
-        let Decoded { mut stored, orientation, format, icc } = Decoded::of_file(path, &bytes).map_err(refuse)?;
-        if is_animation(&bytes, format) {
-            let remedy = match format {
-                ImageFormat::WebP => "; make it a GIF or a video, which `facecascade video --redact` covers whole",
-                _ => "; `facecascade video --redact` covers it whole",
-            };
-            return Err(refuse(format!("is an animation{remedy}")));
+        let refuse = |reason: &str| Error::Picture { path: path.into(), reason: reason.into() };
+        let (holdings, foreign) = (Holdings::of(&bytes), Foreign::of(&bytes));
+        if holdings.animation {
+            // ffmpeg, which reads films, reads only the first frame of these, or none, depending on its version.
+            let is_webp = image::guess_format(&bytes).is_ok_and(|format| format == ImageFormat::WebP);
+            return Err(refuse(if is_webp || foreign == Some(Foreign::JpegXl) {
+                "is an animation; make it a GIF or a video, which `facecascade video --redact` covers whole"
+            } else {
+                "is an animation; `facecascade video --redact` covers it whole"
+            }));
         }
-        let quality = jpeg::quality(&bytes).filter(|_| format == ImageFormat::Jpeg).unwrap_or(QUALITY);
-        stored.apply_orientation(orientation);
-        let rgb = opaque(stored.clone());
-        Ok((Self { stored, format, icc, quality }, rgb))
+        let (mut pages, mut sizes) = (Vec::new(), Vec::new());
+        if let Some(tiff) = Tiff::of(&bytes).filter(|_| foreign.is_none()) {
+            if !tiff.chain().1 {
+                return Err(refuse("is cut: not all of its pages are in the file; copy or download it again"));
+            }
+            pages = holdings::pages(&bytes);
+            let listed = tiff.directories();
+            let size = |page| listed.iter().find(|d| d.offset == page).and_then(Directory::size);
+            sizes = pages.iter().map(|page| size(*page).unwrap_or_default()).collect();
+        }
+        if pages.is_empty() {
+            pages.push(0);
+        }
+        let mut original = Self { path: path.into(), bytes, holdings, pages };
+        if let Some([small, large]) = original.smaller_copy(&sizes)? {
+            return Err(refuse(&format!(
+                "page {} looks like page {} made smaller, too small to find all its faces; save the pages as files of their own",
+                small + 1,
+                large + 1
+            )));
+        }
+        Ok(original)
     }
 
-    /// The ending of a file of this format.
-    pub fn extension(&self) -> &'static str {
-        match self.format {
-            ImageFormat::Jpeg => "jpg",
-            ImageFormat::WebP => "webp",
-            ImageFormat::Tiff => "tif",
-            ImageFormat::Bmp => "bmp",
-            ImageFormat::Gif => "gif",
-            _ => "png",
+    /// Looks for a page that shows the same as a larger one: files with a picture at many sizes do not always mark the smaller ones as
+    /// previews. Gives both, counted from 0.
+    fn smaller_copy(&mut self, sizes: &[(u64, u64)]) -> Result<Option<[usize; 2]>> {
+        for (small, (w, h)) in sizes.iter().enumerate() {
+            for (large, (larger_w, larger_h)) in sizes.iter().enumerate() {
+                // Of the same shape to a pixel.
+                let alike = (w * larger_h).abs_diff(h * larger_w) <= *larger_w.max(larger_h);
+                if 4 * w < 3 * larger_w && alike {
+                    let [a, b] =
+                        [self.page(small)?.1, self.page(large)?.1].map(|page| imageops::thumbnail(&page, 16, 16));
+                    let difference: u64 =
+                        a.as_raw().iter().zip(b.as_raw()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+                    if difference < 10 * a.as_raw().len() as u64 {
+                        return Ok(Some([small, large]));
+                    }
+                }
+            }
         }
+        Ok(None)
     }
 
-    /// The file with the pixels of `after` wherever it differs from `before`, both as [`Self::read`] gave them.
+    /// The number of its pages: more than one only of a TIFF file.
+    pub fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// Says what the file holds that is not on its pages, and so not in its copy.
+    pub fn left_out(&self) -> Option<String> {
+        let pictures = if self.pages() > 1 { 1 } else { self.holdings.pictures };
+        Holdings { pictures, ..self.holdings }.left_out()
+    }
+
+    /// The file with what `cover` changes of each page's 8-bit RGB picture; all else of a page keeps its samples. What is read
+    /// through ffmpeg becomes PNG.
     ///
     /// # Errors
-    /// If it can't be encoded; the error is only the reason.
-    pub fn with_changes(mut self, before: &RgbImage, after: &RgbImage) -> std::result::Result<Vec<u8>, String> {
-        change(&mut self.stored, before, after);
+    /// As [`picture::read`](super::picture::read), if the copy can't be encoded, and if `cover` fails.
+    pub fn rewritten<E: From<Error>>(
+        mut self,
+        mut cover: impl FnMut(&RgbImage) -> std::result::Result<RgbImage, E>,
+    ) -> std::result::Result<Vec<u8>, E> {
         let mut out = Cursor::new(Vec::new());
-        self.encode(&mut out).map_err(|e| format!("can't be written in its format: {e}"))?;
+        let failed = |e: String| Error::Process(format!("can't be written in its format: {e}"));
+        let mut changed = |page: &mut Page, before: &RgbImage| -> std::result::Result<(), E> {
+            change(&mut page.stored, before, &cover(before)?);
+            Ok(())
+        };
+        if self.pages == [0] {
+            let (mut page, before) = self.page(0)?;
+            changed(&mut page, &before)?;
+            page.encode(&mut out).map_err(|e| failed(e.to_string()))?;
+            return Ok(out.into_inner());
+        }
+        let writer = TiffEncoder::new(&mut out).map_err(|e| failed(e.to_string()))?;
+        let mut writer = writer.with_compression(Compression::Deflate(DeflateLevel::Balanced));
+        for number in 0..self.pages() {
+            let (mut page, before) = self.page(number)?;
+            changed(&mut page, &before)?;
+            page.append(&mut writer).map_err(|e| failed(e.to_string()))?;
+        }
         Ok(out.into_inner())
     }
 
+    /// Decodes a page, counted from 0. Gives its 8-bit RGB picture too.
+    fn page(&mut self, number: usize) -> Result<(Page, RgbImage)> {
+        let decoded = match self.pages[number] {
+            0 => Decoded::of_file(&self.path, &mut self.bytes),
+            offset => {
+                ifd::begin_at(&mut self.bytes, offset);
+                Decoded::of(&self.bytes)
+            }
+        };
+        let Decoded { mut stored, orientation, format, icc } = decoded.map_err(|reason| {
+            let of = if self.pages() > 1 { format!("page {} ", number + 1) } else { String::new() };
+            Error::Picture { path: self.path.clone(), reason: of + &reason }
+        })?;
+        let quality = jpeg::quality(&self.bytes).filter(|_| format == ImageFormat::Jpeg).unwrap_or(QUALITY);
+        stored.apply_orientation(orientation);
+        let rgb = opaque(stored.clone());
+        Ok((Page { stored, format, icc, quality }, rgb))
+    }
+}
+
+impl Page {
+    /// Writes the page as a file of its format.
     fn encode(&self, out: &mut Cursor<Vec<u8>>) -> image::ImageResult<()> {
         let stored = match self.format {
             // These formats hold no more than that.
@@ -95,23 +191,36 @@ impl Original {
             ImageFormat::Jpeg => write!(JpegEncoder::new_with_quality(out, self.quality)),
             ImageFormat::Png => write!(PngEncoder::new(out)),
             ImageFormat::WebP => write!(WebPEncoder::new_lossless(out)),
-            ImageFormat::Tiff => write!(TiffEncoder::new(out)),
             format => stored.write_to(out, format),
         }
     }
-}
 
-fn is_animation(bytes: &[u8], format: ImageFormat) -> bool {
-    match format {
-        ImageFormat::Gif => image::codecs::gif::GifDecoder::new(Cursor::new(bytes))
-            .is_ok_and(|gif| gif.into_frames().take(2).filter(|frame| frame.is_ok()).count() > 1),
-        ImageFormat::WebP => {
-            image::codecs::webp::WebPDecoder::new(Cursor::new(bytes)).is_ok_and(|webp| webp.has_animation())
+    /// Writes the page behind those of a TIFF file.
+    fn append(self, file: &mut TiffEncoder<&mut Cursor<Vec<u8>>>) -> tiff::TiffResult<()> {
+        let stored = match self.stored {
+            // The encoder has no grey with transparency.
+            DynamicImage::ImageLumaA8(p) => DynamicImage::from(p).to_rgba8().into(),
+            DynamicImage::ImageLumaA16(p) => DynamicImage::from(p).to_rgba16().into(),
+            other => other,
+        };
+        let icc = self.icc.filter(|icc| fits(icc, &stored));
+        macro_rules! write {
+            ($kind:ty, $picture:expr) => {{
+                let mut page = file.new_image::<$kind>($picture.width(), $picture.height())?;
+                if let Some(icc) = icc {
+                    page.encoder().write_tag(Tag::IccProfile, icc.as_slice())?;
+                }
+                page.write_data(&$picture)
+            }};
         }
-        ImageFormat::Png => {
-            image::codecs::png::PngDecoder::new(Cursor::new(bytes)).is_ok_and(|png| png.is_apng().unwrap_or(false))
+        match &stored {
+            DynamicImage::ImageLuma8(p) => write!(colortype::Gray8, p),
+            DynamicImage::ImageLuma16(p) => write!(colortype::Gray16, p),
+            DynamicImage::ImageRgba8(p) => write!(colortype::RGBA8, p),
+            DynamicImage::ImageRgb16(p) => write!(colortype::RGB16, p),
+            DynamicImage::ImageRgba16(p) => write!(colortype::RGBA16, p),
+            other => write!(colortype::RGB8, other.to_rgb8()),
         }
-        _ => false,
     }
 }
 

@@ -11,6 +11,8 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 
 use super::foreign::Foreign;
+use super::holdings::{self, Holdings};
+use super::ifd::{self, Tiff};
 use super::jpeg::{self, jpeg_is_whole};
 use crate::error::{Error, Result};
 
@@ -29,7 +31,7 @@ const MOST_MEMORY: u64 = MOST_PIXELS * 4 + (64 << 20);
 /// Files over this size are no pictures worth reading whole.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// Reads a picture: JPEG (also CMYK, grey, progressive), PNG, WebP, BMP, TIFF, or a GIF's first frame. 16-bit samples
+/// Reads a picture: JPEG (also CMYK, grey, progressive), PNG, WebP, BMP, TIFF, GIF; the first of several in a file. 16-bit samples
 /// become 8-bit, transparent parts become white, EXIF orientation is applied. AVIF, HEIC, JPEG XL and JPEG 2000 are read where
 /// ffmpeg reads them. A JPEG that lacks only its end marker is whole. Memory: the file, and 3 bytes a pixel, twice that to turn a
 /// picture upright.
@@ -37,9 +39,17 @@ const MOST_BYTES: u64 = 1 << 30;
 /// # Errors
 /// If the file can't be read, is empty, is no picture, is cut or damaged, or holds over [`MOST_PIXELS`].
 pub fn read(path: &Path) -> Result<RgbImage> {
-    let bytes = contents(path)?;
-    let decoded = Decoded::of_file(path, &bytes);
-    decoded.map(Decoded::upright_rgb).map_err(|reason| Error::Picture { path: path.into(), reason })
+    Ok(read_first(path)?.0)
+}
+
+/// As [`read`], and tells what the file holds: only the first of several pictures is read.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_first(path: &Path) -> Result<(RgbImage, Holdings)> {
+    let mut bytes = contents(path)?;
+    let decoded = Decoded::of_file(path, &mut bytes).map_err(|reason| Error::Picture { path: path.into(), reason })?;
+    Ok((decoded.upright_rgb(), Holdings::of(&bytes)))
 }
 
 /// The bytes of a picture file.
@@ -83,14 +93,20 @@ pub(super) struct Decoded {
 }
 
 impl Decoded {
-    /// Decodes the `bytes` of the file `path`, of which only ffmpeg reads some formats; the error is only the reason.
-    pub(super) fn of_file(path: &Path, bytes: &[u8]) -> std::result::Result<Self, String> {
-        let Some(foreign) = Foreign::of(bytes) else { return Self::of(bytes) };
+    /// Decodes the `bytes` of the file `path`, of which only ffmpeg reads some formats; the error is only the reason. The
+    /// bytes of a TIFF file are changed so that its first page comes first, where that is a preview.
+    pub(super) fn of_file(path: &Path, bytes: &mut [u8]) -> std::result::Result<Self, String> {
+        let Some(foreign) = Foreign::of(bytes) else {
+            if let Some(first) = holdings::pages(bytes).first() {
+                ifd::begin_at(bytes, *first);
+            }
+            return Self::of(bytes);
+        };
         let stored = DynamicImage::ImageRgb8(foreign.read(path, bytes)?);
         Ok(Self { stored, orientation: Orientation::NoTransforms, format: ImageFormat::Png, icc: None })
     }
 
-    fn of(bytes: &[u8]) -> std::result::Result<Self, String> {
+    pub(super) fn of(bytes: &[u8]) -> std::result::Result<Self, String> {
         // Decoders are other people's code fed with other people's files: a panic in one is this picture's error, not the end
         // of the whole list.
         let decoded = std::panic::catch_unwind(|| {
@@ -131,6 +147,10 @@ fn decoder_of(bytes: &[u8]) -> std::result::Result<(impl ImageDecoder, ImageForm
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
     if let Some(foreign) = Foreign::of(bytes) {
         return Err(format!("is a {}, which can't be read; convert it to JPEG or PNG", foreign.name()));
+    }
+    if Tiff::of(bytes).is_some() {
+        // `image` reads BigTIFF, but does not know it.
+        reader.set_format(ImageFormat::Tiff);
     }
     let format = reader.format().ok_or("is not a picture (JPEG, PNG, WebP, BMP, TIFF or GIF)")?;
     if !format.reading_enabled() {

@@ -162,6 +162,15 @@ impl Browser {
 
     /// Drags the mouse across an element, from and to shares of its width, at half its height.
     pub fn drag(&self, selector: &str, from: f64, to: f64) {
+        self.draw(selector, "mouse", &[(from, to)]);
+    }
+
+    /// Moves fingers across an element at the same time, each from and to shares of its width, at half its height.
+    pub fn fingers(&self, selector: &str, paths: &[(f64, f64)]) {
+        self.draw(selector, "touch", paths);
+    }
+
+    fn draw(&self, selector: &str, kind: &str, paths: &[(f64, f64)]) {
         let script = format!(
             "const e = document.querySelector({selector:?}); e.scrollIntoView({{ block: 'center' }});
              const r = e.getBoundingClientRect(); return [r.left, r.top + r.height / 2, r.width]"
@@ -171,11 +180,15 @@ impl Browser {
         let x = |share: f64| (number(0) + share * number(2)).round();
         let step =
             |x: f64, time: u32| json!({ "type": "pointerMove", "x": x, "y": number(1).round(), "duration": time });
-        let actions = json!([
-            step(x(from), 0), { "type": "pointerDown", "button": 0 },
-            step(x((from + to) / 2.0), 60), step(x(to), 60), { "type": "pointerUp", "button": 0 },
-        ]);
-        self.command("actions", json!({ "actions": [{ "type": "pointer", "id": "mouse", "actions": actions }] }));
+        let pointer = |(i, (from, to)): (usize, &(f64, f64))| {
+            let actions = json!([
+                step(x(*from), 0), { "type": "pointerDown", "button": 0 },
+                step(x((from + to) / 2.0), 60), step(x(*to), 60), { "type": "pointerUp", "button": 0 },
+            ]);
+            json!({ "type": "pointer", "id": format!("{kind}-{i}"), "parameters": { "pointerType": kind }, "actions": actions })
+        };
+        let pointers: Vec<Value> = paths.iter().enumerate().map(pointer).collect();
+        self.command("actions", json!({ "actions": pointers }));
     }
 
     /// Sets the window's size, pixels, and the colour scheme, `light` or `dark`.

@@ -50,43 +50,58 @@ impl<'a> Redaction<'a> {
     /// Reads, searches, covers and writes one picture.
     pub(super) fn one(&self, path: &Path, target: &Path, json: bool) -> Report {
         let name = path.to_string_lossy();
-        let (original, before) = match Original::read(path) {
-            Ok(read) => read,
+        let original = match Original::read(path) {
+            Ok(original) => original,
             Err(error) => return Report::unreadable(&name, &error, json),
         };
-        match self.cover(original, before, target) {
-            Ok((size, ms, faces)) => {
-                let line = if json {
-                    records::picture(&name, size, DetectionTime::wall(ms), &faces)
-                } else {
-                    readable(&name, &faces, ms)
+        let (pages, warning) = (original.pages(), original.left_out().map(|what| format!("{name}: {what}")));
+        match self.cover(original, target) {
+            Ok(found) => {
+                let line = |(i, page): (usize, &Found)| {
+                    let number = (pages > 1).then_some(i + 1);
+                    if json {
+                        records::page(&name, number, page.size, DetectionTime::wall(page.ms), &page.faces)
+                    } else {
+                        let of = number.map_or(String::new(), |number| format!(", page {number}"));
+                        readable(&format!("{name}{of}"), &page.faces, page.ms)
+                    }
                 };
-                Report { line: Some(line), complaint: None, unreadable: false }
+                let lines: Vec<String> = found.iter().enumerate().map(line).collect();
+                Report { line: Some(lines.join("\n")), warning, complaint: None, unreadable: false }
             }
-            Err(error) => {
-                let complaint = format!("{name}: {}; nothing was written", super::super::explain(&error));
-                Report { line: None, complaint: Some(complaint), unreadable: false }
-            }
+            Err(error) => match error.downcast_ref::<Error>() {
+                Some(error @ Error::Picture { .. }) => Report::unreadable(&name, error, json),
+                _ => {
+                    let complaint = format!("{name}: {}; nothing was written", super::super::explain(&error));
+                    Report { line: None, warning: None, complaint: Some(complaint), unreadable: false }
+                }
+            },
         }
     }
 
-    fn cover(
-        &self,
-        original: Original,
-        before: RgbImage,
-        target: &Path,
-    ) -> anyhow::Result<((u32, u32), f64, Vec<Face>)> {
-        let (search, cascade) = self.cascade(before.height())?;
-        let begin = Instant::now();
-        let mut faces = cascade.detect(&before)?;
-        let ms = begin.elapsed().as_secs_f64() * 1000.0;
-        faces.retain(|face| search.scores.picture.takes(face, 1.0));
-        let mut after = before.clone();
-        if let Some(mut redactor) = self.redact.redactor() {
-            redactor.cover_found(&mut after, &faces);
-        }
-        let bytes = original.with_changes(&before, &after).map_err(Error::Process)?;
+    fn cover(&self, original: Original, target: &Path) -> anyhow::Result<Vec<Found>> {
+        let mut found = Vec::new();
+        let bytes = original.rewritten(|before| -> anyhow::Result<RgbImage> {
+            let (search, cascade) = self.cascade(before.height())?;
+            let begin = Instant::now();
+            let mut faces = cascade.detect(before)?;
+            let ms = begin.elapsed().as_secs_f64() * 1000.0;
+            faces.retain(|face| search.scores.picture.takes(face, 1.0));
+            let mut after = before.clone();
+            if let Some(mut redactor) = self.redact.redactor() {
+                redactor.cover_found(&mut after, &faces);
+            }
+            found.push(Found { size: before.dimensions(), ms, faces });
+            Ok(after)
+        })?;
         write_whole(target, &bytes)?;
-        Ok((before.dimensions(), ms, faces))
+        Ok(found)
     }
+}
+
+/// What was found on a page.
+struct Found {
+    size: (u32, u32),
+    ms: f64,
+    faces: Vec<Face>,
 }

@@ -1,6 +1,7 @@
 // One chart: curves of one figure, drawn by uPlot, with a cursor that reads all of them.
 
 import * as scale from "./scale.js";
+import { zoomByFingers } from "./touch.js";
 
 const HEIGHT = 250;
 /** Dashes of the curves of validation, set by set, pixels. */
@@ -67,6 +68,7 @@ export class Chart {
     this.element.setAttribute("aria-labelledby", heading.id);
     this.plot.addEventListener("keydown", (event) => this.key(event));
     this.plot.addEventListener("blur", () => this.events.read(this, null));
+    zoomByFingers(this);
   }
 
   /** Shows curves: the answer of /api/curves, with the runs' names and colours, and what the controls say. */

@@ -117,6 +117,13 @@ impl Quantised {
             if found.weight.len() != len || lengths != [outputs; 3] {
                 return Err(fail(format!("{} does not have the shape that the net {} needs", op.path, net.name)));
             }
+            // Some instruction sets multiply pairs of bytes in 16 bits.
+            if found.weight.contains(&i8::MIN) {
+                return Err(fail(format!(
+                    "{}: a weight is −128; write the file again with `facecascade quantise`",
+                    op.path
+                )));
+            }
             let bounded = (0..outputs).all(|o| found.is_bounded(o));
             if bounded { Ok(()) } else { Err(fail(format!("{}: its sums do not fit in 32 bits", op.path))) }
         })?;

@@ -33,7 +33,9 @@ impl Taps {
         multiplier: &[f32],
     ) -> Self {
         assert!(rows <= SLOTS);
-        let requantise = Requantise::new(bias, multiplier);
+        let taps = || (0..rows * columns).map(|i| (i / columns, i % columns));
+        let sum = |channel| taps().map(|(row, column)| i32::from(weight(row, column, channel))).sum();
+        let requantise = Requantise::new(bias, multiplier).for_isa(isa, bias.len(), sum);
         let mut packed = Vec::with_capacity(SLOTS * columns * requantise.padded() * SLOTS);
         for top in 0..SLOTS {
             for column in 0..columns {

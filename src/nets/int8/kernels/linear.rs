@@ -34,7 +34,9 @@ impl Packed {
         multiplier: &[f32],
     ) -> Self {
         let (groups, outputs) = (length.div_ceil(GROUP), bias.len());
-        let requantise = Requantise::new(bias, multiplier);
+        let bytes = || (0..rows * length).map(|i| (i / length, i % length));
+        let sum = |output| bytes().map(|(row, byte)| i32::from(weight(row, byte, output))).sum();
+        let requantise = Requantise::new(bias, multiplier).for_isa(isa, outputs, sum);
         let mut packed = Vec::with_capacity(rows * groups * GROUP * requantise.padded());
         for (first, vectors) in blocks(requantise.padded(), isa.lanes()) {
             for row in 0..rows {

@@ -44,6 +44,15 @@ impl Requantise {
         Self { bias, multiplier }
     }
 
+    /// Makes up for what an instruction set takes from each activation; `weights` gives the sum of the weights of each of so many
+    /// outputs.
+    fn for_isa(mut self, isa: Isa, outputs: usize, weights: impl Fn(usize) -> i32) -> Self {
+        if isa.offset() != 0 {
+            self.bias.iter_mut().take(outputs).enumerate().for_each(|(i, bias)| *bias += isa.offset() * weights(i));
+        }
+        self
+    }
+
     /// Channels, those included that fill up the last vector.
     fn padded(&self) -> usize {
         self.bias.len()
