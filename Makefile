@@ -18,7 +18,7 @@ DEMO := --no-default-features --features cli,window
 # What building needs (libclang for the camera's bindings), and what windows are opened with.
 COMPILER := cc:build-essential
 BUILD := $(COMPILER) libclang:libclang-dev
-WINDOW := libX11.so.6:libx11-6 libXcursor.so.1:libxcursor1
+WINDOW := libX11.so.6:libx11-6 libX11-xcb.so.1:libx11-xcb1 libXcursor.so.1:libxcursor1
 
 # A browser that nobody sees, to test the monitor's page with.
 BROWSER := chromium:chromium chromedriver:chromium-driver

@@ -12,6 +12,7 @@ use raw_window_handle::{
 };
 use softbuffer::{Context, SoftBufferError, Surface};
 use x11_dl::xlib::{Display, Xlib};
+use x11_dl::xlib_xcb::Xlib_xcb;
 
 /// A window's picture in memory shared with the display.
 #[derive(Debug)]
@@ -63,10 +64,11 @@ impl SharedMemory {
     }
 }
 
-/// Whether a display has the extension that shares memory.
+/// Whether a display has the extension that shares memory, and this machine the library by which softbuffer reaches it.
 fn is_shared_by(display: RawDisplayHandle) -> bool {
     let RawDisplayHandle::Xlib(XlibDisplayHandle { display: Some(display), .. }) = display else { return false };
-    let Ok(xlib) = Xlib::open() else { return false };
+    // softbuffer ends with a panic without it.
+    let (Ok(xlib), Ok(_)) = (Xlib::open(), Xlib_xcb::open()) else { return false };
     let [mut opcode, mut event, mut error] = [0; 3];
     // SAFETY: the display is open, the name is a C string, and the function writes to the three numbers only.
     let found = unsafe {
