@@ -12,6 +12,7 @@ use crate::cascade;
 use crate::dataset::Annotated;
 use crate::error::{Error, Result};
 use crate::nets::spec::Net;
+use crate::nets::variant::Variant;
 use crate::nets::zoo;
 
 /// A net's training.
@@ -20,6 +21,9 @@ use crate::nets::zoo;
 pub struct Recipe {
     /// The net's name in the zoo.
     pub net: String,
+    /// How the net differs from the zoo's.
+    #[serde(default)]
+    pub variant: Variant,
     /// Seed of all random numbers.
     #[serde(default = "default_seed")]
     pub seed: u64,
@@ -35,11 +39,14 @@ pub struct Recipe {
     pub cascade: Member,
     /// What the net is trained on.
     pub samples: SampleSettings,
+    /// Share of the pictures that are learned from.
+    #[serde(default = "whole")]
+    pub share: f64,
     /// Share of the weights' exponential moving average that stays at each step; without it, the weights of the last step
     /// are the result.
     #[serde(default)]
     pub average: Option<f32>,
-    /// How a net that is a detector of its own is measured while it learns.
+    /// When and how a net is measured while it learns.
     #[serde(default)]
     pub validation: Option<ValidationSettings>,
     /// Folders of `wider/train` whose pictures are not learned from but measured on.
@@ -56,6 +63,10 @@ fn default_seed() -> u64 {
 
 fn default_shards() -> usize {
     2
+}
+
+fn whole() -> f64 {
+    1.0
 }
 
 /// A cascade that nets are trained for.
@@ -232,9 +243,15 @@ impl Recipe {
             }
         }
         if recipe.average.is_some_and(|a| !(0.0..1.0).contains(&a))
-            || recipe.validation.is_some_and(|v| v.every * v.pictures == 0)
+            || recipe.validation.is_some_and(|v| v.every * v.pictures * v.samples == 0)
         {
-            return fail("average must lie in 0..1, validation.every and validation.pictures must be at least 1");
+            return fail("average must lie in 0..1; validation's every, pictures and samples must be at least 1");
+        }
+        if !(recipe.share > 0.0 && recipe.share <= 1.0) {
+            return fail("share must lie in 0..1");
+        }
+        if let Some(fault) = recipe.variant.fault() {
+            return fail(fault);
         }
         if let SampleSettings::Smiles(s) = &recipe.samples
             && let Some(fault) = s.fault()
@@ -246,7 +263,8 @@ impl Recipe {
         {
             return fail("samples: background, masked and occluded must lie in 0..1");
         }
-        recipe.zoo_net().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
+        let net = recipe.trained_net().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
+        net.check().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
         Ok(recipe)
     }
 
@@ -269,11 +287,28 @@ impl Recipe {
     ///
     /// # Errors
     /// If the zoo has none of that name.
-    pub fn zoo_net(&self) -> Result<Net> {
-        zoo::by_name(&self.net).ok_or_else(|| {
+    pub fn trained_net(&self) -> Result<Net> {
+        let net = zoo::by_name(&self.net).ok_or_else(|| {
             Error::Setting(format!("there is no net {:?}; the zoo has {}", self.net, zoo::NAMES.join(", ")))
-        })
+        })?;
+        Ok(self.variant.of(net))
     }
+
+    /// Leaves the share of `pictures` that is learned from. They are chosen by name: a face goes with the picture that it was cut from, and a
+    /// smaller share is a part of a larger one.
+    pub fn keep_share(&self, pictures: &mut Vec<Annotated>) {
+        if self.share < 1.0 {
+            let least = pictures.iter().map(|picture| lot(&picture.name)).fold(1.0, f64::min);
+            pictures.retain(|picture| lot(&picture.name) < self.share.max(least.next_up()));
+        }
+    }
+}
+
+/// A number in 0..1 for the name of a picture, without its folder and extension.
+fn lot(name: &str) -> f64 {
+    let stem = Path::new(name).file_stem().unwrap_or_default();
+    let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(stem.as_encoded_bytes());
+    f64::from(sum) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// The recipe of the smile net: file name and text.
