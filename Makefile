@@ -134,7 +134,7 @@ experiments: rust
 	$(PROGRAM) experiment $(EXPERIMENTS) --data $(DATA) --runs $(EXPERIMENT_RUNS) --drawn $(OUT)/experiments $(EXPERIMENT_OPTIONS)
 ifeq (,$(findstring --quick,$(EXPERIMENT_OPTIONS)))
 	tools/figures.py experiments $(OUT)/experiments
-	$(PROGRAM) inspect $(STAGES_OF) --cascade $(EXPERIMENT_RUNS)/article/cascade.toml -o docs/experiments/stages.jpg
+	$(PROGRAM) inspect $(STAGES_OF) --cascade "$$(ls -t $(EXPERIMENT_RUNS)/article-*/cascade.toml | head -1)" -o docs/experiments/stages.jpg
 endif
 
 soak: rust

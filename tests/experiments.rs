@@ -5,20 +5,8 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::training::data;
+use common::training::{add_validation, data};
 use common::{ours, run};
-
-/// A data folder whose pictures of wider/ are also there to validate on.
-fn data_to_validate_on() -> tempfile::TempDir {
-    let folder = data();
-    for file in ["wider/annotations.csv", "wider/images.csv"] {
-        let file = folder.path().join(file);
-        let text = std::fs::read_to_string(&file).unwrap();
-        let rows: String = text.lines().skip(1).map(|row| format!("{}\n", row.replacen("train,", "val,", 1))).collect();
-        std::fs::write(&file, text + &rows).unwrap();
-    }
-    folder
-}
 
 fn experiments() -> Vec<PathBuf> {
     let files = std::fs::read_dir(ours("experiments")).unwrap().map(|entry| entry.unwrap().path());
@@ -37,7 +25,8 @@ fn arguments(files: &[PathBuf], more: &[&str], folders: &[(&str, &Path)]) -> Vec
 
 #[test]
 fn every_experiment_runs_quickly_through_and_is_drawn_and_a_second_run_repeats_nothing() {
-    let (data, out) = (data_to_validate_on(), tempfile::tempdir().unwrap());
+    let (data, out) = (data(), tempfile::tempdir().unwrap());
+    add_validation(data.path());
     let (runs, drawn) = (out.path().join("runs"), out.path().join("drawn"));
     let files = experiments();
     assert_eq!(files.len(), 8);

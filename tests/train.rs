@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use facecascade::nets::weights::Weights;
 use facecascade::nets::zoo;
 
-use common::training::data;
+use common::training::{add_validation, data};
 
 fn octave(folder: &Path, steps: usize) -> PathBuf {
     let text = format!(
@@ -150,16 +150,6 @@ fn a_detector_in_one_net_is_measured_as_it_learns_goes_on_where_it_stopped_and_r
     cascade.detect(&picture).unwrap();
     // Smaller than a cell of the coarsest map.
     cascade.detect(&image::imageops::thumbnail(&picture, 21, 17)).unwrap();
-}
-
-/// Lets the pictures to learn from serve to validate on, too.
-fn add_validation(data: &Path) {
-    for file in ["annotations.csv", "images.csv"] {
-        let path = data.join("wider").join(file);
-        let text = std::fs::read_to_string(&path).unwrap();
-        let rows = text.lines().skip(1).map(|row| row.replacen("train,", "val,", 1) + "\n");
-        std::fs::write(&path, text.clone() + &rows.collect::<String>()).unwrap();
-    }
 }
 
 #[test]

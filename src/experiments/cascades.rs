@@ -1,6 +1,7 @@
 //! Experiments on whole cascades: trains the article's, measures it and those that ship, and times them with several sizes of
 //! batches.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
@@ -35,12 +36,12 @@ type Named = (String, Cascade);
 
 /// Trains the article's cascade and measures it beside those that ship.
 pub(super) fn accuracy(bench: &mut Bench<'_>) -> Result<Ended<Findings>> {
-    let Ended::Done(stages) = train(bench)? else { return Ok(Ended::Stopped) };
+    let Ended::Done((article, stages)) = train(bench)? else { return Ok(Ended::Stopped) };
     let every = if bench.options.amount == Amount::Quick { usize::MAX } else { 1 };
     let set = validation(every, bench)?;
     let settings = ValidationSettings { every: 1, pictures: 1, min_face: MIN_FACE, samples: 1 };
     let mut rows = Vec::new();
-    for (name, cascade) in cascades(options(&settings), bench)? {
+    for (name, cascade) in cascades(&article, options(&settings))? {
         (bench.tell)(Told::Begins(&name));
         let measured = set.measure(&cascade, bench.options.threads)?;
         let pictures = set.pictures();
@@ -74,14 +75,14 @@ pub(super) fn batches(
     rounds: usize,
     bench: &mut Bench<'_>,
 ) -> Result<Ended<Findings>> {
-    let Ended::Done(_) = train(bench)? else { return Ok(Ended::Stopped) };
+    let Ended::Done((article, _)) = train(bench)? else { return Ok(Ended::Stopped) };
     let (every, rounds) = if bench.options.amount == Amount::Quick { (usize::MAX, 1) } else { (every, rounds) };
     let set = validation(every, bench)?;
     let pictures = set.pictures();
     let options = Options { min_face: MIN_FACE, smile: false, ..Options::default() };
     let mut all = Vec::new();
     for &batch in windows {
-        for (name, cascade) in cascades(options.clone(), bench)? {
+        for (name, cascade) in cascades(&article, options.clone())? {
             all.push((name, batch, cascade.with_batches(batch), vec![Duration::MAX; pictures.len()]));
         }
     }
@@ -114,8 +115,8 @@ pub(super) fn batches(
     Ok(Ended::Done(Findings::Batches { pictures: pictures.len(), rounds, rows }))
 }
 
-/// Trains the article's cascade; nothing if that is done.
-fn train(bench: &mut Bench<'_>) -> Result<Ended<Vec<Stage>>> {
+/// Trains the article's cascade, or goes on with it; returns the folder of the run and how it went.
+fn train(bench: &mut Bench<'_>) -> Result<Ended<(PathBuf, Vec<Stage>)>> {
     (bench.tell)(Told::Begins("the article's cascade"));
     let amount = bench.options.amount;
     let recipe = |(name, text): &(&str, &str)| -> Result<(Recipe, String)> {
@@ -136,7 +137,7 @@ fn train(bench: &mut Bench<'_>) -> Result<Ended<Vec<Stage>>> {
         checked(&recipe, name)
     };
     let recipes = ARTICLE.iter().map(recipe).collect::<Result<Vec<_>>>()?;
-    let folder = bench.options.runs.join("article");
+    let folder = bench.folder("article", &recipes.iter().map(|(_, text)| text.as_str()).collect::<String>());
     let settings = bench.training(folder.clone());
     let tell = &mut *bench.tell;
     if plan::run_on(&mut bench.data, &recipes, &settings, &mut |event| tell(Told::Event(event)))? == RunEnd::Stopped {
@@ -146,13 +147,14 @@ fn train(bench: &mut Bench<'_>) -> Result<Ended<Vec<Stage>>> {
         Event::Done { stage, seconds, samples } => Some(Stage { name: stage, samples, seconds: seconds.round() }),
         _ => None,
     });
-    Ok(Ended::Done(done.collect()))
+    let stages = done.collect();
+    Ok(Ended::Done((folder, stages)))
 }
 
 /// The article's cascade, and those that ship in floats and in 8 bits.
-fn cascades(options: Options, bench: &Bench<'_>) -> Result<Vec<Named>> {
-    let article = bench.options.runs.join("article/cascade.toml");
-    let mut all = vec![("the article's".to_owned(), Cascade::load(&article, options.clone())?)];
+fn cascades(article: &Path, options: Options) -> Result<Vec<Named>> {
+    let article = Cascade::load(&article.join("cascade.toml"), options.clone())?;
+    let mut all = vec![("the article's".to_owned(), article)];
     for (precision, numbers) in [(Precision::F32, "floats"), (Precision::Int8, "8 bits")] {
         for model in Model::ALL {
             let cascade = Cascade::shipped(Options { model, precision, ..options.clone() })?;

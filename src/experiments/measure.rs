@@ -38,10 +38,11 @@ pub(super) fn measure(
     sources: Sources<'_>,
     samples: usize,
 ) -> Result<Measured> {
-    let task = Windows::new(net.side, settings, sources, &MinedWindows::default(), &mut held_back::rng(0));
+    let mined = MinedWindows::default();
+    let task = Windows::new(net.side, settings, sources, &mined, &mut held_back::rng(0));
     let (net, mut scratch) = (WindowNet::new(net, weights, None)?, Scratch::default());
     let has = |output| net.net().head(output).is_some();
-    let (mut wrong, mut decisions, mut moved) = (0, 0, 0);
+    let (mut wrong, mut decisions, mut moved) = (0_usize, 0_usize, 0_usize);
     let mut iou: BTreeMap<String, f64> = BTreeMap::new();
     let side = net.net().side as f32;
     let window = Rect::new(0.0, 0.0, side, side);
@@ -82,9 +83,9 @@ pub(super) fn measure(
             }
         }
     }
-    iou.values_mut().for_each(|sum| *sum = rounded(*sum / f64::from(moved.max(1))));
+    iou.values_mut().for_each(|sum| *sum = rounded(*sum / moved.max(1) as f64));
     let error = (decisions > 0).then(|| rounded(wrong as f64 / decisions as f64));
-    Ok(Measured { windows: decisions.max(moved as usize), error, iou })
+    Ok(Measured { windows: decisions.max(moved), error, iou })
 }
 
 /// The square of the face that `code` leads to from `window`.

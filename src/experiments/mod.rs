@@ -99,6 +99,12 @@ impl<'a> Bench<'a> {
         Ok(findings.map(|findings| Results::new(experiment.title(), self.options.threads, findings)))
     }
 
+    /// The folder of the run of a recipe, or of several.
+    fn folder(&self, name: &str, recipes: &str) -> PathBuf {
+        let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(recipes.as_bytes());
+        self.options.runs.join(format!("{name}-{sum:08x}"))
+    }
+
     /// How the run in `folder` is trained.
     fn training(&self, folder: PathBuf) -> TrainingOptions<'a> {
         let ExperimentOptions { data, threads, checkpoint_every, stop, .. } = self.options;

@@ -193,7 +193,7 @@ pub fn curves(run: &Path) -> Result<(Curve, Curve, Stage)> {
         match event {
             // What a resumed run makes again replaces what stood there.
             Event::Step { step, samples, loss, accuracy, .. } => {
-                drop(steps.insert(step, (samples, loss, 1.0 - accuracy)))
+                steps.insert(step, (samples, loss, 1.0 - accuracy));
             }
             Event::Validation { step, samples, loss: Some(loss), accuracy: Some(accuracy), .. } => {
                 validation.insert(step, (samples, loss, 1.0 - accuracy));

@@ -75,8 +75,7 @@ pub(super) fn run(
 
 /// One run. Its folder has the name of its recipe, so that equal runs of several experiments are made once.
 fn one(recipe: &Recipe, text: &str, bench: &mut Bench<'_>) -> Result<Ended<Done>> {
-    let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(text.as_bytes());
-    let folder = bench.options.runs.join(format!("{}-{sum:08x}", recipe.net));
+    let folder = bench.folder(&recipe.net, text);
     let kept = folder.join("done.json");
     if let Some(done) = std::fs::read_to_string(&kept).ok().and_then(|text| serde_json::from_str(&text).ok()) {
         return Ok(Ended::Done(done));

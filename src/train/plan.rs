@@ -251,9 +251,11 @@ fn train_round(
         SampleSettings::Smiles(samples) => {
             let shown = smile_settings(recipe)?;
             data.load_smiles(recipe, settings, events)?;
-            let task = Smiles::new(net.side, &shown, samples, &data.smiles, &mut rng);
-            // These are measured at the end, on faces of their own.
-            trainer::train(&task, None, &stage, weights, events)?
+            let task = Smiles::new(net.side, &shown, samples, (&data.smiles, false), &mut rng);
+            // At the end they are measured without changes of light and place, too.
+            let held_back = Smiles::new(net.side, &shown, samples, (&data.smiles, true), &mut held_back_rng);
+            let held_back = data.smiles.iter().any(|face| face.held_back).then_some(&held_back);
+            trainer::train(&task, held_back, &stage, weights, events)?
         }
         SampleSettings::Windows(windows) => {
             data.load(recipe, settings, events)?;
