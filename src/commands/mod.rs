@@ -202,13 +202,13 @@ fn write_plots(
     folder: &Path,
     drawings: impl IntoIterator<Item = (String, image::RgbImage)>,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(folder).with_context(|| format!("{}: making the folder", folder.display()))?;
+    std::fs::create_dir_all(folder).map_err(facecascade::Error::io(folder))?;
     let mut paths = Vec::new();
     for (name, picture) in drawings {
         let path = folder.join(name);
         let mut png = std::io::Cursor::new(Vec::new());
-        picture.write_to(&mut png, image::ImageFormat::Png).context("encoding a PNG")?;
-        write_whole(&path, png.get_ref())?;
+        picture.write_to(&mut png, image::ImageFormat::Png)?;
+        facecascade::files::write_whole(&path, png.get_ref())?;
         paths.push(path);
     }
     Ok(paths)

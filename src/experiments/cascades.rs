@@ -12,7 +12,7 @@ use super::results::{BatchRow, CascadeRow, Findings, Stage, events, rounded};
 use super::{Amount, Bench, Ended, Told};
 use crate::cascade::{Cascade, Model, Options, Precision};
 use crate::dataset::{self, Split};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::output::machine;
 use crate::text::ms;
 use crate::train::events::Event;

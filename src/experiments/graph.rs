@@ -303,7 +303,7 @@ mod tests {
         let moved = Measured { windows: 10, error: None, iou };
         for (measured, panels) in [(&faces, 1), (&moved, 2)] {
             let sides = vec![side("a", "P", measured), side("b", "P", measured)];
-            let picture = graph(&Results::new("T", 1, Findings::Training(sides))).unwrap().unwrap();
+            let picture = graph(&Results::new("T", 1, Some(1.0), Findings::Training(sides))).unwrap().unwrap();
             assert_eq!(picture.dimensions(), (PANEL.0 * panels, PANEL.1 + HEAD));
             assert!(coloured(&picture, COLOURS[1]) > 300, "{}", coloured(&picture, COLOURS[1]));
         }
@@ -313,7 +313,7 @@ mod tests {
     fn numbers_that_are_none_do_not_stop_a_graph() {
         let mut broken = side("a", "P", &Measured { windows: 1, error: Some(f64::NAN), ..Measured::default() });
         broken.runs[0].validation.error = vec![f64::NAN; 3];
-        assert!(graph(&Results::new("T", 1, Findings::Training(vec![broken]))).unwrap().is_some());
-        assert!(graph(&Results::new("T", 1, Findings::Training(Vec::new()))).unwrap().is_none());
+        assert!(graph(&Results::new("T", 1, Some(1.0), Findings::Training(vec![broken]))).unwrap().is_some());
+        assert!(graph(&Results::new("T", 1, Some(1.0), Findings::Training(Vec::new()))).unwrap().is_none());
     }
 }

@@ -89,6 +89,10 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// If data is missing or broken, or a file can't be written.
     pub fn run(&mut self, experiment: &Experiment) -> Result<Ended<Results>> {
+        let steps = match self.options.amount {
+            Amount::Steps(share) => Some(share),
+            Amount::Quick => None,
+        };
         let findings = match &experiment.definition {
             Definition::Training { seeds, recipe, sides, .. } => {
                 training::run(recipe, sides, seeds, self)?.map(Findings::Training)
@@ -96,7 +100,7 @@ impl<'a> Bench<'a> {
             Definition::Cascade { .. } => cascades::accuracy(self)?,
             Definition::Batches { windows, every, rounds, .. } => cascades::batches(windows, *every, *rounds, self)?,
         };
-        Ok(findings.map(|findings| Results::new(experiment.title(), self.options.threads, findings)))
+        Ok(findings.map(|findings| Results::new(experiment.title(), self.options.threads, steps, findings)))
     }
 
     /// The folder of the run of a recipe, or of several.

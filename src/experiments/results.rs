@@ -22,6 +22,8 @@ pub struct Results {
     pub machine: String,
     /// Threads that the program used.
     pub threads: usize,
+    /// Share of the steps of its file that was made; none of a run that only tried whether all works.
+    pub steps: Option<f64>,
     /// What was found.
     pub findings: Findings,
 }
@@ -156,9 +158,9 @@ pub struct BatchRow {
 
 impl Results {
     /// Makes a record of what was found here.
-    pub fn new(title: &str, threads: usize, findings: Findings) -> Self {
+    pub fn new(title: &str, threads: usize, steps: Option<f64>, findings: Findings) -> Self {
         let Machine { cpu, cores, isa, .. } = Machine::here();
-        Self { title: title.into(), machine: format!("{cpu}, {cores} cores, {isa}"), threads, findings }
+        Self { title: title.into(), machine: format!("{cpu}, {cores} cores, {isa}"), threads, steps, findings }
     }
 
     /// Reads a record.

@@ -4,7 +4,7 @@ use super::results::{BatchRow, CascadeRow, Curve, Findings, Results, RunResults,
 
 /// Writes a record as tables, with what is to be known of the run.
 pub fn tables(results: &Results) -> String {
-    let Results { machine, threads, findings, .. } = results;
+    let Results { machine, threads, steps, findings, .. } = results;
     let tables = match findings {
         Findings::Training(sides) => training(sides),
         Findings::Cascade { rows, stages } => format!("{}\n{}", cascades(rows), trained(stages)),
@@ -15,7 +15,19 @@ pub fn tables(results: &Results) -> String {
             )
         }
     };
-    format!("{tables}\n{machine}; {threads} of these used.\n")
+    let part = if matches!(findings, Findings::Training(_)) {
+        "steps"
+    } else {
+        "steps of the article's cascade, and of the pictures,"
+    };
+    let short = match steps {
+        Some(share) if *share < 1.0 => {
+            format!(" Only {share} of the {part} that its file asks for (`--steps {share}`).")
+        }
+        Some(_) => String::new(),
+        None => " A trial of the program (`--quick`); its figures say nothing.".into(),
+    };
+    format!("{tables}\n{machine}; threads used: {threads}.{short}\n")
 }
 
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -74,7 +86,7 @@ fn training(sides: &[SideResults]) -> String {
 /// The ways to calibrate that any side has, the window as it is first.
 fn ways(sides: &[SideResults]) -> Vec<String> {
     let known = ["before", "weighted mean", "plain mean", "best class", "regression"];
-    let any = |way: &&str| sides.iter().any(|side| side.runs.iter().any(|run| run.measured.iou.contains_key(*way)));
+    let any = |way: &&&str| sides.iter().any(|side| side.runs.iter().any(|run| run.measured.iou.contains_key(**way)));
     known.iter().filter(any).map(ToString::to_string).collect()
 }
 
@@ -178,7 +190,7 @@ mod tests {
             faces: 40,
             runs,
         };
-        Results::new("T", 1, Findings::Training(vec![side]))
+        Results::new("T", 1, Some(1.0), Findings::Training(vec![side]))
     }
 
     #[test]
@@ -193,7 +205,7 @@ mod tests {
     fn the_best_batch_is_compared_with_one_by_one() {
         let row = BatchRow { name: "a".into(), windows: vec![1, 16, 64], ms: vec![10.0, 7.5, 8.0], looked_at: 99.4 };
         let findings = Findings::Batches { pictures: 3, rounds: 2, rows: vec![row] };
-        let text = tables(&Results::new("T", 1, findings));
+        let text = tables(&Results::new("T", 1, Some(1.0), findings));
         assert!(text.contains("| a | 99 | 10.00 | 7.50 | 8.00 | 25 % |"), "{text}");
     }
 
