@@ -155,8 +155,12 @@ fn a_reader_follows_two_runs_compares_them_zooms_and_saves_a_chart() {
     browser.click("#run-list li:nth-child(2) input");
     browser.wait("document.querySelectorAll('#chart-loss tbody tr').length === 2");
 
-    // Zooming, by mouse and by keyboard.
-    browser.drag("#chart-loss .u-over", 0.25, 0.5);
+    // Zooming, by finger, by mouse and by keyboard.
+    browser.drag("touch", "#chart-loss .u-over", 0.25, 0.5);
+    browser.wait("document.querySelector('#range').innerText.match(/^steps 1[45]\\d to (29|30)\\d$/)");
+    browser.click("#reset");
+    browser.wait("document.querySelector('#reset').disabled");
+    browser.drag("mouse", "#chart-loss .u-over", 0.25, 0.5);
     browser.wait("document.querySelector('#range').innerText.match(/^steps 1[45]\\d to (29|30)\\d$/)");
     browser.wait("document.querySelector('#chart-error .plot').ariaLabel.includes('steps 1')");
     browser.click("#reset");

@@ -160,8 +160,8 @@ impl Browser {
         self.command(&format!("element/{element}/value"), json!({ "text": keys }));
     }
 
-    /// Drags the mouse across an element, from and to shares of its width, at half its height.
-    pub fn drag(&self, selector: &str, from: f64, to: f64) {
+    /// Drags the `mouse`, or a finger (`touch`), across an element, from and to shares of its width, at half its height.
+    pub fn drag(&self, pointer: &str, selector: &str, from: f64, to: f64) {
         let script = format!(
             "const e = document.querySelector({selector:?}); e.scrollIntoView({{ block: 'center' }});
              const r = e.getBoundingClientRect(); return [r.left, r.top + r.height / 2, r.width]"
@@ -175,7 +175,9 @@ impl Browser {
             step(x(from), 0), { "type": "pointerDown", "button": 0 },
             step(x((from + to) / 2.0), 60), step(x(to), 60), { "type": "pointerUp", "button": 0 },
         ]);
-        self.command("actions", json!({ "actions": [{ "type": "pointer", "id": "mouse", "actions": actions }] }));
+        let kind = json!({ "pointerType": pointer });
+        let actions = json!({ "type": "pointer", "id": pointer, "parameters": kind, "actions": actions });
+        self.command("actions", json!({ "actions": [actions] }));
     }
 
     /// Sets the window's size, pixels, and the colour scheme, `light` or `dark`.

@@ -137,6 +137,23 @@ export class Chart {
       },
     }, data, this.plot);
     this.u.over.addEventListener("mouseleave", () => this.events.read(this, null));
+    this.fingers(this.u);
+  }
+
+  /** Lets a finger do what the mouse does: dragged across the chart it zooms, put down it reads. Dragged up or down, it scrolls the page. */
+  fingers(u) {
+    let from = null;
+    const at = (event) => Math.min(u.over.clientWidth, Math.max(0, event.clientX - u.over.getBoundingClientRect().left));
+    const on = (kind, act) => u.over.addEventListener(kind, (event) => event.pointerType === "touch" && event.isPrimary && act(event));
+    const select = (to) => {
+      u.setSelect({ left: Math.min(from, to), width: Math.abs(to - from), top: 0, height: u.over.clientHeight }, false);
+      this.events.read(this, Math.round(u.posToVal(to, "x")), true);
+    };
+    on("pointerdown", (event) => select((from = at(event))));
+    on("pointermove", (event) => from !== null && select(at(event)));
+    on("pointerup", () => from !== null && this.selected(u));
+    on("pointercancel", () => u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false));
+    for (const kind of ["pointerup", "pointercancel"]) on(kind, () => (from = null));
   }
 
   /** Marks what the curves themselves do not show: values that are no numbers (×), parts beyond the scale (a bar at the edge), resumptions. */
