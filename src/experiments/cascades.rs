@@ -17,11 +17,12 @@ use crate::output::machine;
 use crate::text::ms;
 use crate::train::events::Event;
 use crate::train::plan::{self, RunEnd};
-use crate::train::recipe::{ARTICLE, Recipe, Round};
+use crate::train::recipe::{ARTICLE, Recipe, Round, SampleSettings};
 use crate::train::validation::{ValidationSet, ValidationSettings, options};
 
-/// Side of the smallest face looked for, pixels.
+/// Side of the smallest face looked for, pixels; and in a run that only tries whether all works, for the same reason as there.
 const MIN_FACE: f32 = 20.0;
+const QUICK_MIN_FACE: f32 = 100.0;
 /// Pictures that are timed.
 const TIMED: usize = 30;
 /// Searches of a picture, of whose times the least counts.
@@ -39,7 +40,7 @@ pub(super) fn accuracy(bench: &mut Bench<'_>) -> Result<Ended<Findings>> {
     let Ended::Done((article, stages)) = train(bench)? else { return Ok(Ended::Stopped) };
     let every = if bench.options.amount == Amount::Quick { usize::MAX } else { 1 };
     let set = validation(every, bench)?;
-    let settings = ValidationSettings { every: 1, pictures: 1, min_face: MIN_FACE, samples: 1 };
+    let settings = ValidationSettings { every: 1, pictures: 1, min_face: bench.min_face(), samples: 1 };
     let mut rows = Vec::new();
     for (name, cascade) in cascades(&article, options(&settings))? {
         (bench.tell)(Told::Begins(&name));
@@ -79,7 +80,7 @@ pub(super) fn batches(
     let (every, rounds) = if bench.options.amount == Amount::Quick { (usize::MAX, 1) } else { (every, rounds) };
     let set = validation(every, bench)?;
     let pictures = set.pictures();
-    let options = Options { min_face: MIN_FACE, smile: false, ..Options::default() };
+    let options = Options { min_face: bench.min_face(), smile: false, ..Options::default() };
     let mut all = Vec::new();
     for &batch in windows {
         for (name, cascade) in cascades(&article, options.clone())? {
@@ -115,6 +116,12 @@ pub(super) fn batches(
     Ok(Ended::Done(Findings::Batches { pictures: pictures.len(), rounds, rows }))
 }
 
+impl Bench<'_> {
+    fn min_face(&self) -> f32 {
+        if self.options.amount == Amount::Quick { QUICK_MIN_FACE } else { MIN_FACE }
+    }
+}
+
 /// Trains the article's cascade, or goes on with it; returns the folder of the run and how it went.
 fn train(bench: &mut Bench<'_>) -> Result<Ended<(PathBuf, Vec<Stage>)>> {
     (bench.tell)(Told::Begins("the article's cascade"));
@@ -132,6 +139,10 @@ fn train(bench: &mut Bench<'_>) -> Result<Ended<(PathBuf, Vec<Stage>)>> {
                     (schedule.steps, schedule.batch, schedule.warm_up) = (QUICK_STEPS, QUICK_BATCH, 1);
                 }
                 recipe.share = QUICK_SHARE;
+                // A net that has learned nothing hands on nearly every window: nobody would wait until all are looked at.
+                if let SampleSettings::Windows(windows) = &mut recipe.samples {
+                    (windows.level, windows.mined, windows.random) = (1, 0.0, 1.0);
+                }
             }
         }
         checked(&recipe, name)
