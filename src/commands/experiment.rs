@@ -52,7 +52,8 @@ pub(crate) fn run(args: ExperimentArgs, common: &Common) -> anyhow::Result<Outco
     super::train::keep_candle_to_one_thread();
     let experiments =
         args.files.iter().map(|file| Ok((file, Experiment::load(file)?))).collect::<anyhow::Result<Vec<_>>>()?;
-    let folder = |file: &Path| if args.quick { args.runs.join("quick") } else { file.with_file_name("results") };
+    let folder =
+        |file: &Path| if args.quick { args.runs.join("quick/results") } else { file.with_file_name("results") };
     let record = |file: &Path, experiment: &Experiment| folder(file).join(format!("{}.json", experiment.name));
     if let Some(data) = &args.data {
         let stop = super::stop_on_signal()?;

@@ -132,7 +132,8 @@ pub(super) fn shorten(recipe: &mut Recipe, share: f64) {
     let part = |steps: usize| ((steps as f64 * share).round() as usize).max(1);
     for round in &mut recipe.rounds {
         round.schedule.steps = part(round.schedule.steps);
-        round.schedule.warm_up = part(round.schedule.warm_up);
+        // Not as much shorter: rates that rise faster kill nets without batch norm in their last layers.
+        round.schedule.warm_up = round.schedule.warm_up.min(round.schedule.steps / 4);
     }
     if let Some(validation) = &mut recipe.validation {
         validation.every = part(validation.every);
