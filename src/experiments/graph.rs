@@ -11,7 +11,7 @@ use crate::plotting::{COLOURS, FINER, GRID, INK, failed, reduced, text};
 /// Width and height of a panel, pixels.
 const PANEL: (u32, u32) = (560, 460);
 /// Height of the headline.
-const HEAD: u32 = 46;
+const HEAD: u32 = 54;
 /// Panels side by side.
 const ACROSS: usize = 2;
 /// Share of the samples at the start that does not set the scale: errors fall steeply there.
@@ -53,7 +53,7 @@ pub fn graph(results: &Results) -> Result<Option<RgbImage>> {
     {
         let root = BitMapBackend::with_buffer(&mut picture, size).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
-        let rest = root.titled(&results.title, text(24)).map_err(failed)?;
+        let rest = root.margin(px(12), 0, 0, 0).titled(&results.title, text(24)).map_err(failed)?;
         for (panel, area) in panels.iter().zip(rest.split_evenly((rows, columns))) {
             draw(panel, &area)?;
         }
