@@ -158,3 +158,29 @@ fn merged(common: &Table, over: &Table) -> Table {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::recipe::SampleSettings;
+
+    #[test]
+    fn a_side_has_what_all_have_but_for_what_it_says_itself() {
+        let common: Table = toml::from_str(
+            "net = \"net24\"\n[samples]\nkind = \"windows\"\nlevel = 1\nsmallest = 16\n\
+             [[round]]\nschedule = { steps = 1000, batch = 8, peak = 1e-3, warm_up = 300 }\n[validation]\nevery = 100",
+        )
+        .unwrap();
+        let side = "name = \"a\"\npanel = \"b\"\nrecipe = { share = 0.5, samples = { smallest = 20 }, variant = { batch_norm = false } }";
+        let side: Side = toml::from_str(side).unwrap();
+        let of = |amount| recipe_of(&common, &side, 7, amount).unwrap().0;
+        let (whole, tenth, quick) = (of(Amount::Steps(1.0)), of(Amount::Steps(0.1)), of(Amount::Quick));
+        assert_eq!((whole.seed, whole.share, whole.variant.batch_norm), (7, 0.5, Some(false)));
+        let SampleSettings::Windows(windows) = &whole.samples else { panic!("{whole:?}") };
+        assert_eq!((windows.level, windows.smallest), (1, 20.0));
+        let schedule = |recipe: &Recipe| (recipe.rounds[0].schedule.steps, recipe.rounds[0].schedule.warm_up);
+        assert_eq!((schedule(&whole), schedule(&tenth)), ((1000, 250), (100, 25)));
+        assert_eq!([&whole, &tenth].map(|recipe| recipe.validation.unwrap().every), [100, 10]);
+        assert!(schedule(&quick).0 < 10 && quick.share < 0.1);
+    }
+}

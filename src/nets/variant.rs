@@ -167,7 +167,7 @@ mod tests {
             (of("net48", Variant::default()), of("net48", Variant { width: Some(1.5), ..Variant::default() }));
         assert_eq!(plain.heads, wide.heads);
         let ratio = wide.multiply_adds(48, 48) as f64 / plain.multiply_adds(48, 48) as f64;
-        assert!((2.1..2.3).contains(&ratio), "{ratio}");
+        assert!((2.0..2.25).contains(&ratio), "{ratio}");
     }
 
     #[test]

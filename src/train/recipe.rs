@@ -356,4 +356,24 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_smaller_share_lies_within_a_larger_one_and_a_face_goes_with_its_picture() {
+        let list = |name: fn(usize) -> String| -> Vec<Annotated> {
+            let named = |i| Annotated { image: name(i).into(), name: name(i), width: 1, height: 1, faces: vec![] };
+            (0..3000).map(named).collect()
+        };
+        let kept = |mut list: Vec<Annotated>, share| {
+            let recipe = Recipe { share, ..Recipe::parse(ARTICLE[0].1, ARTICLE[0].0).unwrap() };
+            recipe.keep_share(&mut list);
+            list
+        };
+        let pictures = list(|i| format!("train/0--Parade/0_Parade_{i}.webp"));
+        let (third, tenth) = (kept(pictures.clone(), 1.0 / 3.0), kept(pictures.clone(), 0.1));
+        assert!((900..1100).contains(&third.len()) && (250..350).contains(&tenth.len()), "{}", third.len());
+        assert!(tenth.iter().all(|picture| third.contains(picture)));
+        assert_eq!((kept(pictures.clone(), 1.0).len(), kept(pictures, 1e-9).len()), (3000, 1));
+        let faces = kept(list(|i| format!("0--Parade/0_Parade_{i}")), 0.1);
+        assert!(faces.len() == tenth.len() && faces.iter().zip(&tenth).all(|(f, p)| p.name.contains(&f.name)));
+    }
 }
