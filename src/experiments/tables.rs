@@ -69,10 +69,13 @@ fn training(sides: &[SideResults]) -> String {
     let mut text = table(&head, rows);
     let windows = sides.iter().flat_map(|side| &side.runs).map(|run| run.measured.windows).max().unwrap_or(0);
     if with_error {
+        let errors: Vec<f64> = sides.iter().flat_map(|side| &side.runs).filter_map(|run| run.measured.error).collect();
+        let error = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
         text += &format!(
-            "\nErrors in percent of {windows} windows at the end, and of fewer on the way; chance makes such an error uncertain by {:.2} (one \
-             deviation, at an error of 3 %). Unrest is the mean change from one validation to the next in the second half, in points. ",
-            100.0 * (0.03 * 0.97 / windows.max(1) as f64).sqrt()
+            "\nErrors in percent of {windows} windows at the end, and of fewer on the way; which windows these are makes such an error \
+             uncertain by {:.2} (one deviation), for all alike. Unrest is the mean change from one validation to the next in the second \
+             half, in points. ",
+            100.0 * (error * (1.0 - error) / windows.max(1) as f64).sqrt()
         );
     } else {
         text += &format!("\nMean IoU with the face's square over {windows} windows. ");
