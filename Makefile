@@ -53,7 +53,7 @@ help:
 	@echo "make fmt     format the sources"
 	@echo "make bench   how fast the nets and the whole cascade are, on one thread"
 	@echo "make compare DATA=DIR PEERS=DIR PEERS_PYTHON=PYTHON   accuracy against time, ours and other detectors': $(OUT)/compare/"
-	@echo "make experiments DATA=DIR   repeat the article's experiments, in about four hours on two cores: docs/experiments.md"
+	@echo "make experiments DATA=DIR   repeat the article's experiments, which takes hours: docs/experiments.md"
 	@echo "make soak    ten minutes live: memory, threads and open files must not grow"
 	@echo "make live    build all, and show the camera in a window, with boxes (OPTIONS=\"--source synthetic\": without a camera)"
 
