@@ -87,6 +87,17 @@ pub fn slots(net: &Net) -> Result<Vec<Slot>> {
 }
 
 impl Weights {
+    /// Multiplies the weights of all heads.
+    #[cfg(feature = "train")]
+    pub(crate) fn scale_heads(&mut self, net: &Net, factor: f32) {
+        let heads: Vec<String> = net.heads.iter().map(|head| format!("{}.", head_path(head.output))).collect();
+        for (name, array) in &mut self.arrays {
+            if name.ends_with("weight") && heads.iter().any(|head| name.starts_with(head)) {
+                array.data.iter_mut().for_each(|weight| *weight *= factor);
+            }
+        }
+    }
+
     /// Fresh weights: He's normal distribution for weights, drawn from `normal` (mean 0, deviation 1).
     ///
     /// # Panics

@@ -183,6 +183,7 @@ fn train_round(
         let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 40);
         let mut weights = Weights::initial(&net, || StandardNormal.sample(&mut rng));
         cells::lower_first_logits(&net, &mut weights);
+        weights.scale_heads(&net, recipe.head_scale);
         if let Some(start) = &recipe.start {
             let learned = learned(start, settings)?;
             for (name, array) in &mut weights.arrays {

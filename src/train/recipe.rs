@@ -34,6 +34,10 @@ pub struct Recipe {
     /// (`.safetensors`), or a net's name: this run's, else the one that ships.
     #[serde(default)]
     pub start: Option<String>,
+    /// Factor of the first weights of the heads. With outputs as large as without it at first, a net dies whose last hidden layer has no
+    /// batch norm: every sample then pulls all units the same way.
+    #[serde(default = "unchanged")]
+    pub head_scale: f32,
     /// The cascade that the net is a level of; its earlier levels mine windows for the net.
     #[serde(default)]
     pub cascade: Member,
@@ -66,6 +70,10 @@ fn default_shards() -> usize {
 }
 
 fn whole() -> f64 {
+    1.0
+}
+
+fn unchanged() -> f32 {
     1.0
 }
 
@@ -249,6 +257,9 @@ impl Recipe {
         }
         if !(recipe.share > 0.0 && recipe.share <= 1.0) {
             return fail("share must lie in 0..1");
+        }
+        if !(recipe.head_scale > 0.0 && recipe.head_scale <= 1.0) {
+            return fail("head_scale must lie in 0..1");
         }
         if let Some(fault) = recipe.variant.fault() {
             return fail(fault);
