@@ -28,7 +28,7 @@ const TIMED: usize = 30;
 /// Searches of a picture, of whose times the least counts.
 const REPEATS: usize = 3;
 /// Steps of each recipe of a run that only tries whether all works, their batch, and pictures of wider/val.
-const QUICK_STEPS: usize = 4;
+const QUICK_STEPS: usize = 2;
 const QUICK_BATCH: usize = 8;
 const QUICK_PICTURES: usize = 4;
 

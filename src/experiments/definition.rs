@@ -70,7 +70,7 @@ pub struct Side {
 
 /// What the recipe of a run has that only tries whether all works.
 const QUICK: &str = "
-round = [{ schedule = { steps = 4, batch = 8, peak = 1e-3, warm_up = 1 } }]
+round = [{ schedule = { steps = 2, batch = 8, peak = 1e-3, warm_up = 1 } }]
 validation = { every = 2, samples = 64 }
 ";
 /// Share of the data of such a run.
