@@ -246,3 +246,21 @@ impl Weights {
         write_whole(path, &bytes)
     }
 }
+
+#[cfg(all(test, feature = "train"))]
+mod tests {
+    use super::*;
+    use crate::nets::zoo;
+
+    #[test]
+    fn only_the_weights_of_heads_are_scaled() {
+        let net = zoo::refine24();
+        let first = Weights::initial(&net, || 1.0);
+        let mut scaled = first.clone();
+        scaled.scale_heads(&net, 0.5);
+        let changed = first.arrays.iter().filter(|(name, array)| scaled.arrays[*name] != **array);
+        let names: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["box.0.weight", "calibration.0.weight", "face.0.weight"]);
+        assert_eq!(scaled.arrays["box.0.weight"].data[0], first.arrays["box.0.weight"].data[0] * 0.5);
+    }
+}
