@@ -133,8 +133,8 @@ experiments: rust
 	$(CARGO) build --release --locked
 	$(PROGRAM) experiment $(EXPERIMENTS) --data $(DATA) --runs $(EXPERIMENT_RUNS) --drawn $(OUT)/experiments $(EXPERIMENT_OPTIONS)
 ifeq (,$(findstring --quick,$(EXPERIMENT_OPTIONS)))
+	$(PROGRAM) inspect $(STAGES_OF) --cascade "$$(ls -t $(EXPERIMENT_RUNS)/article-*/cascade.toml | head -1)" -o $(OUT)/experiments/cascade.png
 	tools/figures.py experiments $(OUT)/experiments
-	$(PROGRAM) inspect $(STAGES_OF) --cascade "$$(ls -t $(EXPERIMENT_RUNS)/article-*/cascade.toml | head -1)" -o docs/experiments/stages.jpg
 endif
 
 soak: rust
