@@ -37,7 +37,12 @@ DATA ?= ../shared/data
 COMPARE_CASCADES ?= models/fast.toml models/base.toml models/sure.toml
 export COMPARE_CASCADES
 
-.PHONY: help demo test check check-cuda fmt live bench compare soak rust lints
+# For make experiments: where its training runs go, and more options: EXPERIMENT_OPTIONS="--quick" or "--steps 0.1".
+EXPERIMENTS := $(wildcard experiments/*.toml)
+EXPERIMENT_RUNS := runs/experiments
+EXPERIMENT_OPTIONS :=
+
+.PHONY: help demo test check check-cuda fmt live bench compare experiments soak rust lints
 .NOTPARALLEL:
 
 help:
@@ -48,6 +53,7 @@ help:
 	@echo "make fmt     format the sources"
 	@echo "make bench   how fast the nets and the whole cascade are, on one thread"
 	@echo "make compare DATA=DIR PEERS=DIR PEERS_PYTHON=PYTHON   accuracy against time, ours and other detectors': $(OUT)/compare/"
+	@echo "make experiments DATA=DIR   repeat the article's experiments, which takes hours: docs/experiments.md"
 	@echo "make soak    ten minutes live: memory, threads and open files must not grow"
 	@echo "make live    build all, and show the camera in a window, with boxes (OPTIONS=\"--source synthetic\": without a camera)"
 
@@ -120,6 +126,16 @@ compare: rust
 	$(CARGO) build --release --locked
 	$(CARGO) bench --locked --bench frame -- no-measurement
 	$(PEERS_PYTHON) tools/compare.py $(DATA) $(PEERS)
+
+# An experiment that was interrupted goes on; what is done is not repeated.
+experiments: rust
+	@tools/packages.sh $(BUILD)
+	$(CARGO) build --release --locked
+	$(PROGRAM) experiment $(EXPERIMENTS) --data $(DATA) --runs $(EXPERIMENT_RUNS) --drawn $(OUT)/experiments $(EXPERIMENT_OPTIONS)
+ifeq (,$(findstring --quick,$(EXPERIMENT_OPTIONS)))
+	$(PROGRAM) inspect $(STAGES_OF) --cascade "$$(ls -t $(EXPERIMENT_RUNS)/article-*/cascade.toml | head -1)" -o $(OUT)/experiments/cascade.png
+	tools/figures.py experiments $(OUT)/experiments
+endif
 
 soak: rust
 	@tools/packages.sh $(BUILD)

@@ -64,6 +64,8 @@ enum Command {
     Eval(commands::eval::EvalArgs),
     #[cfg(feature = "train")]
     Quantise(commands::quantise::QuantiseArgs),
+    #[cfg(feature = "train")]
+    Experiment(commands::experiment::ExperimentArgs),
 }
 
 /// How a command ended that did not end with an error. `PartlyFailed`: something failed, the rest was done.
@@ -91,6 +93,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Eval(args) => commands::eval::run(args, &common),
         #[cfg(feature = "train")]
         Command::Quantise(args) => commands::quantise::run(args, &common),
+        #[cfg(feature = "train")]
+        Command::Experiment(args) => commands::experiment::run(args, &common),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

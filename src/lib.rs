@@ -89,6 +89,10 @@ pub mod inspection;
 #[doc(hidden)]
 pub mod train;
 
+#[cfg(feature = "train")]
+#[doc(hidden)]
+pub mod experiments;
+
 #[cfg(feature = "monitor")]
 #[doc(hidden)]
 pub mod monitor;

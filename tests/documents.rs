@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The documents, and the folder from which each one's links start.
-const DOCUMENTS: [(&str, &str); 7] = [
+const DOCUMENTS: [(&str, &str); 8] = [
     ("README.md", ""),
     ("CONTRIBUTING.md", ""),
+    ("docs/experiments.md", "docs"),
     ("docs/gpu.md", "docs"),
     ("docs/performance.md", "docs"),
     ("docs/training.md", "docs"),
@@ -15,7 +16,8 @@ const DOCUMENTS: [(&str, &str); 7] = [
 ];
 
 /// Paths in backticks begin with one of these.
-const ROOTS: [&str; 9] = ["src/", "tests/", "benches/", "tools/", "docs/", "models/", "shaders/", "assets/", ".ci/"];
+const ROOTS: [&str; 10] =
+    ["src/", "tests/", "benches/", "tools/", "docs/", "experiments/", "models/", "shaders/", "assets/", ".ci/"];
 
 /// Paths in backticks that name a file or folder of the project. Commands, and names with a placeholder in capitals or a
 /// wildcard, are none.

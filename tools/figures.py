@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Puts what the project's commands printed between the markers of README.md, docs/performance.md and models/README.md.
+"""Puts what the project's commands printed between the markers of README.md, docs/performance.md, docs/experiments.md and models/README.md.
 
 usage: figures.py KIND ...    one or more, each with what it needs:
   eval FILE            output of: facecascade eval --data DIR --set wider-val --threads 1
@@ -14,6 +14,7 @@ usage: figures.py KIND ...    one or more, each with what it needs:
   masks FILE           output of: facecascade eval --data DIR --set masks
   held-back FILE       output of: facecascade eval --data DIR --set held-back
   compare FOLDER       what `make compare` wrote: out/compare; its picture goes to docs/compare.png
+  experiments FOLDER   what `make experiments` drew: out/experiments; its pictures go to docs/experiments/
   quick-start          runs the commands of README.md's quick start with target/release/facecascade
 NOTE says what else is to be known, such as what the machine did besides; it begins with none of the words above."""
 import json
@@ -26,7 +27,7 @@ import sys
 import tempfile
 
 root = pathlib.Path(__file__).resolve().parent.parent
-PERFORMANCE, NETS, README = "docs/performance.md", "models/README.md", "README.md"
+PERFORMANCE, NETS, README, EXPERIMENTS = "docs/performance.md", "models/README.md", "README.md", "docs/experiments.md"
 
 
 def put(path, name, text):
@@ -128,6 +129,31 @@ def compare(folder):
     put(PERFORMANCE, "compare", f"{picture}\n\n{(folder / 'compare.md').read_text()}")
 
 
+def experiments(folder):
+    """Tables of the experiments that were made, with their graphs; the others' blocks say that they are still to be made."""
+    folder, pictures = pathlib.Path(folder), root / "docs" / "experiments"
+    pictures.mkdir(exist_ok=True)
+    for file in sorted((root / "experiments").glob("*.toml")):
+        name, block = file.stem, "Not made yet: `make experiments` makes it."
+        if (folder / f"{name}.md").is_file():
+            block = (folder / f"{name}.md").read_text()
+            if (folder / f"{name}.png").is_file():
+                shutil.copyfile(folder / f"{name}.png", pictures / f"{name}.png")
+                title = re.search(r'^title = "(.*)"$', file.read_text(), re.M)[1]
+                block = f"![{title}](experiments/{name}.png)\n\n{block}"
+        put(EXPERIMENTS, name, block)
+    put(EXPERIMENTS, "peers", peers_beside())
+
+
+def peers_beside():
+    """The lines of docs/performance.md's comparison that look for faces as small as the experiment on cascades does."""
+    text = (root / PERFORMANCE).read_text().split("<!-- compare:begin -->")[1].split("<!-- compare:end -->")[0]
+    about, table = re.search(r"^(\d+ pictures .*)\n\n((?:\|.*\n)+)", text, re.M).groups()
+    head, rule, *rows = table.splitlines()
+    rows = [row for row in rows if row.split("|")[2].strip() in ("20", "its own")]
+    return "\n".join([head, rule, *rows, "", about])
+
+
 def quick_start():
     text = (root / README).read_text()
     block = re.search(r"<!-- quick-start:begin -->\n(.*?)<!-- quick-start:end -->", text, re.S)[1]
@@ -147,7 +173,7 @@ def quick_start():
 
 KINDS = {"eval": evaluation, "smile": lambda output: put(NETS, "smile-accuracy", code(output)),
          "masks": lambda output: put(NETS, "masks", code(output)), "held-back": lambda output: put(NETS, "held-back", code(output)), "bench": bench, "latency": latency, "policies": policies,
-         **{kind: lambda output, kind=kind: put(PERFORMANCE, kind, code(output)) for kind in ("video-speed", "redaction", "leaks")}, "run": run, "compare": compare, "quick-start": quick_start}
+         **{kind: lambda output, kind=kind: put(PERFORMANCE, kind, code(output)) for kind in ("video-speed", "redaction", "leaks")}, "run": run, "compare": compare, "experiments": experiments, "quick-start": quick_start}
 NOTES = ("latency", "policies", "run")
 
 arguments = sys.argv[1:]
@@ -160,7 +186,7 @@ while arguments:
         if not arguments:
             sys.exit(f"figures.py: {kind} needs a file or folder\n\n{__doc__}")
         where = arguments.pop(0)
-        given.append(where if kind in ("run", "compare") else pathlib.Path(where).read_text())
+        given.append(where if kind in ("run", "compare", "experiments") else pathlib.Path(where).read_text())
     if kind in NOTES:
         given.append(arguments.pop(0) if arguments and arguments[0] not in KINDS else "")
     if arguments and arguments[0] not in KINDS:

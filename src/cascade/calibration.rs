@@ -49,12 +49,18 @@ pub(crate) fn correct_by(window: &Rect, (s, dx, dy): (f32, f32, f32)) -> Rect {
 /// Corrects `window` by the 45 classes' `logits`: by the mean misplacement over classes of probability of at least 1/45,
 /// weighted by probability. Without such a class, the window stays as it is.
 pub(crate) fn correct(window: &Rect, logits: &[f32]) -> Rect {
+    correct_weighted(window, logits, |p| p)
+}
+
+/// As [`correct`], each class weighted by `weight` of its probability.
+pub(crate) fn correct_weighted(window: &Rect, logits: &[f32], weight_of: impl Fn(f32) -> f32) -> Rect {
     let greatest = logits.iter().copied().fold(f32::MIN, f32::max);
     let total: f32 = logits.iter().map(|l| (l - greatest).exp()).sum();
     let (mut weight, mut sum) = (0.0, (0.0, 0.0, 0.0));
     for (logit, class) in logits.iter().zip(CLASSES) {
         let p = (logit - greatest).exp() / total;
         if p >= 1.0 / CLASSES.len() as f32 {
+            let p = weight_of(p);
             weight += p;
             sum = (sum.0 + p * class.0, sum.1 + p * class.1, sum.2 + p * class.2);
         }

@@ -297,6 +297,13 @@ impl Cascade {
         self.nets().map(|net| Ok((net.net().name, net.quantise()?))).collect()
     }
 
+    /// The same cascade, whose nets on windows run on `windows` at once on the CPU, not on the number that is best.
+    #[cfg(feature = "train")]
+    pub(crate) fn with_batches(mut self, windows: usize) -> Self {
+        self.nets().for_each(|net| net.set_batch(windows));
+        self
+    }
+
     fn nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
         self.proposer.nets().chain(self.refiners.iter_mut().flat_map(Refiner::window_nets))
     }

@@ -15,7 +15,6 @@ use facecascade::dataset::{self, Annotated, Split};
 use facecascade::eval::by_label::ByLabel;
 use facecascade::eval::report::NamedCurve;
 use facecascade::eval::{Detection, Report, detections, plots, report};
-use facecascade::files::write_whole;
 use facecascade::train::recipe::{self, Recipe};
 use facecascade::{Cascade, Options, parallel, source};
 
@@ -351,22 +350,5 @@ fn plot(args: &EvalArgs, raw: &Report, adjusted: Option<&Report>) -> anyhow::Res
         (format!("pr-{set}.png"), plots::precision_recall(&format!("Precision and recall: {title}"), &precision)?),
         (format!("roc-{set}.png"), plots::roc(&format!("Recall and false alarms: {title}"), &roc)?),
     ];
-    write_plots(&args.out, drawings)
-}
-
-/// Writes pictures as PNG into a folder, which is made if missing; gives their paths.
-fn write_plots(
-    folder: &Path,
-    drawings: impl IntoIterator<Item = (String, image::RgbImage)>,
-) -> anyhow::Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(folder).with_context(|| format!("{}: making the folder", folder.display()))?;
-    let mut paths = Vec::new();
-    for (name, picture) in drawings {
-        let path = folder.join(name);
-        let mut png = std::io::Cursor::new(Vec::new());
-        picture.write_to(&mut png, image::ImageFormat::Png).context("encoding a PNG")?;
-        write_whole(&path, png.get_ref())?;
-        paths.push(path);
-    }
-    Ok(paths)
+    super::write_plots(&args.out, drawings)
 }

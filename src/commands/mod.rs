@@ -13,6 +13,8 @@ pub(crate) mod bench;
 pub(crate) mod detect;
 #[cfg(feature = "train")]
 pub(crate) mod eval;
+#[cfg(feature = "train")]
+pub(crate) mod experiment;
 pub(crate) mod inspect;
 pub(crate) mod live;
 #[cfg(feature = "monitor")]
@@ -192,6 +194,24 @@ fn progress_bar(pictures: usize, common: &crate::cli::Common) -> indicatif::Prog
     let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {per_sec:.1}, {eta} left");
     let bar = indicatif::ProgressBar::new(pictures as u64);
     if let Ok(style) = style { bar.with_style(style) } else { bar }
+}
+
+/// Writes pictures as PNG into a folder, which is made if missing; gives their paths.
+#[cfg(feature = "train")]
+fn write_plots(
+    folder: &Path,
+    drawings: impl IntoIterator<Item = (String, image::RgbImage)>,
+) -> anyhow::Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder).map_err(facecascade::Error::io(folder))?;
+    let mut paths = Vec::new();
+    for (name, picture) in drawings {
+        let path = folder.join(name);
+        let mut png = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut png, image::ImageFormat::Png)?;
+        facecascade::files::write_whole(&path, png.get_ref())?;
+        paths.push(path);
+    }
+    Ok(paths)
 }
 
 /// Returns a flag that Ctrl-C sets; a second Ctrl-C ends the program at once.

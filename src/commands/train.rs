@@ -55,9 +55,7 @@ pub(crate) struct TrainArgs {
 }
 
 pub(crate) fn run(args: TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
-    // Shards already use every core; candle's own threads, which wait by spinning, would only be in their way.
-    // SAFETY: no other thread has been started yet that could read the environment.
-    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+    keep_candle_to_one_thread();
     let recipes = recipes(&args.what)?;
     let stop = super::stop_on_signal()?;
     let settings = plan::TrainingOptions {
@@ -88,6 +86,13 @@ pub(crate) fn run(args: TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Keeps candle from starting threads of its own. To be called before any other thread is started.
+pub(super) fn keep_candle_to_one_thread() {
+    // Shards already use every core; candle's own threads, which wait by spinning, would only be in their way.
+    // SAFETY: no other thread has been started yet that could read the environment.
+    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+}
+
 /// Serves the page that follows the run, and says where.
 #[cfg(feature = "monitor")]
 fn follow(run: PathBuf) -> anyhow::Result<facecascade::monitor::Monitor> {
@@ -113,7 +118,7 @@ fn recipes(what: &str) -> anyhow::Result<Vec<(Recipe, String)>> {
 }
 
 /// Shows progress on stderr: a bar in a terminal, a line every half minute elsewhere.
-struct Display {
+pub(super) struct Display {
     bar: ProgressBar,
     stage: String,
     plain: bool,
@@ -121,7 +126,7 @@ struct Display {
 }
 
 impl Display {
-    fn new(quiet: bool) -> Self {
+    pub(super) fn new(quiet: bool) -> Self {
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(1) };
         let plain = bar.is_hidden() && !quiet;
         if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg} ETA {eta}") {
@@ -130,7 +135,7 @@ impl Display {
         Self { bar, stage: String::new(), plain, said: Instant::now() }
     }
 
-    fn show(&mut self, event: &Event) {
+    pub(super) fn show(&mut self, event: &Event) {
         let (stage, done, of, text) = match event {
             Event::Step {
                 stage, step, steps, loss, accuracy, samples_per_second, multiply_adds_per_second, ..
@@ -181,7 +186,7 @@ impl Display {
         self.bar.set_message(text);
     }
 
-    fn line(&self, text: &str) {
+    pub(super) fn line(&self, text: &str) {
         use std::io::Write;
         if self.plain {
             let _ = writeln!(std::io::stderr(), "{text}");

@@ -12,6 +12,8 @@ pub mod int8;
 pub(crate) mod kernels;
 pub(crate) mod lower;
 pub mod spec;
+#[cfg(feature = "train")]
+pub mod variant;
 pub mod weights;
 pub(crate) mod windows;
 pub mod zoo;

@@ -87,6 +87,17 @@ pub fn slots(net: &Net) -> Result<Vec<Slot>> {
 }
 
 impl Weights {
+    /// Multiplies the weights of all heads.
+    #[cfg(feature = "train")]
+    pub(crate) fn scale_heads(&mut self, net: &Net, factor: f32) {
+        let heads: Vec<String> = net.heads.iter().map(|head| format!("{}.", head_path(head.output))).collect();
+        for (name, array) in &mut self.arrays {
+            if name.ends_with("weight") && heads.iter().any(|head| name.starts_with(head)) {
+                array.data.iter_mut().for_each(|weight| *weight *= factor);
+            }
+        }
+    }
+
     /// Fresh weights: He's normal distribution for weights, drawn from `normal` (mean 0, deviation 1).
     ///
     /// # Panics
@@ -233,5 +244,23 @@ impl Weights {
         let notes: HashMap<String, String> = self.notes.clone().into_iter().collect();
         let bytes = safetensors::serialize(tensors, Some(notes)).map_err(fail)?;
         write_whole(path, &bytes)
+    }
+}
+
+#[cfg(all(test, feature = "train"))]
+mod tests {
+    use super::*;
+    use crate::nets::zoo;
+
+    #[test]
+    fn only_the_weights_of_heads_are_scaled() {
+        let net = zoo::refine24();
+        let first = Weights::initial(&net, || 1.0);
+        let mut scaled = first.clone();
+        scaled.scale_heads(&net, 0.5);
+        let changed = first.arrays.iter().filter(|(name, array)| scaled.arrays[*name] != **array);
+        let names: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["box.0.weight", "calibration.0.weight", "face.0.weight"]);
+        assert_eq!(scaled.arrays["box.0.weight"].data[0], first.arrays["box.0.weight"].data[0] * 0.5);
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct WindowNet {
     device: device::OnDevice,
     /// What the net's operations gave so far, if that is noted.
     observed: Option<Mutex<Ranges>>,
+    /// Windows in a batch on the CPU.
+    batch: usize,
 }
 
 /// Buffers of one thread.
@@ -55,6 +57,7 @@ impl WindowNet {
             #[cfg(feature = "train")]
             device: device::OnDevice::default(),
             observed: None,
+            batch: BATCH,
         })
     }
 
@@ -130,7 +133,13 @@ impl WindowNet {
 
     /// Windows to give to [`Self::run`] at once.
     pub(crate) fn batch(&self) -> usize {
-        if self.is_on_device() { DEVICE_BATCH } else { BATCH }
+        if self.is_on_device() { DEVICE_BATCH } else { self.batch }
+    }
+
+    /// Sets the number of windows in a batch on the CPU.
+    #[cfg(feature = "train")]
+    pub(crate) fn set_batch(&mut self, windows: usize) {
+        self.batch = windows.max(1);
     }
 
     /// Runs the net over `n` windows `[n, side, side, 3]` of normalised pixels, (v − 127.5) / 128; [`Self::head`] returns
@@ -163,8 +172,8 @@ impl WindowNet {
             return;
         }
         let side = self.net().side;
-        input.resize(BATCH * side * side * 3, 0.0);
-        self.run(input, BATCH, scratch);
+        input.resize(self.batch * side * side * 3, 0.0);
+        self.run(input, self.batch, scratch);
         for head in &self.net().heads {
             self.head(head.output, None, scratch);
         }

@@ -1,5 +1,6 @@
 //! The pictures that a training run draws from and measures on, each set read when it is first needed.
 
+use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -17,16 +18,18 @@ use crate::eval;
 use crate::nets::weights::Weights;
 
 /// Pictures at most that samples to validate on are drawn from.
-const HELD_BACK: usize = 100;
+const HELD_BACK: usize = 400;
 /// Height of a face that every net can learn from, pixels.
 const CLEAR: f32 = 24.0;
 
 /// The pictures of all sets, each read when it is first needed.
 #[derive(Debug, Default)]
-pub(super) struct Data {
+pub(crate) struct Data {
     pictures: Vec<Picture>,
     /// Folders whose pictures are not among `pictures`.
     held_back: Vec<String>,
+    /// Share of all pictures that those read to learn from are.
+    share: f64,
     negatives: Vec<Picture>,
     masked: Vec<Picture>,
     faces: Vec<Picture>,
@@ -47,29 +50,43 @@ impl Data {
         settings: &TrainingOptions<'_>,
         events: &mut Events<'_>,
     ) -> Result<()> {
+        if self.share != recipe.share {
+            *self = Self {
+                share: recipe.share,
+                smiles: take(&mut self.smiles),
+                validation: self.validation.take(),
+                ..Self::default()
+            };
+        }
         if self.pictures.is_empty() || self.held_back != recipe.held_back {
             // Faces cut from other pictures than before are wanted, too.
             self.faces.clear();
             let mut list = dataset::wider(&settings.data, Split::Train)?;
             list.retain(|picture| !recipe.holds_back(picture));
+            recipe.keep_share(&mut list);
             self.pictures = read("wider/train", &list, settings, events)?;
             self.held_back.clone_from(&recipe.held_back);
         }
         if self.negatives.is_empty() {
-            self.negatives = read("negatives", &dataset::negatives(&settings.data)?, settings, events)?;
+            let mut list = dataset::negatives(&settings.data)?;
+            recipe.keep_share(&mut list);
+            self.negatives = read("negatives", &list, settings, events)?;
         }
         Ok(())
     }
 
-    /// Reads `masks/`, if a `share` of the samples comes from it.
+    /// Reads `masks/`, if a share `masked` of the samples comes from it.
     pub(super) fn load_masked(
         &mut self,
-        share: f64,
+        recipe: &Recipe,
+        masked: f64,
         settings: &TrainingOptions<'_>,
         events: &mut Events<'_>,
     ) -> Result<()> {
-        if self.masked.is_empty() && share > 0.0 {
-            self.masked = read("masks", &dataset::masks(&settings.data, Split::Train)?, settings, events)?;
+        if self.masked.is_empty() && masked > 0.0 {
+            let mut list = dataset::masks(&settings.data, Split::Train)?;
+            recipe.keep_share(&mut list);
+            self.masked = read("masks", &list, settings, events)?;
             self.masked.iter_mut().for_each(|picture| picture.partly_marked = true);
         }
         Ok(())
@@ -85,8 +102,11 @@ impl Data {
         if self.faces.is_empty() {
             let mut list = dataset::wider_faces(&settings.data)?;
             list.retain(|crop| !recipe.holds_back(crop));
+            recipe.keep_share(&mut list);
             self.faces = read("wider_faces", &list, settings, events)?;
-            self.portraits = read("mtfl/train", &dataset::mtfl(&settings.data, Split::Train)?, settings, events)?;
+            let mut list = dataset::mtfl(&settings.data, Split::Train)?;
+            recipe.keep_share(&mut list);
+            self.portraits = read("mtfl/train", &list, settings, events)?;
         }
         Ok(())
     }
@@ -121,7 +141,7 @@ impl Data {
     }
 
     /// Reads pictures to draw samples from that are not learned from: some of `wider/` val, if there are any.
-    pub(super) fn load_held_back(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
+    pub(crate) fn load_held_back(&mut self, settings: &TrainingOptions<'_>, events: &mut Events<'_>) -> Result<()> {
         if self.validation.is_none() {
             let mut list = dataset::wider_if_any(&settings.data, Split::Val)?;
             let clear = |face: &dataset::Truth| pictures::is_clear(face) && face.rect.h >= CLEAR;
@@ -134,7 +154,7 @@ impl Data {
     }
 
     /// Pictures to draw samples from that are not learned from; `None` without any.
-    pub(super) fn held_back(&self) -> Option<Sources<'_>> {
+    pub(crate) fn held_back(&self) -> Option<Sources<'_>> {
         let pictures = self.validation.as_deref().filter(|pictures| !pictures.is_empty())?;
         Some(Sources { pictures, ..Sources::default() })
     }

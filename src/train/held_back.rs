@@ -2,19 +2,25 @@
 //! folder.
 
 use image::codecs::jpeg::JpegEncoder;
+use rand::rngs::StdRng;
 
 use super::events::{Event, Events, SamplePicture};
 use super::sheets::Sheet;
 use super::task::{Figures, Task};
-use super::trainer::{TrainingStage, forward, rng};
+use super::trainer::{self, TrainingStage, forward};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::nets::candle::{Mode, Model, Ops};
 use crate::nets::weights::Weights;
 
-/// Batches, and samples of each, that validation computes the loss of.
-const VALIDATION_BATCHES: u64 = 8;
-const VALIDATION_BATCH: usize = 64;
+/// Samples that are run at once.
+const BATCH: usize = 64;
+
+/// The random numbers of a batch to validate on, from 1 on: the same in all runs, so that their figures can be compared. 0: those that
+/// a task needs before it draws.
+pub(crate) fn rng(batch: usize) -> StdRng {
+    trainer::rng(0, "validation", 0, batch as u64)
+}
 
 /// Records how `weights` do on what is not learned from, as far as there is any.
 pub(super) fn validate<T: Task>(
@@ -64,14 +70,15 @@ fn write_sheets(sheets: Vec<Sheet>, stage: &TrainingStage<'_>, step: usize) -> R
 fn held_back_figures<T: Task>(task: &T, stage: &TrainingStage<'_>, weights: &Weights) -> Result<(Figures, Vec<Sheet>)> {
     let model = Model::new(stage.net, weights, Ops::Own, &stage.device)?;
     let (mut all, mut sheets) = (Figures::default(), Vec::new());
-    for batch in 0..VALIDATION_BATCHES {
-        let samples = task.draw(&mut rng(stage.seed, "validation", 0, batch), VALIDATION_BATCH);
+    let batches = stage.validation_samples.div_ceil(BATCH);
+    for batch in 0..batches {
+        let samples = task.draw(&mut rng(batch + 1), BATCH);
         let (_, mut predictions) = forward(&model, &samples, &stage.device, &mut Mode::Inference)?;
         if batch == 0 {
             sheets = task.sheets(&samples, &predictions);
         }
         let figures = task.loss(&samples.targets, &mut predictions);
-        all.loss += figures.loss / VALIDATION_BATCHES as f64;
+        all.loss += figures.loss / batches as f64;
         all.right += figures.right;
         all.decisions += figures.decisions;
     }

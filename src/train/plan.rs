@@ -10,12 +10,14 @@ use rand_distr::{Distribution, StandardNormal};
 use super::cells::{self, Cells};
 use super::data::{Data, watched};
 use super::events::{Event, Events};
+use super::held_back;
 use super::mining::{self, MinedWindows};
 use super::octave::Octave;
 use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
 use super::scenes::Shares;
 use super::smile::{self, Smiles};
 use super::trainer::{self, End, TrainingStage};
+use super::validation;
 use super::windows::{Sources, Windows};
 use crate::cascade::smile::SmileSettings;
 use crate::cascade::{self, Cascade};
@@ -65,6 +67,16 @@ pub fn run(
     settings: &TrainingOptions<'_>,
     observer: &mut dyn FnMut(&Event),
 ) -> Result<RunEnd> {
+    run_on(&mut Data::default(), recipes, settings, observer)
+}
+
+/// As [`run`], with the pictures that an earlier run has read.
+pub(crate) fn run_on(
+    data: &mut Data,
+    recipes: &[(Recipe, String)],
+    settings: &TrainingOptions<'_>,
+    observer: &mut dyn FnMut(&Event),
+) -> Result<RunEnd> {
     std::fs::create_dir_all(&settings.run).map_err(Error::io(&settings.run))?;
     let record = settings.run.join("events.jsonl");
     if record.exists() && !settings.resume {
@@ -77,7 +89,6 @@ pub fn run(
     if let Some((recipe, _)) = recipes.first() {
         write_cascade(recipe, settings)?;
     }
-    let mut data = Data::default();
     for (recipe, text) in recipes {
         let path = settings.run.join(format!("{}.toml", recipe.net));
         write_whole(&path, text.as_bytes())?;
@@ -85,7 +96,7 @@ pub fn run(
             if rounds_done(recipe, settings)? > round {
                 continue;
             }
-            if train_round(recipe, text, round, settings, &mut data, &mut events)? == RunEnd::Stopped {
+            if train_round(recipe, text, round, settings, data, &mut events)? == RunEnd::Stopped {
                 return Ok(RunEnd::Stopped);
             }
         }
@@ -166,12 +177,13 @@ fn train_round(
 ) -> Result<RunEnd> {
     let began = Instant::now();
     let name = if recipe.rounds.len() == 1 { recipe.net.clone() } else { format!("{}-{}", recipe.net, round + 1) };
-    let net = recipe.zoo_net()?;
+    let net = recipe.trained_net()?;
     let schedule = recipe.rounds[round].schedule;
     let weights = if round == 0 {
         let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 40);
         let mut weights = Weights::initial(&net, || StandardNormal.sample(&mut rng));
         cells::lower_first_logits(&net, &mut weights);
+        weights.scale_heads(&net, recipe.head_scale);
         if let Some(start) = &recipe.start {
             let learned = learned(start, settings)?;
             for (name, array) in &mut weights.arrays {
@@ -198,18 +210,19 @@ fn train_round(
         average: recipe.average,
         run: &settings.run,
         validate_every: recipe.validation.map_or_else(|| (schedule.steps / VALIDATIONS).max(50), |v| v.every),
+        validation_samples: recipe.validation.map_or_else(validation::default_samples, |v| v.samples),
         measure: None,
     };
     if !matches!(recipe.samples, SampleSettings::Smiles(_)) {
         data.load_held_back(settings, events)?;
     }
     let mut rng = trainer::rng(recipe.seed, &name, 0, 1 << 41);
-    // Apart from those of training, so that what is drawn for it does not depend on what there is to validate on.
-    let mut held_back_rng = trainer::rng(recipe.seed, &name, 0, 1 << 42);
+    // Apart from those of training, so that what is drawn for it does not depend on what there is to validate on, and the same for all.
+    let mut held_back_rng = held_back::rng(0);
     let end = match &recipe.samples {
         SampleSettings::Scenes { background, masked, occluded } => {
             data.load(recipe, settings, events)?;
-            data.load_masked(*masked, settings, events)?;
+            data.load_masked(recipe, *masked, settings, events)?;
             let grid = Grid::of(&net).filter(|grid| grid.head == Output::Octave).ok_or_else(|| {
                 Error::Setting(format!("{name}: samples of scenes train a net with an octave head only"))
             })?;
@@ -224,7 +237,7 @@ fn train_round(
                 return Err(Error::Setting(format!("{name}: samples of cells train a net with cells heads only")));
             }
             data.load(recipe, settings, events)?;
-            data.load_masked(cells.masked, settings, events)?;
+            data.load_masked(recipe, cells.masked, settings, events)?;
             data.load_sets(recipe, cells.masked, settings, events)?;
             let task = Cells::new(grids.clone(), *cells, data.sources(), &mut rng);
             let held_back = data.held_back().map(|held_back| Cells::new(grids, *cells, held_back, &mut held_back_rng));
@@ -239,14 +252,16 @@ fn train_round(
         SampleSettings::Smiles(samples) => {
             let shown = smile_settings(recipe)?;
             data.load_smiles(recipe, settings, events)?;
-            let task = Smiles::new(net.side, &shown, samples, &data.smiles, &mut rng);
-            // These are measured at the end, on faces of their own.
-            trainer::train(&task, None, &stage, weights, events)?
+            let task = Smiles::new(net.side, &shown, samples, (&data.smiles, false), &mut rng);
+            // At the end they are measured without changes of light and place, too.
+            let held_back = Smiles::new(net.side, &shown, samples, (&data.smiles, true), &mut held_back_rng);
+            let held_back = data.smiles.iter().any(|face| face.held_back).then_some(&held_back);
+            trainer::train(&task, held_back, &stage, weights, events)?
         }
         SampleSettings::Windows(windows) => {
             data.load(recipe, settings, events)?;
             data.load_faces(recipe, settings, events)?;
-            data.load_masked(windows.masked, settings, events)?;
+            data.load_masked(recipe, windows.masked, settings, events)?;
             let Some(pool) = mined(windows, recipe, round, &name, settings, data, events)? else {
                 return Ok(RunEnd::Stopped);
             };

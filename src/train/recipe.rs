@@ -12,6 +12,7 @@ use crate::cascade;
 use crate::dataset::Annotated;
 use crate::error::{Error, Result};
 use crate::nets::spec::Net;
+use crate::nets::variant::Variant;
 use crate::nets::zoo;
 
 /// A net's training.
@@ -20,6 +21,9 @@ use crate::nets::zoo;
 pub struct Recipe {
     /// The net's name in the zoo.
     pub net: String,
+    /// How the net differs from the zoo's.
+    #[serde(default)]
+    pub variant: Variant,
     /// Seed of all random numbers.
     #[serde(default = "default_seed")]
     pub seed: u64,
@@ -30,16 +34,23 @@ pub struct Recipe {
     /// (`.safetensors`), or a net's name: this run's, else the one that ships.
     #[serde(default)]
     pub start: Option<String>,
+    /// Factor of the first weights of the heads. With outputs as large as without it at first, a net dies whose last hidden layer has no
+    /// batch norm: every sample then pulls all units the same way.
+    #[serde(default = "unchanged")]
+    pub head_scale: f32,
     /// The cascade that the net is a level of; its earlier levels mine windows for the net.
     #[serde(default)]
     pub cascade: Member,
     /// What the net is trained on.
     pub samples: SampleSettings,
+    /// Share of the pictures that are learned from.
+    #[serde(default = "whole")]
+    pub share: f64,
     /// Share of the weights' exponential moving average that stays at each step; without it, the weights of the last step
     /// are the result.
     #[serde(default)]
     pub average: Option<f32>,
-    /// How a net that is a detector of its own is measured while it learns.
+    /// When and how a net is measured while it learns.
     #[serde(default)]
     pub validation: Option<ValidationSettings>,
     /// Folders of `wider/train` whose pictures are not learned from but measured on.
@@ -56,6 +67,14 @@ fn default_seed() -> u64 {
 
 fn default_shards() -> usize {
     2
+}
+
+fn whole() -> f64 {
+    1.0
+}
+
+fn unchanged() -> f32 {
+    1.0
 }
 
 /// A cascade that nets are trained for.
@@ -245,9 +264,18 @@ impl Recipe {
             }
         }
         if recipe.average.is_some_and(|a| !(0.0..1.0).contains(&a))
-            || recipe.validation.is_some_and(|v| v.every * v.pictures == 0)
+            || recipe.validation.is_some_and(|v| v.every * v.pictures * v.samples == 0)
         {
-            return fail("average must lie in 0..1, validation.every and validation.pictures must be at least 1");
+            return fail("average must lie in 0..1; validation's every, pictures and samples must be at least 1");
+        }
+        if !(recipe.share > 0.0 && recipe.share <= 1.0) {
+            return fail("share must lie in 0..1");
+        }
+        if !(recipe.head_scale > 0.0 && recipe.head_scale <= 1.0) {
+            return fail("head_scale must lie in 0..1");
+        }
+        if let Some(fault) = recipe.variant.fault() {
+            return fail(fault);
         }
         if let SampleSettings::Smiles(s) = &recipe.samples
             && let Some(fault) = s.fault()
@@ -259,7 +287,8 @@ impl Recipe {
         {
             return fail("samples: background, masked and occluded must lie in 0..1");
         }
-        recipe.zoo_net().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
+        let net = recipe.trained_net().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
+        net.check().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
         Ok(recipe)
     }
 
@@ -282,11 +311,28 @@ impl Recipe {
     ///
     /// # Errors
     /// If the zoo has none of that name.
-    pub fn zoo_net(&self) -> Result<Net> {
-        zoo::by_name(&self.net).ok_or_else(|| {
+    pub fn trained_net(&self) -> Result<Net> {
+        let net = zoo::by_name(&self.net).ok_or_else(|| {
             Error::Setting(format!("there is no net {:?}; the zoo has {}", self.net, zoo::NAMES.join(", ")))
-        })
+        })?;
+        Ok(self.variant.of(net))
     }
+
+    /// Leaves the share of `pictures` that is learned from. They are chosen by name: a face goes with the picture that it was cut from, and a
+    /// smaller share is a part of a larger one.
+    pub fn keep_share(&self, pictures: &mut Vec<Annotated>) {
+        if self.share < 1.0 {
+            let least = pictures.iter().map(|picture| lot(&picture.name)).fold(1.0, f64::min);
+            pictures.retain(|picture| lot(&picture.name) < self.share.max(least.next_up()));
+        }
+    }
+}
+
+/// A number in 0..1 for the name of a picture, without its folder and extension.
+fn lot(name: &str) -> f64 {
+    let stem = Path::new(name).file_stem().unwrap_or_default();
+    let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(stem.as_encoded_bytes());
+    f64::from(sum) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// The recipe of the smile net: file name and text.
@@ -333,5 +379,25 @@ mod tests {
                 assert!(parsed.iter().any(|r| r.net == *net), "{net} has no recipe");
             }
         }
+    }
+
+    #[test]
+    fn a_smaller_share_lies_within_a_larger_one_and_a_face_goes_with_its_picture() {
+        let list = |name: fn(usize) -> String| -> Vec<Annotated> {
+            let named = |i| Annotated { image: name(i).into(), name: name(i), width: 1, height: 1, faces: vec![] };
+            (0..3000).map(named).collect()
+        };
+        let kept = |mut list: Vec<Annotated>, share| {
+            let recipe = Recipe { share, ..Recipe::parse(ARTICLE[0].1, ARTICLE[0].0).unwrap() };
+            recipe.keep_share(&mut list);
+            list
+        };
+        let pictures = list(|i| format!("train/0--Parade/0_Parade_{i}.webp"));
+        let (third, tenth) = (kept(pictures.clone(), 1.0 / 3.0), kept(pictures.clone(), 0.1));
+        assert!((900..1100).contains(&third.len()) && (250..350).contains(&tenth.len()), "{}", third.len());
+        assert!(tenth.iter().all(|picture| third.contains(picture)));
+        assert_eq!((kept(pictures.clone(), 1.0).len(), kept(pictures, 1e-9).len()), (3000, 1));
+        let faces = kept(list(|i| format!("0--Parade/0_Parade_{i}")), 0.1);
+        assert!(faces.len() == tenth.len() && faces.iter().zip(&tenth).all(|(f, p)| p.name.contains(&f.name)));
     }
 }

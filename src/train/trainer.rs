@@ -59,6 +59,8 @@ pub(crate) struct TrainingStage<'a> {
     pub run: &'a Path,
     /// Steps from one validation to the next.
     pub validate_every: usize,
+    /// Samples that loss and accuracy are computed on at validation.
+    pub validation_samples: usize,
     /// Measures a net that is a detector of its own, at validation.
     pub measure: Option<Measure<'a>>,
 }

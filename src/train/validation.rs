@@ -13,7 +13,7 @@ use crate::parallel;
 /// Least score of the faces that are measured.
 const LEAST_SCORE: f32 = 0.02;
 
-/// When and how a net is measured during training.
+/// When and how a net is measured during training: average precision of a net that is a detector of its own, loss and accuracy of all.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValidationSettings {
@@ -25,6 +25,9 @@ pub struct ValidationSettings {
     /// Side of the smallest face looked for, pixels.
     #[serde(default = "default_face")]
     pub min_face: f32,
+    /// Samples that loss and accuracy are computed on, a multiple of 64.
+    #[serde(default = "default_samples")]
+    pub samples: usize,
 }
 
 fn one() -> usize {
@@ -33,6 +36,11 @@ fn one() -> usize {
 
 fn default_face() -> f32 {
     20.0
+}
+
+/// Samples of a recipe that says nothing of validation, too.
+pub(crate) fn default_samples() -> usize {
+    512
 }
 
 /// The measures of one set of pictures.
@@ -70,6 +78,11 @@ impl ValidationSet {
             Ok::<_, Error>(())
         })?;
         Ok(Self { name: name.into(), list, pictures })
+    }
+
+    /// The pictures.
+    pub(crate) fn pictures(&self) -> &[RgbImage] {
+        &self.pictures
     }
 
     /// Measures `cascade`.

@@ -10,6 +10,7 @@
 
 pub mod clips;
 pub mod film;
+pub mod training;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -20,7 +20,7 @@ pub(super) fn run(file: &Path, folder: &Path) -> anyhow::Result<Outcome> {
     let comparison: Comparison = serde_json::from_str(&text)
         .with_context(|| format!("{}: is no comparison as tools/compare.py writes it", file.display()))?;
     let drawing = ("compare.png".to_owned(), tradeoff::accuracy_over_time(&comparison.detectors)?);
-    for path in super::write_plots(folder, [drawing])? {
+    for path in crate::commands::write_plots(folder, [drawing])? {
         crate::commands::say(&format!("wrote {}", path.display()))?;
     }
     Ok(Outcome::Done)

@@ -237,5 +237,5 @@ fn plot(args: &EvalArgs, whole: &[Group]) -> anyhow::Result<Vec<PathBuf>> {
             plots::shares("Smiles: reliability", "Probability said", "Share that smiled", &said)?,
         ),
     ];
-    super::write_plots(&args.out, drawings.map(|(name, picture)| (name.to_owned(), picture)))
+    crate::commands::write_plots(&args.out, drawings.map(|(name, picture)| (name.to_owned(), picture)))
 }

@@ -63,21 +63,23 @@ pub(crate) struct Smiles<'a> {
     shown: &'a SmileSettings,
     settings: &'a SmileSamples,
     light: Light,
-    /// Faces to learn from by set and label.
+    /// Faces by set and label.
     pools: [[Vec<&'a SmileFace>; 2]; 2],
 }
 
 impl<'a> Smiles<'a> {
-    /// Crops of `side` × `side` pixels, which lie on a face's box as `shown` says, of all `faces` that are not held back.
+    /// Crops of `side` × `side` pixels, which lie on a face's box as `shown` says, of those `faces` that are held back, or of the others.
     pub(crate) fn new(
         side: usize,
         shown: &'a SmileSettings,
         settings: &'a SmileSamples,
-        faces: &'a [SmileFace],
+        (faces, held_back): (&'a [SmileFace], bool),
         rng: &mut StdRng,
     ) -> Self {
-        let pool =
-            |set, smile| faces.iter().filter(|f| f.set == set && f.smile == smile && !f.held_back).collect::<Vec<_>>();
+        let pool = |set, smile| {
+            let wanted = |f: &&SmileFace| f.set == set && f.smile == smile && f.held_back == held_back;
+            faces.iter().filter(wanted).collect::<Vec<_>>()
+        };
         let pools = [Set::Portraits, Set::Tiles].map(|set| [pool(set, false), pool(set, true)]);
         Self { side, shown, settings, light: Light::new(rng), pools }
     }

@@ -31,7 +31,7 @@ fn faces() -> Vec<SmileFace> {
             found: true,
             smile: i % 2 == 1,
             set: if i < 3 { Set::Portraits } else { Set::Tiles },
-            held_back: i == 5,
+            held_back: i >= 4,
         }
     };
     (0..6).map(face).collect()
@@ -41,7 +41,7 @@ fn faces() -> Vec<SmileFace> {
 fn two_crops_of_each_face_stand_side_by_side_and_are_the_same_for_the_same_seed() {
     let (settings, shown, faces) = (settings(), shown(), faces());
     let mut rng = StdRng::seed_from_u64(1);
-    let task = Smiles::new(48, &shown, &settings, &faces, &mut rng);
+    let task = Smiles::new(48, &shown, &settings, (&faces, false), &mut rng);
     let draw = |seed| task.draw(&mut StdRng::seed_from_u64(seed), 31);
     let samples = draw(7);
     assert_eq!((samples.targets.len(), samples.input.len()), (31, 31 * 48 * 48 * 3));
@@ -53,9 +53,28 @@ fn two_crops_of_each_face_stand_side_by_side_and_are_the_same_for_the_same_seed(
 }
 
 #[test]
+fn what_is_validated_on_is_drawn_from_the_faces_held_back_alone() {
+    let (settings, shown) = (settings(), shown());
+    let mut faces = faces();
+    for (i, face) in faces.iter_mut().enumerate() {
+        let level = &mut face.pyramid.levels[0];
+        level.pixels.fill(if i >= 4 { 255 } else { 0 });
+        face.pyramid.levels.truncate(1);
+    }
+    let plain = SmileSamples { coarse: 0.0, covered: 0.0, shift: 0.0, ..settings };
+    for held_back in [false, true] {
+        let task = Smiles::new(48, &shown, &plain, (&faces, held_back), &mut StdRng::seed_from_u64(1));
+        let samples = task.draw(&mut StdRng::seed_from_u64(2), 64);
+        let mean = samples.input.iter().sum::<f32>() / samples.input.len() as f32;
+        assert!(if held_back { mean > 0.2 } else { mean < -0.2 }, "{mean}");
+        assert!(samples.targets.iter().any(|t| *t) && samples.targets.iter().any(|t| !*t));
+    }
+}
+
+#[test]
 fn the_gradient_of_the_smile_loss_is_that_of_finite_differences() {
     let (settings, shown, faces) = (settings(), shown(), faces());
-    let task = Smiles::new(48, &shown, &settings, &faces, &mut StdRng::seed_from_u64(1));
+    let task = Smiles::new(48, &shown, &settings, (&faces, false), &mut StdRng::seed_from_u64(1));
     let targets = vec![true, true, false, false, true];
     let values = vec![0.3, -1.2, 2.0, 0.1, -0.4];
     let run = |values: &[f32]| {
