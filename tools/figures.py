@@ -93,9 +93,14 @@ def parts(done):
     return rows
 
 
+def measures(event):
+    """Whether a net that is a detector of its own was measured."""
+    return event["event"] == "validation" and bool(event["sets"])
+
+
 def validation(record):
     """The last measurement of every tenth of a net's training."""
-    measured = [event for event in record if event["event"] == "validation"]
+    measured = [event for event in record if measures(event)]
     names = [one["set"] for one in measured[-1]["sets"]]
     rows = ["| samples | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for event in measured[::max(1, len(measured) // 10)] + measured[-1:]:
@@ -118,7 +123,7 @@ def run(folder, note):
             if event["event"] == "held" and net in event["stage"]:
                 rows.append(f"| {event['set']}/train, after {event['stage']} | {event['balanced_accuracy']:.4f} | {event['auc']:.4f} |")
         put(NETS, net, "\n".join([*rows, *([f"\n{note}"] if note else [])]))
-    if any(event["event"] == "validation" for event in record):
+    if any(map(measures, record)):
         validation(record)
 
 

@@ -39,7 +39,7 @@ pub(super) fn measure(
     samples: usize,
 ) -> Result<Measured> {
     let mined = MinedWindows::default();
-    let task = Windows::new(net.side, settings, sources, &mined, &mut held_back::rng(0));
+    let task = Windows::new(net.side, 1.0, settings, sources, &mined, &mut held_back::rng(0));
     let (net, mut scratch) = (WindowNet::new(net, weights, None)?, Scratch::default());
     let has = |output| net.net().head(output).is_some();
     let (mut wrong, mut decisions, mut moved) = (0_usize, 0_usize, 0_usize);
