@@ -248,7 +248,7 @@ fn every_net_of_the_zoo_says_in_8_bits_nearly_what_it_says_in_floats() {
         let mut rng = StdRng::seed_from_u64(name.bytes().map(u64::from).sum());
         let net = zoo::by_name(name).unwrap();
         let float = random_weights(&net, &mut rng);
-        let weights = quantised(&net, &float, &mut rng, 30);
+        let weights = quantised(&net, &float, &mut rng, 90);
         let (n, side) = (12, net.side);
         let input: Vec<u8> = (0..n * side * side * 3).map(|_| rng.random()).collect();
         let (engine, in_floats) = (Engine::new(&net, &weights).unwrap(), cpu::Engine::new(&net, &float).unwrap());
