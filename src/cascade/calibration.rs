@@ -68,15 +68,15 @@ pub(crate) fn correct_weighted(window: &Rect, logits: &[f32], weight_of: impl Fn
     if weight > 0.0 { correct_by(window, (sum.0 / weight, sum.1 / weight, sum.2 / weight)) } else { *window }
 }
 
-/// The box of `face` relative to the square `window`: dx, dy of the centres in window sides, ln of width and of height in
-/// window sides.
-#[cfg(feature = "train")]
+/// The inverse of [`decode_box`].
+#[cfg(test)]
 pub(crate) fn encode_box(window: &Rect, face: &Rect) -> [f32; 4] {
     let ((wx, wy), (fx, fy)) = (window.center(), face.center());
     [(fx - wx) / window.w, (fy - wy) / window.w, (face.w / window.w).ln(), (face.h / window.w).ln()]
 }
 
-/// The inverse of [`encode_box`]. Sides are kept within e² of the window's, so that a net's nonsense stays finite.
+/// The box that `code` gives of the square `window`: dx, dy of the centres in window sides, ln of width and of height in window
+/// sides. Sides are kept within e² of the window's, so that a net's nonsense stays finite.
 pub(crate) fn decode_box(window: &Rect, code: &[f32]) -> Rect {
     decode(window, code, 2.0)
 }

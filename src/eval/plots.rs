@@ -5,7 +5,7 @@ use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
 use crate::error::Result;
-use crate::plotting::{COLOURS, FINER, GRID, INK, failed, reduced, text};
+use crate::plotting::{COLOURS, FINER, Legend, failed, look, reduced, text};
 
 /// Width and height of a picture of curves, pixels.
 pub const SIZE: (u32, u32) = (960, 720);
@@ -94,21 +94,12 @@ where
             .y_label_area_size(px(74))
             .build_cartesian_2d(x_range, 0.0..1.0)
             .map_err(failed)?;
-        chart
-            .configure_mesh()
-            .x_desc(axes.x)
-            .y_desc(axes.y)
-            .axis_desc_style(text(21))
-            .label_style(text(18))
-            .x_labels(x_labels)
-            .y_labels(11)
-            .x_label_formatter(&x_label)
-            .y_label_formatter(&|v| format!("{v:.1}"))
-            .bold_line_style(GRID.stroke_width(FINER))
-            .light_line_style(TRANSPARENT)
-            .axis_style(INK.stroke_width(FINER))
-            .draw()
-            .map_err(failed)?;
+        let y_label = |v: &f64| format!("{v:.1}");
+        let mut mesh = chart.configure_mesh();
+        mesh.x_desc(axes.x).y_desc(axes.y).x_labels(x_labels).y_labels(11);
+        mesh.x_label_formatter(&x_label).y_label_formatter(&y_label);
+        look(&mut mesh, 21, 18);
+        mesh.draw().map_err(failed)?;
         for (i, line) in series.iter().enumerate() {
             let colour = COLOURS[i % COLOURS.len()];
             chart
@@ -119,16 +110,7 @@ where
                     PathElement::new([(x, y), (x + 28 * FINER as i32, y)], colour.stroke_width(4 * FINER))
                 });
         }
-        chart
-            .configure_series_labels()
-            .position(axes.legend.clone())
-            .legend_area_size(px(38))
-            .margin(px(14))
-            .label_font(text(20))
-            .background_style(WHITE.mix(0.9))
-            .border_style(GRID.stroke_width(FINER))
-            .draw()
-            .map_err(failed)?;
+        Legend { position: axes.legend.clone(), key: 38, margin: 14, text: 20, cover: 0.9 }.draw(&mut chart)?;
         root.present().map_err(failed)?;
     }
     Ok(reduced(&picture))
@@ -137,12 +119,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Pixels of about this colour: reduced lines have soft edges.
-    fn coloured(picture: &RgbImage, colour: RGBColor) -> usize {
-        let near = |p: &image::Rgb<u8>| p.0.iter().zip([colour.0, colour.1, colour.2]).all(|(a, b)| a.abs_diff(b) < 40);
-        picture.pixels().filter(|p| near(p)).count()
-    }
+    use crate::plotting::{INK, coloured};
 
     #[test]
     fn both_pictures_show_every_series_and_text() {

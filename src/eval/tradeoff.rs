@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::error::Result;
-use crate::plotting::{COLOURS, FINER, GRID, INK, failed, reduced, text};
+use crate::plotting::{COLOURS, FINER, GRID, INK, failed, look, reduced, text};
 
 /// Width and height of the picture, pixels.
 pub const SIZE: (u32, u32) = (1600, 760);
@@ -124,21 +124,12 @@ fn chart(
         .y_label_area_size(px(66))
         .build_cartesian_2d(range.log_scale(), LEAST..1.0)
         .map_err(failed)?;
-    chart
-        .configure_mesh()
-        .x_desc("Processor time of a VGA frame, ms")
-        .y_desc("Average precision")
-        .axis_desc_style(text(18))
-        .label_style(text(16))
-        .y_labels(11)
-        .y_max_light_lines(1)
-        .x_label_formatter(&|v| format!("{v}"))
-        .y_label_formatter(&|v| format!("{v:.2}"))
-        .bold_line_style(GRID.stroke_width(FINER))
-        .light_line_style(GRID.mix(0.5).stroke_width(FINER))
-        .axis_style(INK.stroke_width(FINER))
-        .draw()
-        .map_err(failed)?;
+    let (time, precision) = (|v: &f64| format!("{v}"), |v: &f64| format!("{v:.2}"));
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc("Processor time of a VGA frame, ms").y_desc("Average precision").y_labels(11).y_max_light_lines(1);
+    mesh.x_label_formatter(&time).y_label_formatter(&precision);
+    look(&mut mesh, 18, 16);
+    mesh.light_line_style(GRID.mix(0.5).stroke_width(FINER)).draw().map_err(failed)?;
     // Ours are drawn last, over the others.
     for series in series.iter().filter(|s| !s.ours).chain(series.iter().filter(|s| s.ours)) {
         let shown = || series.points.iter().filter(|m| accuracy(m) >= LEAST);

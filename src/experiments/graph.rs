@@ -1,12 +1,12 @@
 //! Draws records: curves of validation, a panel for each group of sides; mean IoU as bars; times by size of batch.
 
 use image::RgbImage;
-use plotters::coord::Shift;
+use plotters::coord::{CoordTranslate, Shift};
 use plotters::prelude::*;
 
 use super::results::{BatchRow, Findings, Results, RunResults, SideResults};
 use crate::error::Result;
-use crate::plotting::{COLOURS, FINER, GRID, INK, failed, reduced, text};
+use crate::plotting::{COLOURS, FINER, Legend, failed, look, reduced, text};
 
 /// Width and height of a panel, pixels.
 const PANEL: (u32, u32) = (560, 460);
@@ -160,21 +160,10 @@ fn draw_lines(area: &Area<'_>, title: &str, (x, y): (&str, &str), lines: &[Line]
         .y_label_area_size(px(64))
         .build_cartesian_2d(0.0..end.max(1e-3), range)
         .map_err(failed)?;
-    chart
-        .configure_mesh()
-        .x_desc(x)
-        .y_desc(y)
-        .axis_desc_style(text(17))
-        .label_style(text(15))
-        .x_labels(8)
-        .y_labels(8)
-        .x_label_formatter(&|v| number(*v))
-        .y_label_formatter(&|v| number(*v))
-        .bold_line_style(GRID.stroke_width(FINER))
-        .light_line_style(TRANSPARENT)
-        .axis_style(INK.stroke_width(FINER))
-        .draw()
-        .map_err(failed)?;
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc(x).y_desc(y).x_labels(8).y_labels(8).x_label_formatter(&number).y_label_formatter(&number);
+    look(&mut mesh, 17, 15);
+    mesh.draw().map_err(failed)?;
     for line in lines.iter().filter(|line| !line.thick).chain(lines.iter().filter(|line| line.thick)) {
         let colour = colour(line.colour);
         let style = if line.thick { colour.stroke_width(px(3)) } else { colour.mix(0.45).stroke_width(px(1)) };
@@ -188,16 +177,7 @@ fn draw_lines(area: &Area<'_>, title: &str, (x, y): (&str, &str), lines: &[Line]
             });
         }
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .legend_area_size(px(32))
-        .margin(px(8))
-        .label_font(text(16))
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID.stroke_width(FINER))
-        .draw()
-        .map_err(failed)
+    legend(&mut chart, 16)
 }
 
 fn draw_bars(
@@ -217,23 +197,14 @@ fn draw_bars(
         // Above the bars there is room for their names.
         .build_cartesian_2d(-0.5..groups.len() as f64 - 0.5, 0.0..most * (1.15 + 0.07 * bars.len() as f64))
         .map_err(failed)?;
-    chart
-        .configure_mesh()
-        .y_desc(y)
-        .axis_desc_style(text(17))
-        .label_style(text(15))
-        .x_labels(groups.len() + 1)
-        .x_label_formatter(&|v| {
-            let named = (v - v.round()).abs() < 1e-6 && *v >= 0.0;
-            if named { groups.get(v.round() as usize).cloned().unwrap_or_default() } else { String::new() }
-        })
-        .y_label_formatter(&|v| number(*v))
-        .disable_x_mesh()
-        .bold_line_style(GRID.stroke_width(FINER))
-        .light_line_style(TRANSPARENT)
-        .axis_style(INK.stroke_width(FINER))
-        .draw()
-        .map_err(failed)?;
+    let group = |v: &f64| {
+        let named = (v - v.round()).abs() < 1e-6 && *v >= 0.0;
+        if named { groups.get(v.round() as usize).cloned().unwrap_or_default() } else { String::new() }
+    };
+    let mut mesh = chart.configure_mesh();
+    mesh.y_desc(y).x_labels(groups.len() + 1).x_label_formatter(&group).y_label_formatter(&number).disable_x_mesh();
+    look(&mut mesh, 17, 15);
+    mesh.draw().map_err(failed)?;
     for (i, (name, values)) in bars.iter().enumerate() {
         let colour = colour(i);
         let bar = |(group, value): (usize, &Option<f64>)| {
@@ -246,20 +217,16 @@ fn draw_bars(
             },
         );
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .legend_area_size(px(32))
-        .margin(px(8))
-        .label_font(text(15))
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID.stroke_width(FINER))
-        .draw()
-        .map_err(failed)
+    legend(&mut chart, 15)
+}
+
+/// Draws the legend into the upper right corner, with names `text` pixels high.
+fn legend<'a, 'b: 'a>(chart: &mut ChartContext<'a, BitMapBackend<'b>, impl CoordTranslate>, text: u32) -> Result<()> {
+    Legend { position: SeriesLabelPosition::UpperRight, key: 32, margin: 8, text, cover: 0.85 }.draw(chart)
 }
 
 /// A number at an axis, without zeros that say nothing.
-fn number(v: f64) -> String {
+fn number(v: &f64) -> String {
     let text = format!("{v:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -268,12 +235,7 @@ fn number(v: f64) -> String {
 mod tests {
     use super::*;
     use crate::experiments::results::{Curve, Measured};
-
-    /// Pixels of about this colour: reduced lines have soft edges.
-    fn coloured(picture: &RgbImage, colour: RGBColor) -> usize {
-        let near = |p: &image::Rgb<u8>| p.0.iter().zip([colour.0, colour.1, colour.2]).all(|(a, b)| a.abs_diff(b) < 40);
-        picture.pixels().filter(|p| near(p)).count()
-    }
+    use crate::plotting::coloured;
 
     fn side(name: &str, panel: &str, measured: &Measured) -> SideResults {
         let curve = Curve { samples: vec![10, 500, 1000], loss: vec![3.0, 2.0, 1.5], error: vec![0.9, 0.2, 0.1] };

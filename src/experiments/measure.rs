@@ -12,9 +12,8 @@ use crate::nets::weights::Weights;
 use crate::nets::windows::{Scratch, WindowNet};
 use crate::train::held_back;
 use crate::train::mining::MinedWindows;
-use crate::train::recipe::WindowSettings;
 use crate::train::task::Task;
-use crate::train::windows::{Sources, Windows};
+use crate::train::windows::{Sources, WindowSettings, Windows};
 
 /// Windows that are run at once.
 const BATCH: usize = 64;
@@ -34,18 +33,17 @@ const WAYS: [(&str, Way); 3] = [
 pub(super) fn measure(
     net: &Net,
     weights: Weights,
-    settings: &WindowSettings,
+    (settings, context): (&WindowSettings, f32),
     sources: Sources<'_>,
     samples: usize,
 ) -> Result<Measured> {
     let mined = MinedWindows::default();
-    let task = Windows::new(net.side, 1.0, settings, sources, &mined, &mut held_back::rng(0));
+    let task = Windows::new(net.side, context, settings, sources, &mined, &mut held_back::rng(0));
     let (net, mut scratch) = (WindowNet::new(net, weights, None)?, Scratch::default());
     let has = |output| net.net().head(output).is_some();
     let (mut wrong, mut decisions, mut moved) = (0_usize, 0_usize, 0_usize);
     let mut iou: BTreeMap<String, f64> = BTreeMap::new();
-    let side = net.net().side as f32;
-    let window = Rect::new(0.0, 0.0, side, side);
+    let window = task.window();
     for batch in 0..samples.div_ceil(BATCH) {
         let drawn = task.draw(&mut held_back::rng(batch + 1), BATCH);
         net.run(&drawn.input, drawn.n, &mut scratch);
@@ -57,8 +55,7 @@ pub(super) fn measure(
                 wrong += usize::from((face_logit(outputs) > 0.0) != face);
             }
         }
-        let faces: Vec<_> =
-            drawn.targets.iter().map(|target| target.shift.map(|(_, code)| face_of(&window, &code))).collect();
+        let faces: Vec<_> = drawn.targets.iter().map(|target| target.shift.map(|(_, face)| face.to_square())).collect();
         let mut add = |way: &str, moved: &Rect, face: &Rect| {
             *iou.entry(way.to_owned()).or_default() += f64::from(moved.to_square().iou(face));
         };
@@ -86,11 +83,6 @@ pub(super) fn measure(
     iou.values_mut().for_each(|sum| *sum = rounded(*sum / moved.max(1) as f64));
     let error = (decisions > 0).then(|| rounded(wrong as f64 / decisions as f64));
     Ok(Measured { windows: decisions.max(moved), error, iou })
-}
-
-/// The square of the face that `code` leads to from `window`.
-fn face_of(window: &Rect, code: &[f32; 4]) -> Rect {
-    calibration::decode_box(window, code).to_square()
 }
 
 fn best_class(window: &Rect, logits: &[f32]) -> Rect {

@@ -16,7 +16,8 @@ use crate::nets::weights::Weights;
 use crate::train::events::Events;
 use crate::train::pictures::is_clear;
 use crate::train::plan::{self, RunEnd};
-use crate::train::recipe::{Recipe, SampleSettings, WindowSettings};
+use crate::train::recipe::{Recipe, SampleSettings};
+use crate::train::windows::WindowSettings;
 
 /// Windows that trained nets are measured on.
 const WINDOWS: usize = 4096;
@@ -92,7 +93,7 @@ fn one(recipe: &Recipe, text: &str, bench: &mut Bench<'_>) -> Result<Ended<Done>
     let sources = bench.data.held_back().ok_or_else(|| {
         Error::data(&bench.options.data, "holds no pictures of wider/, split val, to measure on (docs/training.md)")
     })?;
-    let measured = measure(&recipe.trained_net()?, weights, windows(recipe)?, sources, samples)?;
+    let measured = measure(&recipe.trained_net()?, weights, (windows(recipe)?, recipe.context()), sources, samples)?;
     let (training, validation, stage) = curves(&folder)?;
     let done = Done { training, validation, stage, measured };
     write_whole(&kept, serde_json::to_string(&done).map_err(|e| Error::Backend(e.to_string()))?.as_bytes())?;

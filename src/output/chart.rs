@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use super::latency::{FrameLatency, Report};
 use super::times::rounded;
 use crate::error::Result;
-use crate::plotting::{COLOURS, FINER, GRID, INK, failed, reduced, text};
+use crate::plotting::{COLOURS, FINER, INK, Legend, failed, look, reduced, text};
 
 /// Width and height of the plot, pixels.
 pub const SIZE: (u32, u32) = (960, 720);
@@ -134,21 +134,11 @@ type Chart<'a, 'b> = ChartContext<
 fn mesh(chart: &mut Chart<'_, '_>, x: &str, y: &str, y_labels: usize) -> Result<()> {
     // At most three decimals, without zeros at the end.
     let number = |v: &f64| format!("{}", rounded(*v));
-    chart
-        .configure_mesh()
-        .x_desc(x)
-        .y_desc(y)
-        .axis_desc_style(text(18))
-        .label_style(text(16))
-        .x_labels(12)
-        .y_labels(y_labels / 2)
-        .x_label_formatter(&number)
-        .y_label_formatter(&number)
-        .bold_line_style(GRID.stroke_width(FINER))
-        .light_line_style(TRANSPARENT)
-        .axis_style(INK.stroke_width(FINER))
-        .draw()
-        .map_err(failed)
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc(x).y_desc(y).x_labels(12).y_labels(y_labels / 2);
+    mesh.x_label_formatter(&number).y_label_formatter(&number);
+    look(&mut mesh, 18, 16);
+    mesh.draw().map_err(failed)
 }
 
 /// A short line of a colour, as the legend shows it.
@@ -158,16 +148,7 @@ fn key(x: i32, y: i32, colour: RGBColor) -> PathElement<(i32, i32)> {
 
 /// Draws the legend into a corner.
 fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, position: SeriesLabelPosition) -> Result<()> {
-    chart
-        .configure_series_labels()
-        .position(position)
-        .legend_area_size(32 * FINER)
-        .margin(10 * FINER)
-        .label_font(text(16))
-        .background_style(WHITE.mix(0.9))
-        .border_style(GRID.stroke_width(FINER))
-        .draw()
-        .map_err(failed)
+    Legend { position, key: 32, margin: 10, text: 16, cover: 0.9 }.draw(chart)
 }
 
 #[cfg(test)]

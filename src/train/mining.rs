@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::pictures::{Picture, is_clear};
-use super::recipe::WindowSettings;
-use super::windows::Sources;
+use super::windows::{Sources, WindowSettings};
 use crate::cascade::Cascade;
 use crate::dataset::Truth;
 use crate::error::{Error, Result};

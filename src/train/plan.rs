@@ -13,12 +13,12 @@ use super::events::{Event, Events};
 use super::held_back;
 use super::mining::{self, MinedWindows};
 use super::octave::Octave;
-use super::recipe::{Member, Recipe, SampleSettings, WindowSettings};
+use super::recipe::{Member, Recipe, SampleSettings};
 use super::scenes::Shares;
 use super::smile::{self, Smiles};
 use super::trainer::{self, End, TrainingStage};
 use super::validation;
-use super::windows::{Sources, Windows};
+use super::windows::{Sources, WindowSettings, Windows};
 use crate::cascade::smile::SmileSettings;
 use crate::cascade::{self, Cascade};
 use crate::error::{Error, Result};
@@ -265,7 +265,7 @@ fn train_round(
             let Some(pool) = mined(windows, recipe, round, &name, settings, data, events)? else {
                 return Ok(RunEnd::Stopped);
             };
-            let context = context(recipe.cascade, windows);
+            let context = recipe.context();
             let task = Windows::new(net.side, context, windows, data.sources(), &pool, &mut rng);
             let held_back_pool = match data.held_back() {
                 Some(sources) => mine_held_back(windows, recipe, sources, settings)?,
@@ -294,12 +294,6 @@ fn train_round(
     write_cascade(recipe, settings)?;
     events.push(&Event::Done { stage: name, seconds: began.elapsed().as_secs_f64(), samples })?;
     Ok(RunEnd::Done)
-}
-
-/// The context with which the cascade shows windows to the level that is trained.
-fn context(cascade: Member, windows: &WindowSettings) -> f32 {
-    let refiner = windows.level.checked_sub(2);
-    refiner.and_then(|i| cascade.settings().refiners.get(i).map(|refiner| refiner.context)).unwrap_or(1.0)
 }
 
 /// Writes weights to the run's folder with notes of how they were made: that `rounds` were finished.

@@ -8,6 +8,7 @@ use super::cells::CellSettings;
 use super::optimizer::Schedule;
 use super::smile::SmileSamples;
 use super::validation::ValidationSettings;
+use super::windows::WindowSettings;
 use crate::cascade;
 use crate::dataset::Annotated;
 use crate::error::{Error, Result};
@@ -127,77 +128,6 @@ pub enum SampleSettings {
     Smiles(SmileSamples),
 }
 
-/// How windows are drawn and labelled.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WindowSettings {
-    /// Level of the cascade that the net is for, 1 to 3. From 2 on, windows are mined with the levels before.
-    pub level: usize,
-    /// IoU (of squares) from which a window counts as a face.
-    #[serde(default = "default_positive")]
-    pub positive: f32,
-    /// IoU from which calibration and box regression are learned.
-    #[serde(default = "default_part")]
-    pub part: f32,
-    /// IoU below which a window counts as background.
-    #[serde(default = "default_negative")]
-    pub negative: f32,
-    /// Height of the smallest face learned from, pixels.
-    pub smallest: f32,
-    /// Share of samples that are mined windows on faces.
-    #[serde(default)]
-    pub mined: f64,
-    /// Share of the mined windows on faces whose face has no box that fits, after the net as it was before this round.
-    #[serde(default)]
-    pub missed: f64,
-    /// Share of samples that are backgrounds.
-    #[serde(default)]
-    pub negatives: f64,
-    /// Share of the backgrounds that are random squares, not mined.
-    #[serde(default)]
-    pub random: f64,
-    /// Share of the backgrounds that the net itself took for faces before this round.
-    #[serde(default)]
-    pub hard: f64,
-    /// Share of the windows drawn round faces that are moved far off.
-    #[serde(default)]
-    pub shifted: f64,
-    /// Share of the windows drawn round faces whose face comes from `wider_faces/`.
-    #[serde(default)]
-    pub faces: f64,
-    /// Share of the windows drawn round faces whose face comes from `mtfl/`.
-    #[serde(default)]
-    pub portraits: f64,
-    /// Share of the windows drawn round faces whose face comes from `masks/`.
-    #[serde(default)]
-    pub masked: f64,
-    /// Share of faces that are partly covered ([`super::occlude`]).
-    #[serde(default)]
-    pub occluded: f64,
-    /// Thresholds of the levels during mining, level 1 first; at or below those of detection.
-    #[serde(default)]
-    pub mining_thresholds: Vec<f32>,
-    /// Side of the smallest face during mining, pixels.
-    #[serde(default = "default_mining_face")]
-    pub mining_min_face: f32,
-}
-
-fn default_positive() -> f32 {
-    0.65
-}
-
-fn default_part() -> f32 {
-    0.4
-}
-
-fn default_negative() -> f32 {
-    0.25
-}
-
-fn default_mining_face() -> f32 {
-    18.0
-}
-
 /// One round of training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -230,29 +160,10 @@ impl Recipe {
                 return fail("shards must be between 1 and batch");
             }
         }
-        if let SampleSettings::Windows(w) = &recipe.samples {
-            if !(1..=3).contains(&w.level) {
-                return fail("samples.level must be 1, 2 or 3");
-            }
-            if !(0.0 < w.negative && w.negative <= w.positive && 0.0 < w.part && w.positive < 1.0 && w.smallest > 0.0) {
-                return fail("samples: 0 < negative ≤ positive < 1, part > 0 and smallest > 0 are needed");
-            }
-            let shares = [
-                w.mined,
-                w.missed,
-                w.negatives,
-                w.random,
-                w.hard,
-                w.shifted,
-                w.faces,
-                w.portraits,
-                w.masked,
-                w.occluded,
-            ];
-            let sums = [w.mined + w.negatives, w.faces + w.portraits + w.masked];
-            if shares.iter().chain(&sums).any(|s| !(0.0..=1.0).contains(s)) {
-                return fail("samples: shares, mined + negatives and faces + portraits + masked must lie in 0..1");
-            }
+        if let SampleSettings::Windows(windows) = &recipe.samples
+            && let Some(fault) = windows.fault()
+        {
+            return fail(fault);
         }
         if let SampleSettings::Cells(c) = &recipe.samples {
             let shares = [c.background, c.masked, c.occluded];
@@ -316,6 +227,13 @@ impl Recipe {
             Error::Setting(format!("there is no net {:?}; the zoo has {}", self.net, zoo::NAMES.join(", ")))
         })?;
         Ok(self.variant.of(net))
+    }
+
+    /// The context with which the cascade shows windows to the level that is trained: the side of a crop, in sides of its window.
+    pub(crate) fn context(&self) -> f32 {
+        let SampleSettings::Windows(windows) = &self.samples else { return 1.0 };
+        let refiner = windows.level.checked_sub(2);
+        refiner.and_then(|i| self.cascade.settings().refiners.get(i).map(|refiner| refiner.context)).unwrap_or(1.0)
     }
 
     /// Leaves the share of `pictures` that is learned from. They are chosen by name: a face goes with the picture that it was cut from, and a

@@ -55,8 +55,9 @@ pub(crate) struct SceneFinds {
     pub found: Vec<(Rect, f32)>,
 }
 
-/// Sheets of a net that rates windows: false positives and misses, the worst first, and calibration.
-pub(crate) fn windows(samples: &Samples<Vec<Target>>, predictions: &[Prediction]) -> Vec<Sheet> {
+/// Sheets of a net that rates windows, each in the same place of its crop: false positives and misses, the worst first, and
+/// calibration.
+pub(crate) fn windows(window: &Rect, samples: &Samples<Vec<Target>>, predictions: &[Prediction]) -> Vec<Sheet> {
     let mut sheets = Vec::new();
     for head in predictions {
         let width = head.values.len() / samples.n.max(1);
@@ -67,12 +68,12 @@ pub(crate) fn windows(samples: &Samples<Vec<Target>>, predictions: &[Prediction]
                 sheets.extend(errors(samples, &logits, true));
             }
             Output::Calibration => {
-                sheets.extend(calibrated(samples, ("calibration", "Calibration"), |i, window| {
+                sheets.extend(calibrated(window, samples, ("calibration", "Calibration"), |i| {
                     calibration::correct(window, &head.values[i * width..][..width])
                 }));
             }
             Output::Box => {
-                sheets.extend(calibrated(samples, ("boxes", "Regression of the box"), |i, window| {
+                sheets.extend(calibrated(window, samples, ("boxes", "Regression of the box"), |i| {
                     calibration::decode_box(window, &head.values[i * width..][..width])
                 }));
             }
@@ -98,19 +99,17 @@ fn errors(samples: &Samples<Vec<Target>>, logits: &[f32], face: bool) -> Option<
 
 /// A sheet, under a name and a heading, of windows before and after they are moved; `None` without any.
 fn calibrated(
+    window: &Rect,
     samples: &Samples<Vec<Target>>,
     (name, heading): (&'static str, &str),
-    moved: impl Fn(usize, &Rect) -> Rect,
+    moved: impl Fn(usize) -> Rect,
 ) -> Option<Sheet> {
-    let side = samples.side as f32;
-    let window = Rect::new(0.0, 0.0, side, side);
-    let faces: Vec<(usize, Rect)> = (0..samples.n)
-        .filter_map(|i| Some((i, calibration::decode_box(&window, &samples.targets[i].shift?.1))))
-        .collect();
+    let faces: Vec<(usize, Rect)> =
+        samples.targets.iter().enumerate().filter_map(|(i, target)| Some((i, target.shift?.1))).collect();
     let (mut before, mut after) = (0.0, 0.0);
     let mut tiles = Vec::new();
     for (i, face) in &faces {
-        let now = moved(*i, &window);
+        let now = moved(*i);
         before += window.iou(&face.to_square());
         after += now.to_square().iou(&face.to_square());
         if tiles.len() < WINDOWS {
@@ -118,11 +117,11 @@ fn calibrated(
             let mut picture = RgbImage::from_pixel(WINDOW_SIDE + 2 * around, WINDOW_SIDE + 2 * around, GROUND);
             let sample = tile(samples, *i, WINDOW_SIDE);
             imageops::replace(&mut picture, &sample, i64::from(around), i64::from(around));
-            let scale = WINDOW_SIDE as f32 / side;
+            let scale = WINDOW_SIDE as f32 / samples.side as f32;
             let place = |r: &Rect| {
                 Rect::new(r.x * scale + around as f32, r.y * scale + around as f32, r.w * scale, r.h * scale)
             };
-            for (rect, colour) in [(&window, BEFORE), (&face.to_square(), TRUTH), (&now.to_square(), AFTER)] {
+            for (rect, colour) in [(window, BEFORE), (&face.to_square(), TRUTH), (&now.to_square(), AFTER)] {
                 outline(&mut picture, &place(rect), colour);
             }
             tiles.push(picture);
@@ -242,7 +241,7 @@ mod tests {
     fn errors_and_calibrations_are_told_and_counted() {
         let window = Rect::new(0.0, 0.0, 24.0, 24.0);
         let face = Rect::new(2.0, 3.0, 20.0, 20.0);
-        let shift = Some((0, calibration::encode_box(&window, &face)));
+        let shift = Some((0, face));
         let targets = vec![
             Target { face: Some(true), shift },
             Target { face: Some(true), shift },
@@ -252,11 +251,22 @@ mod tests {
         let head = |output, values: Vec<f32>| Prediction { output, gradient: vec![0.0; values.len()], values };
         let boxes = [calibration::encode_box(&window, &face); 4].concat();
         let predictions = [head(Output::Face, vec![1.0, -2.0, 3.0, 4.0]), head(Output::Box, boxes)];
-        let sheets = windows(&samples(4, 24, targets), &predictions);
+        let sheets = windows(&window, &samples(4, 24, targets), &predictions);
         let shows: Vec<&str> = sheets.iter().map(|s| s.shows.as_str()).collect();
         assert!(shows[0].starts_with("False positives: windows taken for faces, 1 of 1"), "{shows:?}");
         assert!(shows[1].starts_with("Misses: faces not taken for faces, 1 of 2"), "{shows:?}");
         assert!(shows[2].ends_with("mean IoU 0.69 before, 1.00 after"), "{shows:?}");
+    }
+
+    #[test]
+    fn boxes_start_from_the_window_not_from_its_surroundings() {
+        let window = Rect::new(4.0, 4.0, 24.0, 24.0);
+        let face = Rect::new(6.0, 7.0, 20.0, 20.0);
+        let values = calibration::encode_box(&window, &face).to_vec();
+        let boxes = Prediction { output: Output::Box, gradient: vec![0.0; 4], values };
+        let targets = vec![Target { face: Some(true), shift: Some((0, face)) }];
+        let sheets = windows(&window, &samples(1, 32, targets), &[boxes]);
+        assert!(sheets[0].shows.ends_with("mean IoU 0.69 before, 1.00 after"), "{}", sheets[0].shows);
     }
 
     #[test]

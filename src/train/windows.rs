@@ -3,6 +3,7 @@
 
 use rand::Rng;
 use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
 
 use super::augment::{self, Light};
 use super::faces::Faces;
@@ -10,7 +11,6 @@ use super::loss;
 use super::mining::{MinedWindow, MinedWindows};
 use super::occlude::Occluder;
 use super::pictures::{Picture, box_in_crop};
-use super::recipe::WindowSettings;
 use super::sheets::{self, Sheet};
 use super::task::{Figures, Prediction, Samples, Task};
 use crate::cascade::calibration;
@@ -23,13 +23,113 @@ const HARDEST: f32 = 0.7;
 /// Weight of the calibration loss beside the face loss.
 const CALIBRATION_WEIGHT: f32 = 0.3;
 
+/// How windows are drawn and labelled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowSettings {
+    /// Level of the cascade that the net is for, 1 to 3. From 2 on, windows are mined with the levels before.
+    pub level: usize,
+    /// IoU (of squares) from which a window counts as a face.
+    #[serde(default = "default_positive")]
+    pub positive: f32,
+    /// IoU from which calibration and box regression are learned.
+    #[serde(default = "default_part")]
+    pub part: f32,
+    /// IoU below which a window counts as background.
+    #[serde(default = "default_negative")]
+    pub negative: f32,
+    /// Height of the smallest face learned from, pixels.
+    pub smallest: f32,
+    /// Share of samples that are mined windows on faces.
+    #[serde(default)]
+    pub mined: f64,
+    /// Share of the mined windows on faces whose face has no box that fits, after the net as it was before this round.
+    #[serde(default)]
+    pub missed: f64,
+    /// Share of samples that are backgrounds.
+    #[serde(default)]
+    pub negatives: f64,
+    /// Share of the backgrounds that are random squares, not mined.
+    #[serde(default)]
+    pub random: f64,
+    /// Share of the backgrounds that the net itself took for faces before this round.
+    #[serde(default)]
+    pub hard: f64,
+    /// Share of the windows drawn round faces that are moved far off.
+    #[serde(default)]
+    pub shifted: f64,
+    /// Share of the windows drawn round faces whose face comes from `wider_faces/`.
+    #[serde(default)]
+    pub faces: f64,
+    /// Share of the windows drawn round faces whose face comes from `mtfl/`.
+    #[serde(default)]
+    pub portraits: f64,
+    /// Share of the windows drawn round faces whose face comes from `masks/`.
+    #[serde(default)]
+    pub masked: f64,
+    /// Share of faces that are partly covered ([`super::occlude`]).
+    #[serde(default)]
+    pub occluded: f64,
+    /// Thresholds of the levels during mining, level 1 first; at or below those of detection.
+    #[serde(default)]
+    pub mining_thresholds: Vec<f32>,
+    /// Side of the smallest face during mining, pixels.
+    #[serde(default = "default_mining_face")]
+    pub mining_min_face: f32,
+}
+
+fn default_positive() -> f32 {
+    0.65
+}
+
+fn default_part() -> f32 {
+    0.4
+}
+
+fn default_negative() -> f32 {
+    0.25
+}
+
+fn default_mining_face() -> f32 {
+    18.0
+}
+
+impl WindowSettings {
+    /// Says which value is out of its range, if one is.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        let Self { positive, negative, part, smallest, .. } = *self;
+        let shares = [
+            self.mined,
+            self.missed,
+            self.negatives,
+            self.random,
+            self.hard,
+            self.shifted,
+            self.faces,
+            self.portraits,
+            self.masked,
+            self.occluded,
+        ];
+        let sums = [self.mined + self.negatives, self.faces + self.portraits + self.masked];
+        if !(1..=3).contains(&self.level) {
+            Some("samples.level must be 1, 2 or 3")
+        } else if !(0.0 < negative && negative <= positive && 0.0 < part && positive < 1.0 && smallest > 0.0) {
+            Some("samples: 0 < negative ≤ positive < 1, part > 0 and smallest > 0 are needed")
+        } else if shares.iter().chain(&sums).any(|s| !(0.0..=1.0).contains(s)) {
+            Some("samples: shares, mined + negatives and faces + portraits + masked must lie in 0..1")
+        } else {
+            None
+        }
+    }
+}
+
 /// What the net should predict for one window.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Target {
     /// Whether the window shows a face; `None`: between face and background, not learned from.
     pub face: Option<bool>,
-    /// Calibration class and box regression that move the window onto its face; `None` where the overlap is too small.
-    pub shift: Option<(usize, [f32; 4])>,
+    /// Calibration class that moves the window onto its face, and the face's box in the crop; `None` where the overlap is too small.
+    pub shift: Option<(usize, Rect)>,
 }
 
 /// The pictures that windows are drawn from.
@@ -180,18 +280,22 @@ impl<'a> Windows<'a> {
         Crop { side: window.side * self.context, angle: augment::angle(rng, 0.2), mirror: rng.random(), ..window }
     }
 
+    /// The window in its crop.
+    pub(crate) fn window(&self) -> Rect {
+        let middle = self.side as f32 / 2.0;
+        Rect::square(middle, middle, self.side as f32 / self.context)
+    }
+
     /// Labels a crop from its overlap with `face`.
     fn target(&self, at: &Crop, face: Option<&Rect>) -> Target {
         let Some(face) = face else { return Target { face: Some(false), shift: None } };
-        let middle = self.side as f32 / 2.0;
-        let window = Rect::square(middle, middle, self.side as f32 / self.context);
+        let window = self.window();
         let face = box_in_crop(face, at, self.side);
         let iou = window.iou(&face.to_square());
         let s = &self.settings;
         Target {
             face: if iou >= s.positive { Some(true) } else { (iou < s.negative).then_some(false) },
-            shift: (iou >= s.part)
-                .then(|| (calibration::label(&window, &face), calibration::encode_box(&window, &face))),
+            shift: (iou >= s.part).then(|| (calibration::label(&window, &face), face)),
         }
     }
 }
@@ -222,7 +326,7 @@ impl Task for Windows<'_> {
             match head.output {
                 Output::Face => face_loss(targets, head, &mut figures),
                 Output::Calibration => calibration_loss(targets, head, &mut figures),
-                Output::Box => box_loss(targets, head, &mut figures),
+                Output::Box => box_loss(&self.window(), targets, head, &mut figures),
                 Output::Octave | Output::Smile | Output::Cells(_) => {}
             }
         }
@@ -230,7 +334,7 @@ impl Task for Windows<'_> {
     }
 
     fn sheets(&self, samples: &Samples<Vec<Target>>, predictions: &[Prediction]) -> Vec<Sheet> {
-        sheets::windows(samples, predictions)
+        sheets::windows(&self.window(), samples, predictions)
     }
 }
 
@@ -280,15 +384,14 @@ fn calibration_loss(targets: &[Target], head: &mut Prediction, figures: &mut Fig
     }
 }
 
-/// Computes the EIoU loss of the box regression, over windows that have one.
-fn box_loss(targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
+/// Computes the EIoU loss of the box regression from `window`, over windows that have one.
+fn box_loss(window: &Rect, targets: &[Target], head: &mut Prediction, figures: &mut Figures) {
     let share = 1.0 / targets.iter().filter(|t| t.shift.is_some()).count().max(1) as f32;
     let rows = head.values.chunks_exact(4).zip(head.gradient.chunks_exact_mut(4));
     for ((values, gradient), target) in rows.zip(targets) {
-        let Some((_, right)) = target.shift else { continue };
-        let window = Rect::square(0.0, 0.0, 1.0);
+        let Some((_, face)) = &target.shift else { continue };
         let code = [values[0], values[1], values[2], values[3]];
-        let (loss, slope) = loss::eiou(&window, code, &calibration::decode_box(&window, &right));
+        let (loss, slope) = loss::eiou(window, code, face);
         gradient.iter_mut().zip(slope).for_each(|(to, slope)| *to = slope * share);
         figures.loss += f64::from(loss * share);
     }
