@@ -1,12 +1,16 @@
 //! The cascade on nets with random weights.
 
+use super::load::NetWeights;
 use super::settings::AcceptSettings;
 use super::*;
 use crate::cascade::crops::{Crop, sample};
 use crate::nets::cpu::{Engine, Scratch};
 use crate::nets::grid::Grid;
 use crate::nets::input::normalise;
+use crate::nets::int8::quantised;
 use crate::nets::spec::Output;
+use crate::nets::weights::Weights;
+use crate::nets::zoo;
 use crate::pyramid::Pyramid;
 use rand::{Rng, SeedableRng};
 use settings::Correction;
