@@ -20,8 +20,32 @@ pub(super) fn merge(
         kept.sort_by(|a, b| b.score.total_cmp(&a.score));
         keep_best(kept, |better, c| better.rect.iou(&c.rect) > overlap);
     }
-    // A box is dropped when more than a share of the smaller of the two lies in a better one that stays.
-    keep_best(kept, |better, c| better.rect.overlap_of_smaller(&c.rect) > settings.nested);
+    soften(kept, settings);
+}
+
+/// Soft non-maximum suppression (Bodla et al. 2017): a box that overlaps a better one may be another guess at the same face or a face of
+/// its own, and the more they overlap, the more its score falls. One that lies in a better one, and is not such a guess, is dropped.
+fn soften(faces: &mut Vec<Candidate>, settings: &FaceSettings) {
+    let mut kept = 0;
+    while let Some(best) = (kept..faces.len()).reduce(|a, b| if faces[b].score > faces[a].score { b } else { a }) {
+        // The others stay in their order, so that equals do.
+        faces[kept..=best].rotate_right(1);
+        let face = faces[kept].rect;
+        kept += 1;
+        let mut rest = kept;
+        for i in kept..faces.len() {
+            let mut other = faces[i];
+            let iou = face.iou(&other.rect);
+            if iou > settings.soft {
+                other.score = settings.logit(settings.score(other.score) * (1.0 - iou));
+            } else if face.overlap_of_smaller(&other.rect) > settings.nested {
+                continue;
+            }
+            faces[rest] = other;
+            rest += 1;
+        }
+        faces.truncate(rest);
+    }
 }
 
 /// Makes each box of `kept` the mean of all boxes in `all` that overlap it by more than `iou`, weighted by probability ×
@@ -53,6 +77,38 @@ mod tests {
 
     fn candidate(x: f32, side: f32, score: f32) -> Candidate {
         Candidate::found(Rect::new(x, 0.0, side, side), score)
+    }
+
+    #[test]
+    fn another_guess_at_a_face_loses_score_and_a_box_within_one_is_dropped() {
+        let settings = FaceSettings { vote: 1.0, soft: 0.35, nested: 0.7, slope: 2.0, offset: 1.0 };
+        // IoU with the first: 1/2, 1/9 (within it), 0; the third of those overlaps the fourth by 3/5.
+        let list = [
+            candidate(0.0, 12.0, 3.0),
+            candidate(4.0, 12.0, 2.0),
+            candidate(1.0, 4.0, 1.0),
+            candidate(40.0, 10.0, 0.4),
+            candidate(42.5, 10.0, 0.5),
+        ];
+        let mut faces = list.to_vec();
+        merge(&mut faces, &[], &[], 0.7, &settings);
+        let expected = [(0.0, list[0].score, 1.0), (4.0, 2.0, 0.5), (42.5, 0.5, 1.0), (40.0, 0.4, 0.4)];
+        assert_eq!(faces.len(), expected.len(), "{faces:?}");
+        for (x, score, share) in expected {
+            let face = faces.iter().find(|f| f.rect.x == x);
+            let found = face.map(|f| settings.score(f.score) / settings.score(score));
+            assert!(found.is_some_and(|found| (found - share).abs() < 1e-4), "{x}: {found:?} instead of {share}");
+        }
+        assert!(faces.is_sorted_by(|a, b| a.score >= b.score), "{faces:?}");
+    }
+
+    #[test]
+    fn without_softening_only_what_lies_in_a_better_one_is_dropped() {
+        let settings = FaceSettings { vote: 1.0, ..FaceSettings::default() };
+        let list = [candidate(0.0, 12.0, 3.0), candidate(4.0, 12.0, 2.0), candidate(1.0, 4.0, 1.0)];
+        let mut faces = list.to_vec();
+        merge(&mut faces, &[], &[], 0.7, &settings);
+        assert_eq!(faces.iter().map(|f| (f.rect.x, f.score)).collect::<Vec<_>>(), [(0.0, 3.0), (4.0, 2.0)]);
     }
 
     #[test]

@@ -114,7 +114,10 @@ pub struct FaceSettings {
     /// A face's box becomes the mean of all boxes that overlap it by more than this IoU, weighted by score × IoU; 1: its
     /// own box only.
     pub vote: f32,
-    /// A face is dropped when more than this share of the smaller of the two lies in a better one; 1: never.
+    /// The score of a face that overlaps a better one by an IoU over this falls by that share (soft non-maximum suppression); 1: never.
+    pub soft: f32,
+    /// A face is dropped when more than this share of the smaller of the two lies in a better one, unless they overlap by more than
+    /// `soft`; 1: never.
     pub nested: f32,
     /// The score of a face is sigmoid(`slope` · s + `offset`) of the last level's s.
     pub slope: f32,
@@ -124,7 +127,7 @@ pub struct FaceSettings {
 
 impl Default for FaceSettings {
     fn default() -> Self {
-        Self { vote: 0.5, nested: 0.7, slope: 1.0, offset: 0.0 }
+        Self { vote: 0.5, soft: 1.0, nested: 0.7, slope: 1.0, offset: 0.0 }
     }
 }
 
@@ -207,6 +210,7 @@ impl CascadeSettings {
             share("proposer.level_overlap".into(), p.level_overlap),
             share("proposer.overlap".into(), p.overlap),
             share("faces.vote".into(), f.vote),
+            share("faces.soft".into(), f.soft),
             share("faces.nested".into(), f.nested),
             ("faces.slope".into(), f.slope, f.slope > 0.0 && f.slope.is_finite(), "be greater than 0"),
             finite("faces.offset".into(), f.offset),

@@ -23,8 +23,6 @@ use crate::train::validation::{ValidationSet, ValidationSettings, options};
 /// Side of the smallest face looked for, pixels; and in a run that only tries whether all works, for the same reason as there.
 const MIN_FACE: f32 = 20.0;
 const QUICK_MIN_FACE: f32 = 100.0;
-/// Pictures that are timed.
-const TIMED: usize = 30;
 /// Searches of a picture, of whose times the least counts.
 const REPEATS: usize = 3;
 /// Steps of each recipe of a run that only tries whether all works, their batch, and pictures of wider/val.
@@ -35,10 +33,10 @@ const QUICK_PICTURES: usize = 4;
 /// A cascade with its name.
 type Named = (String, Cascade);
 
-/// Trains the article's cascade and measures it beside those that ship.
-pub(super) fn accuracy(bench: &mut Bench<'_>) -> Result<Ended<Findings>> {
+/// Trains the article's cascade and measures it beside those that ship, on every `every`-th picture; `timed` of these are timed.
+pub(super) fn accuracy(every: usize, timed: usize, bench: &mut Bench<'_>) -> Result<Ended<Findings>> {
     let Ended::Done((article, stages)) = train(bench)? else { return Ok(Ended::Stopped) };
-    let every = if bench.options.amount == Amount::Quick { usize::MAX } else { 1 };
+    let every = if bench.options.amount == Amount::Quick { usize::MAX } else { every };
     let set = validation(every, bench)?;
     let settings = ValidationSettings { every: 1, pictures: 1, min_face: bench.min_face(), samples: 1 };
     let mut rows = Vec::new();
@@ -46,13 +44,10 @@ pub(super) fn accuracy(bench: &mut Bench<'_>) -> Result<Ended<Findings>> {
         (bench.tell)(Told::Begins(&name));
         let measured = set.measure(&cascade, bench.options.threads)?;
         let pictures = set.pictures();
-        let mut multiply_adds = 0;
-        for picture in pictures {
-            multiply_adds += cascade.counts(picture)?.iter().map(|level| level.multiply_adds).sum::<u64>();
-        }
-        let timed: Vec<&RgbImage> = pictures.iter().step_by(pictures.len().div_ceil(TIMED)).collect();
-        let mut times = Vec::new();
+        let timed: Vec<&RgbImage> = pictures.iter().step_by(pictures.len().div_ceil(timed.max(1))).collect();
+        let (mut multiply_adds, mut times) = (0, Vec::new());
         for picture in &timed {
+            multiply_adds += cascade.counts(picture)?.iter().map(|level| level.multiply_adds).sum::<u64>();
             let tries = (0..REPEATS).map(|_| time(&cascade, picture)).collect::<Result<Vec<Duration>>>()?;
             times.extend(tries.into_iter().min().map(ms));
         }
@@ -61,9 +56,10 @@ pub(super) fn accuracy(bench: &mut Bench<'_>) -> Result<Ended<Findings>> {
             ap_h20: rounded(measured.ap_h20),
             ap_h40: rounded(measured.ap_h40),
             recall_h20: rounded(measured.recall_h20),
-            multiply_adds: (multiply_adds as f64 / pictures.len() as f64).round(),
+            multiply_adds: (multiply_adds as f64 / timed.len() as f64).round(),
             ms: rounded(mean(&times)),
-            pictures: timed.len(),
+            pictures: pictures.len(),
+            timed: timed.len(),
         });
     }
     Ok(Ended::Done(Findings::Cascade { rows, stages }))

@@ -38,6 +38,10 @@ pub enum Definition {
     Cascade {
         /// Headline.
         title: String,
+        /// Every how many-th picture of wider/val is searched.
+        every: usize,
+        /// Pictures of these that are timed.
+        timed: usize,
     },
     /// Times the article's cascade and those that ship with several sizes of batches.
     Batches {
@@ -98,9 +102,9 @@ impl Experiment {
     /// Returns its headline.
     pub fn title(&self) -> &str {
         match &self.definition {
-            Definition::Training { title, .. } | Definition::Cascade { title } | Definition::Batches { title, .. } => {
-                title
-            }
+            Definition::Training { title, .. }
+            | Definition::Cascade { title, .. }
+            | Definition::Batches { title, .. } => title,
         }
     }
 }

@@ -97,7 +97,7 @@ impl<'a> Bench<'a> {
             Definition::Training { seeds, recipe, sides, .. } => {
                 training::run(recipe, sides, seeds, self)?.map(Findings::Training)
             }
-            Definition::Cascade { .. } => cascades::accuracy(self)?,
+            Definition::Cascade { every, timed, .. } => cascades::accuracy(*every, *timed, self)?,
             Definition::Batches { windows, every, rounds, .. } => cascades::batches(windows, *every, *rounds, self)?,
         };
         Ok(findings.map(|findings| Results::new(experiment.title(), self.options.threads, steps, findings)))

@@ -139,8 +139,10 @@ pub struct CascadeRow {
     pub multiply_adds: f64,
     /// Processor time of a picture on one thread, milliseconds, mean.
     pub ms: f64,
-    /// Pictures of which the last two are means.
+    /// Pictures searched.
     pub pictures: usize,
+    /// Pictures of these of which multiply-adds and time are means.
+    pub timed: usize,
 }
 
 /// A cascade's time by size of batch.

@@ -126,7 +126,8 @@ fn cascades(rows: &[CascadeRow]) -> String {
         "multiply-adds a picture",
         "processor ms a picture",
     ];
-    table(
+    let (pictures, timed) = rows.first().map_or((0, 0), |row| (row.pictures, row.timed));
+    let rows = table(
         &head,
         rows.iter().map(|row| {
             vec![
@@ -138,6 +139,9 @@ fn cascades(rows: &[CascadeRow]) -> String {
                 format!("{:.1}", row.ms),
             ]
         }),
+    );
+    format!(
+        "{rows}\n{pictures} pictures of wider/val, smallest face 20 pixels; the last two columns are means of {timed} of them.\n"
     )
 }
 
