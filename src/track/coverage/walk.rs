@@ -7,11 +7,14 @@ use image::RgbImage;
 use super::super::appearance::Patch;
 use super::super::scene::dissolve;
 use super::super::{Basis, GAP_FRAMES, Tracked};
-use super::{ALIKE, Coverage, Held, Life, SAME_FACE, SURE_SECONDS, VERY_ALIKE, WINDOW_SECONDS, between, both};
+use super::{ALIKE, Coverage, Held, Life, SAME_FACE, SURE_SECONDS, VERY_ALIKE, WINDOW_SECONDS, between, both, grown};
 use crate::geometry::{Face, Rect};
 
 /// Correlation under which a face has changed so much that a newer patch takes the old one's place.
 const PATCH_ALIKE: f32 = 0.85;
+
+/// By how much the cover of a face that is not surely followed grows on each side, sides of the face in a second.
+const UNSURE_SPEED: f32 = 0.35;
 
 /// How a face looked when it was last seen to move, and where it was then. It serves while the face stays there: at high frame
 /// rates a face moves by less than a step of the search from frame to frame, which would add up unseen; and before a fade the
@@ -133,7 +136,8 @@ impl Coverage {
                 (found, clear, certain) = (rect, None, true);
             } else if likeness >= if near { ALIKE } else { VERY_ALIKE } {
                 rect = place;
-                certain &= likeness >= VERY_ALIKE;
+                // In a dissolve, a part of the other shot may look like the face.
+                certain &= likeness >= VERY_ALIKE && !here.mixed;
             } else if near || flat {
                 certain = false;
             } else {
@@ -152,8 +156,13 @@ impl Coverage {
             if outside || taken {
                 break;
             }
-            // A faint face in a dissolve is easily taken for something beside it.
-            let covered = if near && !certain { both(&rect, &found) } else { rect };
+            // A faint face in a dissolve is easily taken for something beside it, and it may have moved.
+            let covered = if near && !certain {
+                let away = (self.held[seen].seconds - here.seconds).max(0.0).min(SURE_SECONDS) as f32;
+                grown(&both(&rect, &found), UNSURE_SPEED * away * found.w.max(found.h))
+            } else {
+                rect
+            };
             self.held[k].add(id, &face, covered, Basis::Guess);
         }
     }
