@@ -14,7 +14,7 @@ use crate::geometry::{Face, Rect};
 const PATCH_ALIKE: f32 = 0.85;
 
 /// By how much the cover of a face that is not surely followed grows on each side, sides of the face in a second.
-const UNSURE_SPEED: f32 = 0.35;
+const UNSURE_SPEED: f32 = 0.7;
 
 /// How a face looked when it was last seen to move, and where it was then. It serves while the face stays there: at high frame
 /// rates a face moves by less than a step of the search from frame to frame, which would add up unseen; and before a fade the
@@ -63,7 +63,7 @@ impl Coverage {
         for (id, start) in &emerging {
             self.held.iter_mut().take(*start).for_each(|held| held.faces.retain(|t| t.id != *id));
         }
-        for k in both.into_iter().filter(|k| *k > 0) {
+        for k in both.iter().copied().filter(|k| *k > 0) {
             let (here, before) = (&self.held[k], &self.held[k - 1]);
             let seen_before = |id: u64| self.lives.get(&id).is_some_and(|life| life.first_seen < here.seconds);
             let fading = before.faces.iter().filter(|t| seen_before(t.id) && !here.has_seen(t.id));
@@ -71,7 +71,24 @@ impl Coverage {
                 self.held[k].add(old.id, &old.face, old.face.rect, Basis::Guess);
             }
         }
+        self.cover_ends(&both);
         emerging.into_iter().for_each(|(id, start)| self.walk_back(start, 0, id));
+    }
+
+    /// Where faces of both shots overlap, one find in between may stand for both, and show but a part of either: there, faces are
+    /// covered where they were before these frames and where they are behind them, too.
+    fn cover_ends(&mut self, both: &[usize]) {
+        let (Some(first), Some(last)) = (both.first(), both.last()) else { return };
+        for end in [first.checked_sub(1), Some(last + 1)].into_iter().flatten() {
+            let Some(there) = self.held.get(end).map(|held| held.faces.clone()) else { continue };
+            for k in both {
+                let apart = |t: &&Tracked| {
+                    self.held[*k].face(t.id).is_some_and(|now| now.face.rect.iou(&t.face.rect) < SAME_FACE)
+                };
+                let apart: Vec<Tracked> = there.iter().filter(apart).copied().collect();
+                apart.iter().for_each(|t| self.held[*k].add(t.id, &t.face, t.face.rect, Basis::Guess));
+            }
+        }
     }
 
     /// Fills the frames between the last two sightings of a face, the second of which is in the newest frame.
