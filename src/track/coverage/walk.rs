@@ -175,8 +175,9 @@ impl Coverage {
             }
             // A faint face in a dissolve is easily taken for something beside it, and it may have moved.
             let covered = if near && !certain {
-                let away = (self.held[seen].seconds - here.seconds).max(0.0).min(SURE_SECONDS) as f32;
-                grown(&both(&rect, &found), UNSURE_SPEED * away * found.w.max(found.h))
+                let away = self.held[seen].seconds - here.seconds;
+                let away = if (0.0..SURE_SECONDS).contains(&away) { away } else { SURE_SECONDS };
+                grown(&both(&rect, &found), UNSURE_SPEED * away as f32 * found.w.max(found.h))
             } else {
                 rect
             };
