@@ -65,11 +65,19 @@ fn no_face_is_open_where_one_shot_dissolves_into_another() {
     let other = known(dir.path(), "three-faces-approaching.mp4");
     std::fs::copy(dir.path().join("clip.mp4"), dir.path().join("other.mp4")).unwrap();
     let faces = known(dir.path(), "two-faces-tilting.mp4");
+    ffmpeg(dir.path(), "-i other.mp4 -vf hflip -c:v libx264 -qp 8 mirrored.mp4");
+    let mirror = |f: &Rect| Rect::new(SIZE.0 as f32 - f.x - f.w, f.y, f.w, f.h);
+    let mirrored: Vec<Vec<Rect>> = other.iter().map(|faces| faces.iter().map(mirror).collect()).collect();
     let part = "trim=0:4,setpts=PTS-STARTPTS,settb=1/12,setsar=1,format=yuv420p";
     for (seconds, inputs, from, to) in [
         (3, "-i clip.mp4 -i other.mp4", Some(&faces), Some(&other)),
         (3, "-f lavfi -i testsrc2=s=480x270:r=12 -i other.mp4", None, Some(&other)),
         (2, "-i clip.mp4 -f lavfi -i testsrc2=s=480x270:r=12", Some(&faces), None),
+        // Faces of both overlap.
+        (2, "-i clip.mp4 -i mirrored.mp4", Some(&faces), Some(&mirrored)),
+        // Much in it looks like a part of a face.
+        (2, "-f lavfi -i mandelbrot=s=480x270:r=12 -i clip.mp4", None, Some(&faces)),
+        (2, "-f lavfi -i mandelbrot=s=480x270:r=12 -i other.mp4", None, Some(&other)),
     ] {
         ffmpeg(
             dir.path(),
@@ -151,6 +159,9 @@ fn no_face_is_open_where_the_picture_flashes_pauses_or_is_cut() {
     // A photographer's flash, and a frame that is nearly dark.
     make("eq=brightness=0.6:enable='eq(mod(n,9),4)',eq=brightness=-0.4:enable='eq(mod(n,9),7)'", 45);
     assert_eq!(open(dir.path(), "made.mp4", &faces[..45], SIZE), [], "flashes");
+    // A negative, as an effect.
+    make("negate=enable='between(mod(n,16),6,9)'", 45);
+    assert_eq!(open(dir.path(), "made.mp4", &faces[..45], SIZE), [], "negatives");
     // Half a minute passes between two frames.
     make("setpts='PTS+gte(N,20)*30/TB'", 40);
     assert_eq!(open(dir.path(), "made.mp4", &faces[..40], SIZE), [], "a pause");

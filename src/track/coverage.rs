@@ -277,6 +277,11 @@ fn both(a: &Rect, b: &Rect) -> Rect {
     Rect::new(x, y, right - x, bottom - y)
 }
 
+/// The box with `more` pixels on each side.
+fn grown(rect: &Rect, more: f32) -> Rect {
+    Rect::new(rect.x - more, rect.y - more, rect.w + 2.0 * more, rect.h + 2.0 * more)
+}
+
 /// The box between two, `share` of the way.
 pub(super) fn between(a: &Rect, b: &Rect, share: f32) -> Rect {
     let mix = |a: f32, b: f32| a + (b - a) * share;

@@ -88,6 +88,30 @@ fn covers_stop_at_a_cut_in_both_directions() {
 }
 
 #[test]
+fn faces_of_two_shots_that_one_find_stands_for_are_both_covered_in_a_dissolve() {
+    let (before, behind) = (frame(0, Some((60.0, 50.0)), 1.0), frame(1, Some((110.0, 50.0)), 1.0));
+    let share = |i: usize| ((i as f32 - 12.0) / 24.0).clamp(0.0, 1.0);
+    let frames: Vec<_> = (0..48)
+        .map(|i| {
+            let mut picture = before.clone();
+            for (to, from) in picture.iter_mut().zip(behind.iter()) {
+                *to = (f32::from(*to) * (1.0 - share(i)) + f32::from(*from) * share(i)) as u8;
+            }
+            let face = match share(i) {
+                s if s < 0.3 => found(60.0, 0.9),
+                s if s > 0.7 => found(110.0, 0.9),
+                _ => Face { rect: Rect::new(95.0, 60.0, 40.0, 40.0), ..found(0.0, 0.6) },
+            };
+            (picture, Some(face))
+        })
+        .collect();
+    for (i, faces) in covered(12.0, &frames).iter().enumerate() {
+        assert!(share(i) > 0.875 || covers(faces, 60.0), "the first, frame {i}: {faces:?}");
+        assert!(share(i) < 0.125 || covers(faces, 110.0), "the second, frame {i}: {faces:?}");
+    }
+}
+
+#[test]
 fn a_faint_face_is_covered_once_seen_twice_and_a_flash_is_not() {
     let film = |seen: &[usize], score: f32| -> usize {
         let frames: Vec<_> =

@@ -7,11 +7,14 @@ use image::RgbImage;
 use super::super::appearance::Patch;
 use super::super::scene::dissolve;
 use super::super::{Basis, GAP_FRAMES, Tracked};
-use super::{ALIKE, Coverage, Held, Life, SAME_FACE, SURE_SECONDS, VERY_ALIKE, WINDOW_SECONDS, between, both};
+use super::{ALIKE, Coverage, Held, Life, SAME_FACE, SURE_SECONDS, VERY_ALIKE, WINDOW_SECONDS, between, both, grown};
 use crate::geometry::{Face, Rect};
 
 /// Correlation under which a face has changed so much that a newer patch takes the old one's place.
 const PATCH_ALIKE: f32 = 0.85;
+
+/// By how much the cover of a face that is not surely followed grows on each side, sides of the face in a second.
+const UNSURE_SPEED: f32 = 0.7;
 
 /// How a face looked when it was last seen to move, and where it was then. It serves while the face stays there: at high frame
 /// rates a face moves by less than a step of the search from frame to frame, which would add up unseen; and before a fade the
@@ -60,7 +63,7 @@ impl Coverage {
         for (id, start) in &emerging {
             self.held.iter_mut().take(*start).for_each(|held| held.faces.retain(|t| t.id != *id));
         }
-        for k in both.into_iter().filter(|k| *k > 0) {
+        for k in both.iter().copied().filter(|k| *k > 0) {
             let (here, before) = (&self.held[k], &self.held[k - 1]);
             let seen_before = |id: u64| self.lives.get(&id).is_some_and(|life| life.first_seen < here.seconds);
             let fading = before.faces.iter().filter(|t| seen_before(t.id) && !here.has_seen(t.id));
@@ -68,7 +71,24 @@ impl Coverage {
                 self.held[k].add(old.id, &old.face, old.face.rect, Basis::Guess);
             }
         }
+        self.cover_ends(&both);
         emerging.into_iter().for_each(|(id, start)| self.walk_back(start, 0, id));
+    }
+
+    /// Where faces of both shots overlap, one find in between may stand for both, and show but a part of either: there, faces are
+    /// covered where they were before these frames and where they are behind them, too.
+    fn cover_ends(&mut self, both: &[usize]) {
+        let (Some(first), Some(last)) = (both.first(), both.last()) else { return };
+        for end in [first.checked_sub(1), Some(last + 1)].into_iter().flatten() {
+            let Some(there) = self.held.get(end).map(|held| held.faces.clone()) else { continue };
+            for k in both {
+                let apart = |t: &&Tracked| {
+                    self.held[*k].face(t.id).is_some_and(|now| now.face.rect.iou(&t.face.rect) < SAME_FACE)
+                };
+                let apart: Vec<Tracked> = there.iter().filter(apart).copied().collect();
+                apart.iter().for_each(|t| self.held[*k].add(t.id, &t.face, t.face.rect, Basis::Guess));
+            }
+        }
     }
 
     /// Fills the frames between the last two sightings of a face, the second of which is in the newest frame.
@@ -133,7 +153,8 @@ impl Coverage {
                 (found, clear, certain) = (rect, None, true);
             } else if likeness >= if near { ALIKE } else { VERY_ALIKE } {
                 rect = place;
-                certain &= likeness >= VERY_ALIKE;
+                // In a dissolve, a part of the other shot may look like the face.
+                certain &= likeness >= VERY_ALIKE && !here.mixed;
             } else if near || flat {
                 certain = false;
             } else {
@@ -152,8 +173,14 @@ impl Coverage {
             if outside || taken {
                 break;
             }
-            // A faint face in a dissolve is easily taken for something beside it.
-            let covered = if near && !certain { both(&rect, &found) } else { rect };
+            // A faint face in a dissolve is easily taken for something beside it, and it may have moved.
+            let covered = if near && !certain {
+                let away = self.held[seen].seconds - here.seconds;
+                let away = if (0.0..SURE_SECONDS).contains(&away) { away } else { SURE_SECONDS };
+                grown(&both(&rect, &found), UNSURE_SPEED * away as f32 * found.w.max(found.h))
+            } else {
+                rect
+            };
             self.held[k].add(id, &face, covered, Basis::Guess);
         }
     }
