@@ -191,7 +191,7 @@ impl Coverage {
         }
         let found: Vec<Face> =
             found.iter().filter(|face| self.scores.start.takes(face, self.scores.go_on)).copied().collect();
-        let mut faces = self.tracker.update(&found, seconds);
+        let mut faces = self.tracker.update(&one_of_each(&found), seconds);
         if let Some(before) = self.held.back().filter(|_| !cut) {
             follow(before, &picture, seconds, &mut faces, &mut self.lives);
         }
@@ -268,6 +268,12 @@ impl Coverage {
             }
         }
     }
+}
+
+/// The finds that are not another guess at the face of a better one: a second id would follow it.
+fn one_of_each(found: &[Face]) -> Vec<Face> {
+    let better = |a: &Face, b: &Face| a.score > b.score && a.rect.iou(&b.rect) >= SAME_FACE;
+    found.iter().filter(|face| !found.iter().any(|other| better(other, face))).copied().collect()
 }
 
 /// The box round two.

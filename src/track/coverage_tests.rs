@@ -147,3 +147,15 @@ fn nothing_odd_about_boxes_or_times_panics() {
     }
     while coverage.flush().is_some() {}
 }
+
+#[test]
+fn another_guess_at_a_face_gets_no_id_of_its_own() {
+    // IoU of the first two: 45 / 75; of the first and the third: 20 / 100.
+    let faces = [found(40.0, 0.9), found(55.0, 0.5), found(80.0, 0.6)];
+    let mut coverage = Coverage::new(Scores::default());
+    for i in 0..6 {
+        coverage.push(frame(0, Some((40.0, 50.0)), 1.0), f64::from(i) / 12.0, &faces);
+    }
+    let last = std::iter::from_fn(|| coverage.flush()).last().map_or(vec![], |known| known.faces);
+    assert_eq!(last.len(), 2, "{last:?}");
+}
