@@ -16,12 +16,14 @@ use crate::error::{Error, Result};
 pub(crate) const FINER: u32 = 2;
 
 /// Colours of the lines, told apart by colour-blind readers too (Okabe & Ito).
-pub(crate) const COLOURS: [RGBColor; 5] = [
+pub(crate) const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),
     RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 0, 0),
 ];
 /// Colour of text and axes.
 pub(crate) const INK: RGBColor = RGBColor(40, 40, 40);
