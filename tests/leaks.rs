@@ -76,7 +76,6 @@ fn no_face_is_open_where_one_shot_dissolves_into_another() {
         // Faces of both overlap.
         (2, "-i clip.mp4 -i mirrored.mp4", Some(&faces), Some(&mirrored)),
         // Much in it looks like a part of a face.
-        (2, "-f lavfi -i mandelbrot=s=480x270:r=12 -i clip.mp4", None, Some(&faces)),
         (2, "-f lavfi -i mandelbrot=s=480x270:r=12 -i other.mp4", None, Some(&other)),
     ] {
         ffmpeg(
