@@ -127,7 +127,7 @@ fn cascades(rows: &[CascadeRow]) -> String {
         "processor ms a picture",
     ];
     let (pictures, timed) = rows.first().map_or((0, 0), |row| (row.pictures, row.timed));
-    let rows = table(
+    let table = table(
         &head,
         rows.iter().map(|row| {
             vec![
@@ -141,7 +141,7 @@ fn cascades(rows: &[CascadeRow]) -> String {
         }),
     );
     format!(
-        "{rows}\n{pictures} pictures of wider/val, smallest face 20 pixels; the last two columns are means of {timed} of them.\n"
+        "{table}\n{pictures} pictures of wider/val, smallest face 20 pixels; the last two columns are means of {timed} of them.\n"
     )
 }
 

@@ -34,8 +34,6 @@ const ALIKE: f32 = 0.5;
 const VERY_ALIKE: f32 = 0.75;
 /// Correlation from which a face is in the same place of two frames that differ otherwise: the camera followed it.
 const STAYS: f32 = 0.9;
-/// Overlap (IoU) from which a faint find is the face that is followed, and not something else near it.
-const SAME_FACE: f32 = 0.45;
 /// Frames this far apart, seconds, show a face only once where it would be seen twice at common rates.
 const FAR_APART: f64 = 0.25;
 
@@ -191,7 +189,7 @@ impl Coverage {
         }
         let found: Vec<Face> =
             found.iter().filter(|face| self.scores.start.takes(face, self.scores.go_on)).copied().collect();
-        let mut faces = self.tracker.update(&one_of_each(&found), seconds);
+        let mut faces = self.tracker.update(&found, seconds);
         if let Some(before) = self.held.back().filter(|_| !cut) {
             follow(before, &picture, seconds, &mut faces, &mut self.lives);
         }
@@ -268,12 +266,6 @@ impl Coverage {
             }
         }
     }
-}
-
-/// The finds that are not another guess at the face of a better one: a second id would follow it.
-fn one_of_each(found: &[Face]) -> Vec<Face> {
-    let better = |a: &Face, b: &Face| a.score > b.score && a.rect.iou(&b.rect) >= SAME_FACE;
-    found.iter().filter(|face| !found.iter().any(|other| better(other, face))).copied().collect()
 }
 
 /// The box round two.

@@ -13,6 +13,8 @@ mod scene;
 
 use motion::Motion;
 
+/// Overlap (IoU) from which two boxes of one frame, or of a face followed, are of the same face.
+const SAME_FACE: f32 = 0.45;
 /// Frames that a face may be unseen for before it is given up, at any rate …
 pub const GAP_FRAMES: u32 = 5;
 /// … and seconds: the longer of the two counts. Five frames at 30 a second.
@@ -122,6 +124,12 @@ struct Track {
     last_seen: f64,
 }
 
+/// The faces that are not another guess at a better one.
+fn one_of_each(faces: &[Face]) -> Vec<Face> {
+    let better = |a: &Face, b: &Face| a.score > b.score && a.rect.iou(&b.rect) >= SAME_FACE;
+    faces.iter().filter(|face| !faces.iter().any(|other| better(other, face))).copied().collect()
+}
+
 /// Follows faces; each frame is told to it once, in order.
 #[derive(Debug, Default)]
 pub struct Tracker {
@@ -143,7 +151,9 @@ impl Tracker {
     }
 
     /// Takes the faces of the next frame, `time` seconds from the start, and gives all that are followed, oldest first.
+    /// Of two faces that overlap as much as two guesses at one do, only the better one counts.
     pub fn update(&mut self, faces: &[Face], time: f64) -> Vec<Tracked> {
+        let faces = &one_of_each(faces);
         self.advance(time);
         let partner = self.assign(faces);
         let mut basis = vec![Basis::Guess; self.tracks.len()];

@@ -149,3 +149,14 @@ fn nothing_odd_about_boxes_or_times_panics() {
         tracker.skip(f64::NAN);
     }
 }
+
+#[test]
+fn another_guess_at_a_face_gets_no_id_of_its_own() {
+    let better = Face { score: 0.95, ..face(100.0, 50.0, 80.0) };
+    let mut tracker = Tracker::default();
+    for i in 0..10 {
+        // IoU with the better one: 60 / 100; and 40 / 120, which is a face of its own.
+        let faces = [better, face(120.0, 50.0, 80.0), face(60.0, 50.0, 80.0)];
+        assert_eq!(tracker.update(&faces, f64::from(i) / 30.0).len(), 2, "frame {i}");
+    }
+}

@@ -6,8 +6,8 @@ use image::RgbImage;
 
 use super::super::appearance::Patch;
 use super::super::scene::dissolve;
-use super::super::{Basis, GAP_FRAMES, Tracked};
-use super::{ALIKE, Coverage, Held, Life, SAME_FACE, SURE_SECONDS, VERY_ALIKE, WINDOW_SECONDS, between, both, grown};
+use super::super::{Basis, GAP_FRAMES, SAME_FACE, Tracked};
+use super::{ALIKE, Coverage, Held, Life, SURE_SECONDS, VERY_ALIKE, WINDOW_SECONDS, between, both, grown};
 use crate::geometry::{Face, Rect};
 
 /// Correlation under which a face has changed so much that a newer patch takes the old one's place.
