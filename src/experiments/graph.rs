@@ -1,6 +1,7 @@
 //! Draws records: curves of validation, a panel for each group of sides; mean IoU as bars; times by size of batch.
 
 use image::RgbImage;
+use plotters::chart::SeriesLabelPosition::{self, LowerLeft, LowerRight, UpperLeft, UpperRight};
 use plotters::coord::{CoordTranslate, Shift};
 use plotters::prelude::*;
 
@@ -152,13 +153,16 @@ fn draw_lines(area: &Area<'_>, title: &str, (x, y): (&str, &str), lines: &[Line]
     let (least, most) = if least <= most { (least, most) } else { (0.0, 1.0) };
     let room = 0.06 * (most - least).max(1e-3);
     let range = if from_zero { 0.0..1.1 * most } else { least - room..most + room };
-    let top = range.end;
+    let (bottom, top) = (range.start, range.end);
+    let end = end.max(1e-3);
+    let names = lines.iter().filter(|line| line.thick).count();
+    let corner = emptiest(points().map(|p| (p.0 / end, (p.1 - bottom) / (top - bottom))), names);
     let mut chart = ChartBuilder::on(area)
         .caption(title, text(20))
         .margin(px(12))
         .x_label_area_size(px(50))
         .y_label_area_size(px(64))
-        .build_cartesian_2d(0.0..end.max(1e-3), range)
+        .build_cartesian_2d(0.0..end, range)
         .map_err(failed)?;
     let mut mesh = chart.configure_mesh();
     mesh.x_desc(x).y_desc(y).x_labels(8).y_labels(8).x_label_formatter(&number).y_label_formatter(&number);
@@ -177,7 +181,22 @@ fn draw_lines(area: &Area<'_>, title: &str, (x, y): (&str, &str), lines: &[Line]
             });
         }
     }
-    legend(&mut chart, 16)
+    legend(&mut chart, corner, 16)
+}
+
+/// The corner in which a legend of `names` lines hides fewest of `points`, shares of the panel from its left and its bottom edge.
+fn emptiest(points: impl Iterator<Item = (f64, f64)> + Clone, names: usize) -> SeriesLabelPosition {
+    let (width, height) = (0.6, 0.05 + 0.055 * names as f64);
+    let hidden = |right: bool, upper: bool| {
+        let within = |p: &(f64, f64)| {
+            let (across, up) = (if right { 1.0 - p.0 } else { p.0 }, if upper { 1.0 - p.1 } else { p.1 });
+            across < width && up < height
+        };
+        points.clone().filter(within).count()
+    };
+    let corners =
+        [(UpperRight, true, true), (LowerRight, true, false), (LowerLeft, false, false), (UpperLeft, false, true)];
+    corners.into_iter().min_by_key(|(_, right, upper)| hidden(*right, *upper)).map_or(UpperRight, |corner| corner.0)
 }
 
 fn draw_bars(
@@ -217,12 +236,16 @@ fn draw_bars(
             },
         );
     }
-    legend(&mut chart, 15)
+    legend(&mut chart, UpperRight, 15)
 }
 
-/// Draws the legend into the upper right corner, with names `text` pixels high.
-fn legend<'a, 'b: 'a>(chart: &mut ChartContext<'a, BitMapBackend<'b>, impl CoordTranslate>, text: u32) -> Result<()> {
-    Legend { position: SeriesLabelPosition::UpperRight, key: 32, margin: 8, text, cover: 0.85 }.draw(chart)
+/// Draws the legend into a corner, with names `text` pixels high.
+fn legend<'a, 'b: 'a>(
+    chart: &mut ChartContext<'a, BitMapBackend<'b>, impl CoordTranslate>,
+    position: SeriesLabelPosition,
+    text: u32,
+) -> Result<()> {
+    Legend { position, key: 32, margin: 8, text, cover: 0.85 }.draw(chart)
 }
 
 /// A number at an axis, without zeros that say nothing.
@@ -269,6 +292,16 @@ mod tests {
             assert_eq!(picture.dimensions(), (PANEL.0 * panels, PANEL.1 + HEAD));
             assert!(coloured(&picture, COLOURS[1]) > 300, "{}", coloured(&picture, COLOURS[1]));
         }
+    }
+
+    #[test]
+    fn the_legend_lies_where_it_hides_fewest_points() {
+        let falling: Vec<_> = (0..20).map(|i| f64::from(i) / 20.0).map(|x| (x, 1.0 - x)).collect();
+        assert!(matches!(emptiest(falling.iter().copied(), 3), UpperRight));
+        let high = falling.iter().map(|p| (p.0, 0.8 + 0.1 * p.1));
+        assert!(matches!(emptiest(high, 5), LowerRight));
+        let rising = falling.iter().map(|p| (1.0 - p.0, p.1));
+        assert!(matches!(emptiest(rising.chain([(0.1, 0.1)]), 3), LowerRight | UpperLeft));
     }
 
     #[test]

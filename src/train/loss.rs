@@ -22,17 +22,6 @@ pub(crate) fn cross_entropy(logit: f32, positive: bool) -> (f32, f32) {
     (-ln_sigmoid(z), gradient)
 }
 
-/// Returns the generalised cross-entropy (Zhang and Sabuncu 2018) of one logit, (1 − p^`q`) / `q` with the label's probability p, and its
-/// gradient. With `q` at 0 it is the cross-entropy, at 1 the absolute error: the larger, the less a wrong label pulls.
-pub(crate) fn generalised_cross_entropy(logit: f32, positive: bool, q: f32) -> (f32, f32) {
-    let (loss, gradient) = cross_entropy(logit, positive);
-    if q == 0.0 {
-        return (loss, gradient);
-    }
-    let power = (-q * loss).exp();
-    ((1.0 - power) / q, power * gradient)
-}
-
 /// Returns the cross-entropy of a softmax over `logits` (not weighted) and adds `weight` × its gradient to `gradient`.
 pub(crate) fn softmax_cross_entropy(logits: &[f32], label: usize, weight: f32, gradient: &mut [f32]) -> f32 {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -114,7 +103,6 @@ mod tests {
         for positive in [true, false] {
             check(|x| focal(x, positive, 0.4, 2.0));
             check(|x| cross_entropy(x, positive));
-            check(|x| generalised_cross_entropy(x, positive, 0.4));
         }
         check(|x| soft_cross_entropy(x, 0.3));
         check(|x| smooth_l1(x, 0.5));
@@ -146,7 +134,6 @@ mod tests {
             for positive in [true, false] {
                 assert!(focal(x, positive, 0.4, 2.0).0.is_finite() && focal(x, positive, 0.4, 2.0).1.is_finite());
                 assert!(cross_entropy(x, positive).0.is_finite());
-                assert!(generalised_cross_entropy(x, positive, 0.5).0.is_finite());
             }
             assert!(softmax_cross_entropy(&[x, -x], 0, 1.0, &mut [0.0; 2]).is_finite());
         }

@@ -35,9 +35,6 @@ pub struct SmileSamples {
     pub covered: f64,
     /// How much of the other class is expected among the labels.
     pub smoothing: f32,
-    /// Exponent of the generalised cross-entropy, 0..1: 0 trusts every label, larger ones forgive those that the net finds unlikely.
-    #[serde(default)]
-    pub forgiving: f32,
     /// Weight of half the squared difference of a face's two logits.
     pub agreement: f32,
 }
@@ -51,9 +48,6 @@ impl SmileSamples {
         }
         if !((0.0..0.5).contains(&self.shift) && (0.0..0.5).contains(&self.smoothing)) {
             return Some("samples: shift and smoothing must lie in 0..0.5");
-        }
-        if !(0.0..=1.0).contains(&self.forgiving) {
-            return Some("samples: forgiving must lie in 0..1");
         }
         if !(self.least_detail >= 4.0 && self.least_detail.is_finite() && self.agreement >= 0.0) {
             return Some("samples: least_detail must be at least 4 and agreement at least 0");
@@ -157,15 +151,14 @@ impl Task for Smiles<'_> {
         Samples { input, n, side: self.side, targets }
     }
 
-    /// Generalised cross-entropy with smoothed labels, and the disagreement of each face's two crops.
+    /// Cross-entropy with smoothed labels, and the disagreement of each face's two crops.
     fn loss(&self, targets: &Vec<bool>, predictions: &mut [Prediction]) -> Figures {
         let mut figures = Figures::default();
         let share = 1.0 / targets.len().max(1) as f32;
         let doubt = self.settings.smoothing;
         for head in predictions.iter_mut().filter(|p| p.output == Output::Smile) {
             for ((logit, gradient), smile) in head.values.iter().zip(&mut head.gradient).zip(targets) {
-                let [right, other] = [*smile, !*smile]
-                    .map(|label| loss::generalised_cross_entropy(*logit, label, self.settings.forgiving));
+                let (right, other) = (loss::cross_entropy(*logit, *smile), loss::cross_entropy(*logit, !*smile));
                 figures.loss += f64::from(share * ((1.0 - doubt) * right.0 + doubt * other.0));
                 *gradient += share * ((1.0 - doubt) * right.1 + doubt * other.1);
                 figures.right += f64::from(u8::from((*logit > 0.0) == *smile));

@@ -13,7 +13,6 @@ fn settings() -> SmileSamples {
         grey: 0.4,
         covered: 0.2,
         smoothing: 0.05,
-        forgiving: 0.3,
         agreement: 0.1,
     }
 }
