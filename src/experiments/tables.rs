@@ -43,7 +43,7 @@ fn training(sides: &[SideResults]) -> String {
     let ways = ways(sides);
     let mut head = vec!["", "multiply-adds", "pictures", "faces", "samples", "seeds"];
     if with_error {
-        head.extend(["error at the end", "mean error on the way", "unrest"]);
+        head.extend(["error at the end", "mean error on the way", "fluctuation"]);
     }
     head.extend(ways.iter().map(String::as_str));
     head.push("minutes a run");
@@ -60,7 +60,7 @@ fn training(sides: &[SideResults]) -> String {
         if with_error {
             row.push(spread(side, |run| run.measured.error.map(|error| 100.0 * error), 2, " %"));
             row.push(spread(side, |run| mean_error(&run.validation), 2, " %"));
-            row.push(spread(side, |run| unrest(&run.validation), 2, ""));
+            row.push(spread(side, |run| fluctuation(&run.validation), 2, ""));
         }
         row.extend(ways.iter().map(|way| spread(side, |run| run.measured.iou.get(way).copied(), 4, "")));
         row.push(spread(side, |run| Some(run.seconds / 60.0), 1, ""));
@@ -73,7 +73,7 @@ fn training(sides: &[SideResults]) -> String {
         let error = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
         text += &format!(
             "\nErrors in percent of {windows} windows at the end, and of fewer on the way; which windows these are makes such an error \
-             uncertain by {:.2} (one deviation), for all alike. Unrest is the mean change from one validation to the next in the second \
+             uncertain by {:.2} (one deviation), for all alike. Fluctuation is the mean change from one validation to the next in the second \
              half, in points. ",
             100.0 * (error * (1.0 - error) / windows.max(1) as f64).sqrt()
         );
@@ -111,7 +111,7 @@ fn mean_error(curve: &Curve) -> Option<f64> {
 }
 
 /// The mean change from one validation to the next in the second half, percent.
-fn unrest(curve: &Curve) -> Option<f64> {
+fn fluctuation(curve: &Curve) -> Option<f64> {
     let half = &curve.error[curve.error.len() / 2..];
     let steps = half.windows(2).map(|pair| (pair[1] - pair[0]).abs());
     (half.len() > 1).then(|| 100.0 * steps.sum::<f64>() / (half.len() - 1) as f64)
@@ -204,7 +204,7 @@ mod tests {
     fn a_table_has_mean_and_spread_of_the_seeds() {
         let text = tables(&results(vec![run(1, &[0.4, 0.1, 0.03, 0.05], 0.04), run(2, &[0.4, 0.1, 0.06, 0.06], 0.06)]));
         assert!(text.contains("| a third | 1.50 M | 30 | 40 | 640 | 2 | 5.00 % (4.00–6.00) |"), "{text}");
-        // Unrest: of 3 to 5 and of 6 to 6 percent.
+        // Fluctuation: of 3 to 5 and of 6 to 6 percent.
         assert!(text.contains("| 1.00 (0.00–2.00) | 1.5 (1.5–1.5) |"), "{text}");
     }
 
