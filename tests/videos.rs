@@ -22,6 +22,10 @@ fn every_frame_and_the_sound_come_out() {
     for word in ["112 frames", "2 faces", "p50", "p99", "decode", "level1", "detect", "track", "draw", "encode"] {
         assert!(ran.out.contains(word), "no {word} in {}", ran.out);
     }
+    assert!(!ran.out.contains("level3"), "a level that the cascade has not: {}", ran.out);
+    let three = ours("models/octave/cascade.toml");
+    let of_three = clips.run(&[name, "--json", "3.jsonl", "--cascade", three.to_str().unwrap()]).exits(0);
+    assert!(of_three.out.contains("level3"), "{}", of_three.out);
     assert_eq!(frames(&clips.path("out.mp4")), CLIP_FRAMES);
     let audio = "-select_streams a -show_entries packet=size,pts";
     assert_eq!(ffprobe(&sound, audio), ffprobe(&clips.path("out.mp4"), audio), "sound is copied");

@@ -259,6 +259,10 @@ fn one(
     let choice = Choice::new(&args.choice);
     let review = args.choice.review.as_ref().map(|_| Review::default());
     let mut film = Film::new(follow, stored, writer, records, bar.clone()).choose(choice.clone(), review);
+    let levels = match &finder {
+        Finder::Cascade(cascade) => cascade.levels(),
+        Finder::Replay(_) => 0,
+    };
     let ended = match finder {
         Finder::Cascade(cascade) => pipeline::run(frames, cascade, options, &mut film).map(|_| ()),
         Finder::Replay(replay) => play(frames, &info, replay, options, &mut film),
@@ -276,7 +280,7 @@ fn one(
     }
     let printed = if tally.frames > 0 && finished.is_ok() {
         let to: Vec<String> = target.iter().chain(&job.json).map(|path| path.display().to_string()).collect();
-        summary::print(&info.name, &to, &info, &tally, elapsed)
+        summary::print(&info.name, &to, &info, &tally, levels, elapsed)
     } else {
         Ok(())
     };

@@ -49,12 +49,13 @@ pub(super) fn warn(info: &VideoInfo) {
     }
 }
 
-/// `from`, `to`: what was read and what was written.
+/// `from`, `to`: what was read and what was written; `levels`: those of the cascade that searched.
 pub(super) fn print(
     from: &str,
     to: &[String],
     info: &VideoInfo,
     tally: &Tally,
+    levels: usize,
     elapsed: Duration,
 ) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
@@ -69,18 +70,18 @@ pub(super) fn print(
     writeln!(out, "{}, {faces}, {seconds:.2} s, {speed:.1} frames/s", counted(tally.frames as usize, "frame"))?;
     writeln!(out, "ms a frame       p50       p95       p99       max")?;
     let of = |stage: Stage| &tally.stages[stage as usize];
-    let rows: [(&str, &Times); 9] = [
-        ("decode", of(Stage::Capture)),
-        ("pyramid", of(Stage::Pyramid)),
-        ("level1", of(Stage::Level1)),
-        ("level2", of(Stage::Level2)),
-        ("level3", of(Stage::Level3)),
-        ("detect", &tally.search),
-        ("track", &tally.track),
-        ("draw", &tally.write.draw),
-        ("encode", &tally.write.encode),
+    let searched = [Stage::Level1, Stage::Level2, Stage::Level3].map(|level| (level.name(), of(level)));
+    let rows: [&[(&str, &Times)]; 3] = [
+        &[("decode", of(Stage::Capture)), ("pyramid", of(Stage::Pyramid))],
+        &searched[..levels],
+        &[
+            ("detect", &tally.search),
+            ("track", &tally.track),
+            ("draw", &tally.write.draw),
+            ("encode", &tally.write.encode),
+        ],
     ];
-    for (name, times) in rows.into_iter().filter(|(_, times)| !times.is_empty()) {
+    for (name, times) in rows.into_iter().flatten().filter(|(_, times)| !times.is_empty()) {
         let [a, b, c, d] = [0.5, 0.95, 0.99, 1.0].map(|share| times.ms(share));
         writeln!(out, "{name:<10} {a:>9.2} {b:>9.2} {c:>9.2} {d:>9.2}")?;
     }
