@@ -15,7 +15,7 @@ pub mod spec;
 #[cfg(feature = "train")]
 pub mod variant;
 pub mod weights;
-pub(crate) mod windows;
+pub mod windows;
 pub mod zoo;
 
 #[cfg(feature = "train")]

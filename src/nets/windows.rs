@@ -17,7 +17,7 @@ const DEVICE_BATCH: usize = 512;
 
 /// A net with its weights.
 #[derive(Debug)]
-pub(crate) struct WindowNet {
+pub struct WindowNet {
     cpu: cpu::Engine,
     /// What runs on the CPU in place of `cpu`, if there is one.
     int8: Option<int8::Engine>,
@@ -33,7 +33,7 @@ pub(crate) struct WindowNet {
 
 /// Buffers of one thread.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch {
+pub struct Scratch {
     /// Buffers of the CPU's engine; other nets may use them as well.
     cpu: cpu::Scratch,
     int8: int8::Scratch,
@@ -49,7 +49,7 @@ impl WindowNet {
     ///
     /// # Errors
     /// As [`cpu::Engine::new`] and [`int8::Engine::new`].
-    pub(crate) fn new(net: &Net, weights: Weights, quantised: Option<&Quantised>) -> Result<Self> {
+    pub fn new(net: &Net, weights: Weights, quantised: Option<&Quantised>) -> Result<Self> {
         Ok(Self {
             cpu: cpu::Engine::new(net, &weights)?,
             int8: quantised.map(|quantised| int8::Engine::new(net, quantised)).transpose()?,
@@ -147,7 +147,7 @@ impl WindowNet {
     ///
     /// # Panics
     /// If `input` is not `n · side · side · 3` long.
-    pub(crate) fn run(&self, input: &[f32], n: usize, scratch: &mut Scratch) {
+    pub fn run(&self, input: &[f32], n: usize, scratch: &mut Scratch) {
         #[cfg(feature = "train")]
         {
             scratch.on_device = self.device.run(input, n, &mut scratch.device);
@@ -184,7 +184,7 @@ impl WindowNet {
     ///
     /// # Panics
     /// If the net has no such head, if another net ran last with this scratch, or if a row is out of range.
-    pub(crate) fn head<'s>(&self, output: Output, rows: Option<&[usize]>, scratch: &'s mut Scratch) -> &'s [f32] {
+    pub fn head<'s>(&self, output: Output, rows: Option<&[usize]>, scratch: &'s mut Scratch) -> &'s [f32] {
         #[cfg(feature = "train")]
         if let Some(engine) = self.device.engine_of_last(scratch.on_device) {
             return engine.head(output, rows, &mut scratch.device);
@@ -201,7 +201,7 @@ impl WindowNet {
     /// # Errors
     /// If a device fails; the net is then on the CPU.
     #[cfg(feature = "train")]
-    pub(crate) fn put_on(&mut self, streams: &[candle_core::Device]) -> Result<()> {
+    pub fn put_on(&mut self, streams: &[candle_core::Device]) -> Result<()> {
         self.device.put_on(self.cpu.net(), &self.weights, streams)
     }
 }
