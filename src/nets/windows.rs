@@ -62,7 +62,7 @@ impl WindowNet {
     }
 
     /// The net.
-    pub(crate) fn net(&self) -> &Net {
+    pub fn net(&self) -> &Net {
         self.cpu.net()
     }
 
@@ -124,7 +124,7 @@ impl WindowNet {
     }
 
     /// Whether the net runs on a device other than the CPU: put there by [`Self::put_on`], and no failure since.
-    pub(crate) fn is_on_device(&self) -> bool {
+    pub fn is_on_device(&self) -> bool {
         #[cfg(feature = "train")]
         return self.device.engine().is_some();
         #[cfg(not(feature = "train"))]
