@@ -123,10 +123,15 @@ impl Figures {
 }
 
 impl Snapshot {
+    /// The stages that took any time, with it: a cascade of two levels has no third.
+    pub fn ran(&self) -> impl Iterator<Item = (Stage, StageTime)> {
+        Stage::ALL.into_iter().zip(self.stages).filter(|(_, time)| *time != StageTime::default())
+    }
+
     /// Writes one line, as `live --headless` prints it once a second, `seconds` after the start.
     pub fn line(&self, seconds: f64) -> String {
         let stages: Vec<String> =
-            Stage::ALL.iter().map(|s| format!("{} {:.1}", s.name(), ms(self.stages[*s as usize].work))).collect();
+            self.ran().map(|(stage, time)| format!("{} {:.1}", stage.name(), ms(time.work))).collect();
         format!(
             "{seconds:6.1} s  {:5.1} fps  age {:.1} ms (p95 {:.1}, max {:.1})  {} dropped  {}  {} ms",
             self.rate,

@@ -11,7 +11,6 @@ use super::figures::Snapshot;
 use super::panels;
 use crate::cascade;
 use crate::geometry::Rect;
-use crate::pipeline::Stage;
 use crate::pyramid::{Pyramid, cpu::Resizer};
 use crate::text::ms;
 use crate::track::{Basis, Tracked};
@@ -225,8 +224,7 @@ pub fn readout(picture: &mut RgbImage, figures: &Snapshot, age: Duration, detail
     if details {
         lines.push((format!("p95 {:.1}  max {:.1} ms", ms(figures.age_p95), ms(figures.age_max)), QUIET));
         lines.push(("work + wait, ms".to_owned(), QUIET));
-        for stage in Stage::ALL {
-            let time = figures.stages[stage as usize];
+        for (stage, time) in figures.ran() {
             lines.push((format!("{} {:.1} + {:.1}", stage.name(), ms(time.work), ms(time.wait)), QUIET));
         }
     }

@@ -22,7 +22,7 @@ use crate::track::{Following, Tracked};
 pub use search::SearchBudget;
 use stages::Stages;
 
-/// A stage of the pipeline. Each frame goes through all of them, in this order.
+/// A stage of the pipeline. Each frame goes through all of them, in this order, but for levels that the cascade has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Reads the frame from the source.
@@ -33,7 +33,7 @@ pub enum Stage {
     Level1,
     /// Runs level 2, a refiner.
     Level2,
-    /// Runs level 3, a refiner and the global filter.
+    /// Runs level 3, a refiner, where the cascade has one.
     Level3,
     /// Follows faces from frame to frame.
     Track,
@@ -81,6 +81,11 @@ impl Stage {
             Self::Output => "output",
         }
     }
+
+    /// Which level of the cascade it runs, from 1 on; `None`: another part of the work.
+    pub fn level(self) -> Option<usize> {
+        matches!(self, Self::Level1 | Self::Level2 | Self::Level3).then(|| self as usize - Self::Pyramid as usize)
+    }
 }
 
 /// What to do if frames come faster than they can be searched.
@@ -119,7 +124,7 @@ pub struct PipelineOptions {
     pub slow: Option<Duration>,
 }
 
-/// Time that one stage took for one frame.
+/// Time that one stage took for one frame; zero where it did not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StageTime {
     /// Work on the frame. For the capture: from [`Frame::captured`] until the program had the frame.
@@ -235,7 +240,7 @@ pub fn run(
 ) -> Result<Summary> {
     let options = &adapted(options, cascade);
     let stages = Stages::new(cascade, options);
-    threads::run(source, &|stage| stages.function(stage), stages.ahead(), options, output)
+    threads::run(source, (cascade.levels(), &|stage| stages.function(stage)), stages.ahead(), options, output)
 }
 
 /// Adapts `options` so that a GPU that runs refiners and all cores are busy at the same time. Threads that wait for the

@@ -123,9 +123,7 @@ impl<'a> Stages<'a> {
             // Capture is done by the source, output by the caller.
             Stage::Capture | Stage::Output => each(|_| {}),
             Stage::Pyramid => each(|job| self.pyramid(job)),
-            Stage::Level1 => together(|jobs| self.level(1, jobs)),
-            Stage::Level2 => together(|jobs| self.level(2, jobs)),
-            Stage::Level3 => together(|jobs| self.level(3, jobs)),
+            Stage::Level1 | Stage::Level2 | Stage::Level3 => together(move |jobs| self.level(stage, jobs)),
             Stage::Track => {
                 let mut tracker = Tracker::new(self.options.following);
                 each(move |job| self.track(&mut tracker, job))
@@ -170,8 +168,8 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// Runs a level (1 to 3) of the cascade on all frames together; after the last one, takes the faces.
-    fn level(&self, level: usize, jobs: &mut [Box<Job>]) {
+    /// Runs a level of the cascade on all frames together; after the last one, takes the faces.
+    fn level(&self, stage: Stage, jobs: &mut [Box<Job>]) {
         let mut together = Vec::with_capacity(jobs.len());
         for job in jobs.iter_mut().map(Box::as_mut).filter(|job| job.result.searched) {
             let Phase::Started(started) = &mut job.phase else { continue };
@@ -181,11 +179,11 @@ impl<'a> Stages<'a> {
                 together.push(started);
             }
         }
-        if let Some(time) = self.options.slow.filter(|_| level == 1) {
+        if let Some(time) = self.options.slow.filter(|_| stage == Stage::Level1) {
             std::thread::sleep(time * together.len() as u32);
         }
         self.cascade.next_level(&mut together);
-        if level == self.cascade.levels() {
+        if stage.level() == Some(self.cascade.levels()) {
             for job in jobs.iter_mut().filter(|job| job.result.searched) {
                 if let Phase::Started(started) = &mut job.phase {
                     job.result.faces = self.cascade.faces(started);

@@ -27,39 +27,35 @@ const READ_AHEAD: usize = 2;
 /// Stages that share a thread, and the number of threads that run the same stages, each on frames of its own.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Group {
-    pub(super) stages: &'static [Stage],
+    pub(super) stages: Vec<Stage>,
     /// Number of threads.
     pub(super) workers: usize,
     /// Most frames in a row that each thread works on together.
     pub(super) together: usize,
 }
 
-/// Groups the stages between capture and output by the thread that runs them. Capture, which mostly waits, always has a
-/// thread of its own; output runs on the caller's thread.
-pub(super) fn groups(policy: Policy, threads: usize) -> Vec<Group> {
+/// Groups the stages between capture and output, for a cascade of `levels`, by the thread that runs them. Capture, which mostly
+/// waits, always has a thread of its own; output runs on the caller's thread.
+pub(super) fn groups(policy: Policy, threads: usize, levels: usize) -> Vec<Group> {
     use Stage::{Level1, Level2, Level3, Pyramid, Track};
-    let one = |stages| Group { stages, workers: 1, together: 1 };
-    match (policy, threads) {
+    let one = |stages: &[Stage]| Group { stages: stages.into(), workers: 1, together: 1 };
+    let mut groups = match (policy, threads) {
         // A frame grows older while it waits between threads, so there are no more threads than can run at once.
         (Policy::Live { .. }, ..=2) => vec![one(&[Pyramid, Level1, Level2, Level3, Track])],
         (Policy::Live { .. }, 3) => vec![one(&[Pyramid, Level1]), one(&[Level2, Level3, Track])],
         (Policy::Live { .. }, 4 | 5) => {
             vec![one(&[Pyramid]), one(&[Level1]), one(&[Level2]), one(&[Level3, Track])]
         }
-        (Policy::Live { .. }, _) => [[Pyramid], [Level1], [Level2], [Level3], [Track]].map(single).into(),
+        (Policy::Live { .. }, _) => [Pyramid, Level1, Level2, Level3, Track].map(|stage| one(&[stage])).into(),
         // Level 1 takes longer than all other stages together, so giving whole frames to threads uses cores better.
         (Policy::File { batch }, n) => {
-            let search = &[Pyramid, Level1, Level2, Level3];
+            let search = vec![Pyramid, Level1, Level2, Level3];
             vec![Group { stages: search, workers: n.max(1), together: batch.max(1) }, one(&[Track])]
         }
-    }
-}
-
-/// A group of one stage on one thread.
-fn single(stage: [Stage; 1]) -> Group {
-    let [stage] = stage;
-    let place = stage as usize;
-    Group { stages: &Stage::ALL[place..=place], workers: 1, together: 1 }
+    };
+    groups.iter_mut().for_each(|group| group.stages.retain(|stage| stage.level().is_none_or(|level| level <= levels)));
+    groups.retain(|group| !group.stages.is_empty());
+    groups
 }
 
 /// Most frames that may be in the pipeline at once.
@@ -80,16 +76,16 @@ impl Drop for Closing<'_> {
     }
 }
 
-/// Runs frames of `source` through the stages to `output`. `stage` makes a stage's function for one thread. `ahead`, if
-/// there is one, is called with each frame before the first stage, on a thread of its own.
+/// Runs frames of `source` through the stages of a cascade of `levels` to `output`. `stage` makes a stage's function for one
+/// thread. `ahead`, if there is one, is called with each frame before the first stage, on a thread of its own.
 pub(super) fn run<'a>(
     source: Box<dyn Source>,
-    stage: &dyn Fn(Stage) -> StageFn<'a>,
+    (levels, stage): (usize, &dyn Fn(Stage) -> StageFn<'a>),
     ahead: Option<StageFn<'a>>,
     options: &PipelineOptions,
     output: &mut dyn Output,
 ) -> Result<Summary> {
-    let groups = groups(options.policy, options.threads);
+    let groups = groups(options.policy, options.threads, levels);
     let jobs = in_flight(options.policy, &groups);
     let keep = match options.policy {
         Policy::Live { .. } => Keep::Newest,

@@ -20,7 +20,8 @@ pub(super) fn report(environment: &Environment, report: &Report) -> anyhow::Resu
     let head = row(["p50", "p95", "p99", "max"].map(str::to_owned));
     writeln!(text, "{:<16}{head}      wait{head}", "ms")?;
     writeln!(text, "{:<16}{}", "capture to shown", times(&report.latency_ms))?;
-    for (name, stage) in &report.stages {
+    // A cascade of two levels has no third.
+    for (name, stage) in report.stages.iter().filter(|(_, stage)| stage.work_ms.max + stage.wait_ms.max > 0.0) {
         writeln!(text, "  {name:<14}{}          {}", times(&stage.work_ms), times(&stage.wait_ms))?;
     }
     writeln!(text)?;

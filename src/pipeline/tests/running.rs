@@ -5,6 +5,10 @@ use std::sync::mpsc;
 use super::super::stages::{Job, StageFn};
 use super::*;
 
+/// The most levels that a cascade has in the pipeline.
+const LEVELS: usize = LEVEL_STAGES.len();
+const LEVEL_STAGES: [Stage; 3] = [Stage::Level1, Stage::Level2, Stage::Level3];
+
 /// A function that is called ahead of the first stage and does nothing; files have one, on a thread of its own.
 fn nothing_ahead(policy: Policy) -> Option<StageFn<'static>> {
     matches!(policy, Policy::File { .. }).then(|| -> StageFn<'static> { Box::new(|_| Ok(())) })
@@ -47,7 +51,9 @@ fn a_fault_in_any_stage_ends_all_with_one_error_that_names_it() {
                         let options = options(policy, threads);
                         // What is called ahead fails as the pyramid stage.
                         let ahead = (policy == FILE).then(|| function(Stage::Pyramid));
-                        threads::run(Box::new(source), &function, ahead, &options, &mut output).unwrap_err().to_string()
+                        threads::run(Box::new(source), (LEVELS, &function), ahead, &options, &mut output)
+                            .unwrap_err()
+                            .to_string()
                     });
                     assert!(error.contains("injected") && error.contains(stage.name()), "{what}: {error}");
                 }
@@ -64,7 +70,7 @@ fn what_came_before_a_source_broke_still_comes_out() {
         let function = |_: Stage| -> StageFn<'static> { Box::new(|_| Ok(())) };
         let result = threads::run(
             Box::new(source),
-            &function,
+            (LEVELS, &function),
             nothing_ahead(FILE),
             &options(FILE, threads),
             &mut |_: &mut FrameResult| {
@@ -103,7 +109,7 @@ fn a_source_that_never_answers_does_not_keep_the_run_from_ending() {
         let frames = in_time("silent", move || {
             let function = |_: Stage| -> StageFn<'static> { Box::new(|_| Ok(())) };
             let mut output = |_: &mut FrameResult| Ok(ControlFlow::Continue(()));
-            threads::run(Box::new(Silent(silence)), &function, nothing_ahead(policy), &options, &mut output)
+            threads::run(Box::new(Silent(silence)), (LEVELS, &function), nothing_ahead(policy), &options, &mut output)
                 .unwrap()
                 .frames
         });
@@ -138,7 +144,7 @@ fn threads_of_different_speed_keep_the_order_and_times_add_up() {
     };
     let mut check = Check { numbers: Vec::new(), sums: 0 };
     let source = Box::new(Pictures::new(&blank(60)));
-    threads::run(source, &function, nothing_ahead(FILE), &options(FILE, 4), &mut check).unwrap();
+    threads::run(source, (LEVELS, &function), nothing_ahead(FILE), &options(FILE, 4), &mut check).unwrap();
     assert_eq!((check.numbers, check.sums), ((0..60).collect(), 60));
 }
 
@@ -161,7 +167,7 @@ fn live_drops_what_is_late_at_the_source_and_never_has_more_in_flight_than_credi
         let policy = Policy::Live { in_flight };
         let summary = threads::run(
             Box::new(source),
-            &function,
+            (LEVELS, &function),
             nothing_ahead(policy),
             &options(policy, threads),
             &mut |o: &mut FrameResult| {
@@ -187,7 +193,7 @@ fn the_output_may_end_the_run_and_keep_frames() {
         let source = Pictures { pause: Duration::from_millis(1), ..Pictures::new(&blank(10_000)) };
         threads::run(
             Box::new(source),
-            &function,
+            (LEVELS, &function),
             nothing_ahead(policy),
             &options(policy, 3),
             &mut |result: &mut FrameResult| {
@@ -203,10 +209,11 @@ fn the_output_may_end_the_run_and_keep_frames() {
 #[test]
 fn threads_fit_the_cores_and_every_stage_is_in_its_place() {
     for policy in [FILE, Policy::File { batch: 1 }, LIVE] {
-        for threads in 1..20 {
-            let groups = threads::groups(policy, threads);
-            let stages: Vec<Stage> = groups.iter().flat_map(|g| g.stages).copied().collect();
-            assert_eq!(stages, Stage::ALL[1..STAGES - 1], "{policy:?} {threads}");
+        for (threads, levels) in (1..20).flat_map(|threads| (1..=LEVELS).map(move |levels| (threads, levels))) {
+            let groups = threads::groups(policy, threads, levels);
+            let stages: Vec<Stage> = groups.iter().flat_map(|g| &g.stages).copied().collect();
+            let with_levels = [&[Stage::Pyramid], &LEVEL_STAGES[..levels], &[Stage::Track]].concat();
+            assert_eq!(stages, with_levels, "{policy:?} {threads}");
             let workers: usize = groups.iter().map(|g| g.workers).sum();
             assert!(workers <= threads + 1, "{policy:?} {threads}");
             // Following needs all frames in order, on one thread; live, several threads with the same stages would add
