@@ -100,8 +100,9 @@ fn each_way_to_queue_has_its_row() {
     {
         assert!(ran.out.contains(words), "no \"{words}\" in {}", ran.out);
     }
+    // The cascade has two levels, so the third takes no time.
     for stage in STAGES {
-        assert!(ran.out.contains(stage), "no {stage} in {}", ran.out);
+        assert_eq!(ran.out.contains(stage), stage != "level3", "{stage} in {}", ran.out);
     }
 }
 
