@@ -125,7 +125,7 @@ impl Figures {
 impl Snapshot {
     /// The stages that took any time, with it: a cascade of two levels has no third.
     pub fn ran(&self) -> impl Iterator<Item = (Stage, StageTime)> {
-        Stage::ALL.into_iter().zip(self.stages).filter(|(_, time)| *time != StageTime::default())
+        Stage::ALL.into_iter().zip(self.stages).filter(|(_, time)| time.ran())
     }
 
     /// Writes one line, as `live --headless` prints it once a second, `seconds` after the start.

@@ -133,6 +133,13 @@ pub struct StageTime {
     pub wait: Duration,
 }
 
+impl StageTime {
+    /// Whether the stage ran at all.
+    pub fn ran(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
 /// A frame with all that was found in it.
 #[derive(Debug, Clone)]
 pub struct FrameResult {
@@ -240,7 +247,7 @@ pub fn run(
 ) -> Result<Summary> {
     let options = &adapted(options, cascade);
     let stages = Stages::new(cascade, options);
-    threads::run(source, (cascade.levels(), &|stage| stages.function(stage)), stages.ahead(), options, output)
+    threads::run(source, cascade.levels(), &|stage| stages.function(stage), stages.ahead(), options, output)
 }
 
 /// Adapts `options` so that a GPU that runs refiners and all cores are busy at the same time. Threads that wait for the

@@ -80,7 +80,8 @@ impl Drop for Closing<'_> {
 /// thread. `ahead`, if there is one, is called with each frame before the first stage, on a thread of its own.
 pub(super) fn run<'a>(
     source: Box<dyn Source>,
-    (levels, stage): (usize, &dyn Fn(Stage) -> StageFn<'a>),
+    levels: usize,
+    stage: &dyn Fn(Stage) -> StageFn<'a>,
     ahead: Option<StageFn<'a>>,
     options: &PipelineOptions,
     output: &mut dyn Output,

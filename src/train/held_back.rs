@@ -33,20 +33,18 @@ pub(super) fn validate<T: Task>(
     weights: &Weights,
     events: &mut Events<'_>,
 ) -> Result<()> {
-    let (figures, sheets) = match held_back {
-        Some(task) => {
-            let HeldBack { figures, sheets, spread } = HeldBack::of(task, stage, weights)?;
-            if spread < LEAST_SPREAD && step >= stage.schedule.warm_up {
-                tracing::warn!(
-                    "{}: at step {step} the net says nearly the same of every sample (its outputs differ by {spread:.3} at \
-                     most); if that stays, lower `peak` in the recipe",
-                    stage.name
-                );
-            }
-            (Some(figures), Some(sheets))
-        }
-        None => (None, None),
-    };
+    let held_back = held_back.map(|task| HeldBack::of(task, stage, weights)).transpose()?;
+    if let Some(HeldBack { spread, .. }) = held_back
+        && spread < LEAST_SPREAD
+        && step >= stage.schedule.warm_up
+    {
+        tracing::warn!(
+            "{}: at step {step} the net says nearly the same of every sample (its outputs differ by {spread:.3} at most); \
+             if that stays, lower `peak` in the recipe",
+            stage.name
+        );
+    }
+    let figures = held_back.as_ref().map(|held_back| held_back.figures);
     let sets = stage.measure.map(|measure| measure(weights)).transpose()?;
     if figures.is_none() && sets.is_none() {
         return Ok(());
@@ -59,8 +57,8 @@ pub(super) fn validate<T: Task>(
         accuracy: figures.map(|figures| figures.accuracy()),
         sets: sets.unwrap_or_default(),
     })?;
-    match sheets {
-        Some(sheets) if !sheets.is_empty() => events.push(&write_sheets(sheets, stage, step)?),
+    match held_back {
+        Some(HeldBack { sheets, .. }) if !sheets.is_empty() => events.push(&write_sheets(sheets, stage, step)?),
         _ => Ok(()),
     }
 }

@@ -51,7 +51,7 @@ fn a_fault_in_any_stage_ends_all_with_one_error_that_names_it() {
                         let options = options(policy, threads);
                         // What is called ahead fails as the pyramid stage.
                         let ahead = (policy == FILE).then(|| function(Stage::Pyramid));
-                        threads::run(Box::new(source), (LEVELS, &function), ahead, &options, &mut output)
+                        threads::run(Box::new(source), LEVELS, &function, ahead, &options, &mut output)
                             .unwrap_err()
                             .to_string()
                     });
@@ -70,7 +70,8 @@ fn what_came_before_a_source_broke_still_comes_out() {
         let function = |_: Stage| -> StageFn<'static> { Box::new(|_| Ok(())) };
         let result = threads::run(
             Box::new(source),
-            (LEVELS, &function),
+            LEVELS,
+            &function,
             nothing_ahead(FILE),
             &options(FILE, threads),
             &mut |_: &mut FrameResult| {
@@ -109,7 +110,7 @@ fn a_source_that_never_answers_does_not_keep_the_run_from_ending() {
         let frames = in_time("silent", move || {
             let function = |_: Stage| -> StageFn<'static> { Box::new(|_| Ok(())) };
             let mut output = |_: &mut FrameResult| Ok(ControlFlow::Continue(()));
-            threads::run(Box::new(Silent(silence)), (LEVELS, &function), nothing_ahead(policy), &options, &mut output)
+            threads::run(Box::new(Silent(silence)), LEVELS, &function, nothing_ahead(policy), &options, &mut output)
                 .unwrap()
                 .frames
         });
@@ -144,7 +145,7 @@ fn threads_of_different_speed_keep_the_order_and_times_add_up() {
     };
     let mut check = Check { numbers: Vec::new(), sums: 0 };
     let source = Box::new(Pictures::new(&blank(60)));
-    threads::run(source, (LEVELS, &function), nothing_ahead(FILE), &options(FILE, 4), &mut check).unwrap();
+    threads::run(source, LEVELS, &function, nothing_ahead(FILE), &options(FILE, 4), &mut check).unwrap();
     assert_eq!((check.numbers, check.sums), ((0..60).collect(), 60));
 }
 
@@ -167,7 +168,8 @@ fn live_drops_what_is_late_at_the_source_and_never_has_more_in_flight_than_credi
         let policy = Policy::Live { in_flight };
         let summary = threads::run(
             Box::new(source),
-            (LEVELS, &function),
+            LEVELS,
+            &function,
             nothing_ahead(policy),
             &options(policy, threads),
             &mut |o: &mut FrameResult| {
@@ -193,7 +195,8 @@ fn the_output_may_end_the_run_and_keep_frames() {
         let source = Pictures { pause: Duration::from_millis(1), ..Pictures::new(&blank(10_000)) };
         threads::run(
             Box::new(source),
-            (LEVELS, &function),
+            LEVELS,
+            &function,
             nothing_ahead(policy),
             &options(policy, 3),
             &mut |result: &mut FrameResult| {
