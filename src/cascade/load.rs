@@ -92,24 +92,18 @@ impl Cascade {
     ) -> Result<Self> {
         settings.check()?;
         check(&options)?;
-        let load_in = |precision: Precision, name: &str| {
+        let load = |name: &str| {
             let net = zoo::by_name(name).ok_or_else(|| {
                 Error::Setting(format!("there is no net named {name:?}; there are {}", zoo::NAMES.join(", ")))
             })?;
             let NetWeights { float, quantised } = weights(name)?;
-            let quantised = chosen(precision, name, &float, quantised)?;
+            let quantised = chosen(options.precision, name, &float, quantised)?;
             WindowNet::new(&net, float, quantised.as_ref())
         };
-        let load = |name: &str| load_in(options.precision, name);
         let proposer = Proposer::new(&settings.proposer, options.min_face, load)?;
         let refiners = settings.refiners.iter().enumerate().map(|(i, r)| Refiner::new(r, i + 1, load));
-        // In floats: one small net, whose logit must not jump with a byte.
-        let smiles = settings
-            .smile
-            .as_ref()
-            .filter(|_| options.smile)
-            .map(|s| SmileNet::new(s, options.min_face, |name| load_in(Precision::F32, name)))
-            .transpose()?;
+        let smiles = settings.smile.as_ref().filter(|_| options.smile);
+        let smiles = smiles.map(|s| SmileNet::new(s, options.min_face, load)).transpose()?;
         Ok(Self {
             proposer,
             refiners: refiners.collect::<Result<_>>()?,

@@ -197,7 +197,8 @@ impl Cascade {
     }
 
     fn nets(&mut self) -> impl Iterator<Item = &mut WindowNet> {
-        self.proposer.nets().chain(self.refiners.iter_mut().flat_map(Refiner::window_nets))
+        let levels = self.proposer.nets().chain(self.refiners.iter_mut().flat_map(Refiner::window_nets));
+        levels.chain(self.smiles.iter_mut().map(SmileNet::window_net))
     }
 
     /// Number of levels, 1 to 3.

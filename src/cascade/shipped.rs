@@ -65,7 +65,11 @@ const NETS: [Shipped; 3] = [
         float: include_bytes!("../../models/refine64.safetensors"),
         quantised: Some(include_bytes!("../../models/refine64.int8.safetensors")),
     },
-    Shipped { net: "smile", float: include_bytes!("../../models/smile.safetensors"), quantised: None },
+    Shipped {
+        net: "smile",
+        float: include_bytes!("../../models/smile.safetensors"),
+        quantised: Some(include_bytes!("../../models/smile.int8.safetensors")),
+    },
 ];
 
 /// The built-in weights of `net`.

@@ -114,6 +114,10 @@ impl SmileNet {
         Ok(Self { net, views, settings: settings.clone() })
     }
 
+    pub(super) fn window_net(&mut self) -> &mut WindowNet {
+        &mut self.net
+    }
+
     /// How it is set.
     pub(crate) fn settings(&self) -> &SmileSettings {
         &self.settings

@@ -364,7 +364,7 @@ fn weights_in_8_bits_are_taken_only_with_the_float_weights_that_they_were_made_f
     let missing = load(Precision::Int8).unwrap_err().to_string();
     assert!(missing.contains("yunet") && missing.contains("facecascade quantise"), "{missing}");
     assert!(!load(Precision::Auto).unwrap().proposer.is_int8());
-    for net in ["yunet", "refine64"] {
+    for net in ["yunet", "refine64", "smile"] {
         let weights = super::shipped::quantised(net).unwrap().unwrap();
         weights.save(&quantised::file(folder.path(), net)).unwrap();
     }
@@ -384,7 +384,7 @@ fn a_cascade_that_watched_pictures_makes_8_bit_weights_of_all_its_nets() {
     assert!(watching.quantise().unwrap_err().to_string().contains("no sample"));
     watching.detect(&picture(120, 90, 3)).unwrap();
     let made = watching.quantise().unwrap();
-    assert_eq!(made.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["yunet", "refine64"]);
+    assert_eq!(made.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["yunet", "refine64", "smile"]);
     for (name, quantised) in made {
         quantised.check(&zoo::by_name(name).unwrap(), name).unwrap();
         assert!(quantised.is_made_from(&weights(name, name.len() as u64)));
