@@ -100,6 +100,7 @@ impl Tap {
 /// Buffers of [`upright`].
 #[derive(Default)]
 struct Rows {
+    /// Weights are normalised, first pixels are numbers of `blended`.
     across: Vec<Tap>,
     /// One row of the level between two of its rows, less [`OUTSIDE`], one pixel longer than needed.
     blended: Vec<f32>,
@@ -145,6 +146,7 @@ fn upright_in_rows(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
     let end = rows.across.iter().map(|t| t.first + 2).max().unwrap_or(0);
     for tap in &mut rows.across {
         tap.first = (tap.first - begin) * 3;
+        tap.weights = tap.weights.map(|weight| weight * (1.0 / SPREAD));
     }
     rows.blended.clear();
     rows.blended.resize((end - begin) * 3 + 1, 0.0);
@@ -172,7 +174,7 @@ const SHIFT: f32 = normalised(OUTSIDE);
 #[inline(always)]
 fn across(row: &[f32], taps: &[Tap], out: &mut [f32]) {
     let sample = |tap: &Tap| {
-        let [a, b] = tap.weights.map(|w| w * (1.0 / SPREAD));
+        let [a, b] = tap.weights;
         let pixels: &[f32; 7] = row[tap.first..tap.first + 7].try_into().expect("seven");
         let (left, right) = (Colour::of(&pixels[..4]), Colour::of(&pixels[3..]));
         left.blend(a, right, b).plus(SHIFT)
