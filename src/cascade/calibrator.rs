@@ -115,7 +115,7 @@ impl Calibrator {
     /// Grows buffers to what a full batch of windows needs.
     pub(super) fn grow(&self, buffers: &mut Buffers) {
         if let Self::Net(net, _) = self {
-            net.grow(&mut buffers.input, &mut buffers.scratch);
+            buffers.crops.grow(net, &mut buffers.scratch);
         }
     }
 

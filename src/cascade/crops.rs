@@ -3,9 +3,12 @@
 
 use std::cell::RefCell;
 
-use super::colour::Colour;
-use crate::nets::input::{MIDDLE, SPREAD, normalised};
+use super::colour::{Colour, Two};
+use crate::nets::input::{MIDDLE, SPREAD};
 use crate::pyramid::{Level, Pyramid};
+
+#[cfg(test)]
+mod tests;
 
 /// Grey value of samples outside the picture.
 pub(crate) const OUTSIDE: f32 = 127.0;
@@ -54,17 +57,63 @@ pub(crate) fn level_for(pyramid: &Pyramid, coarser: usize, side: f32, n: usize) 
     pyramid.levels.get((index + coarser).min(pyramid.levels.len().saturating_sub(1)))
 }
 
-/// Samples a crop: `out` is `[n, n, 3]`, [normalised](crate::nets::input). Output pixel u lies at `cx` + (u − (n − 1) / 2) · `side` / n,
+/// What a crop's samples are.
+pub(crate) trait Sample: Copy + Default {
+    /// A grey value times this …
+    const SCALE: f32;
+    /// … plus this is the sample.
+    const OFFSET: f32;
+
+    /// The sample of this value.
+    fn of(v: f32) -> Self;
+
+    /// The same of two colours.
+    fn of_two(colours: impl Two) -> [Self; 8];
+}
+
+/// [Normalised](crate::nets::input).
+impl Sample for f32 {
+    const SCALE: Self = 1.0 / SPREAD;
+    const OFFSET: Self = -MIDDLE / SPREAD;
+
+    #[inline(always)]
+    fn of(v: f32) -> Self {
+        v
+    }
+
+    #[inline(always)]
+    fn of_two(colours: impl Two) -> [Self; 8] {
+        colours.floats()
+    }
+}
+
+/// The byte nearest to the grey value.
+impl Sample for u8 {
+    const SCALE: f32 = 1.0;
+    const OFFSET: f32 = 0.0;
+
+    #[inline(always)]
+    fn of(v: f32) -> Self {
+        v.round_ties_even() as Self
+    }
+
+    #[inline(always)]
+    fn of_two(colours: impl Two) -> [Self; 8] {
+        colours.bytes()
+    }
+}
+
+/// Samples a crop: `out` is `[n, n, 3]`. Output pixel u lies at `cx` + (u − (n − 1) / 2) · `side` / n,
 /// is bilinear between pixel centres of the coarsest level of `pyramid` (first level: the picture itself) where the
 /// crop still covers n pixels, `coarser` levels further up if wanted (0 in detection). Outside the picture is grey 127.
 ///
 /// # Panics
 /// If `out` is shorter than n · n · 3.
-pub(crate) fn sample(pyramid: &Pyramid, coarser: usize, at: &Crop, n: usize, out: &mut [f32]) {
+pub(crate) fn sample<T: Sample>(pyramid: &Pyramid, coarser: usize, at: &Crop, n: usize, out: &mut [T]) {
     let out = &mut out[..n * n * 3];
     let placed = [at.cx, at.cy, at.side, at.angle].iter().all(|v| v.is_finite());
     let Some(level) = level_for(pyramid, coarser, at.side, n).filter(|_| placed) else {
-        return out.fill(SHIFT);
+        return out.fill(T::of(shift::<T>()));
     };
     if at.angle == 0.0 {
         upright(level, at, n, out);
@@ -100,10 +149,18 @@ impl Tap {
 /// Buffers of [`upright`].
 #[derive(Default)]
 struct Rows {
-    /// Weights are normalised, first pixels are numbers of `blended`.
     across: Vec<Tap>,
+    pairs: Vec<Pair>,
     /// One row of the level between two of its rows, less [`OUTSIDE`], one pixel longer than needed.
     blended: Vec<f32>,
+}
+
+/// The taps of two neighbouring output pixels: as a vector, they cost as much as one.
+struct Pair {
+    /// Where their first pixels begin in a row of blended numbers.
+    first: [usize; 2],
+    /// Of the first and of the second pixels: four times the weight for one output pixel, four times that for the other.
+    weights: [[f32; 8]; 2],
 }
 
 thread_local! {
@@ -117,25 +174,25 @@ fn position(centre: f32, offset: f64, n: usize, u: usize, scale: f32) -> f64 {
 }
 
 /// Samples an axis-parallel crop, with wider instructions where the machine has them; the sums are the same.
-fn upright(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
+fn upright<T: Sample>(level: &Level, at: &Crop, n: usize, out: &mut [T]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the machine has AVX2.
         return unsafe { upright_avx2(level, at, n, out) };
     }
-    upright_in_rows(level, at, n, out);
+    upright_in_rows::<T, [f32; 8]>(level, at, n, out);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn upright_avx2(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
-    upright_in_rows(level, at, n, out);
+fn upright_avx2<T: Sample>(level: &Level, at: &Crop, n: usize, out: &mut [T]) {
+    upright_in_rows::<T, super::colour::Avx2>(level, at, n, out);
 }
 
 /// Samples an axis-parallel crop: two rows are blended into one first (a loop over neighbours), then its pixels across. Pixels count
 /// less [`OUTSIDE`], so that taps outside simply weigh nothing.
 #[inline(always)]
-fn upright_in_rows(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
+fn upright_in_rows<T: Sample, V: Two>(level: &Level, at: &Crop, n: usize, out: &mut [T]) {
     // Taken out, not borrowed by a closure, which would not take on the instruction set.
     let mut rows = ROWS.take();
     let step = f64::from(at.side) / n as f64;
@@ -144,10 +201,12 @@ fn upright_in_rows(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
     rows.across.extend((0..n).map(|u| Tap::new(position(at.cx, step_x, n, u, level.scale_x), level.width)));
     let begin = rows.across.iter().map(|t| t.first).min().unwrap_or(0);
     let end = rows.across.iter().map(|t| t.first + 2).max().unwrap_or(0);
-    for tap in &mut rows.across {
-        tap.first = (tap.first - begin) * 3;
-        tap.weights = tap.weights.map(|weight| weight * (1.0 / SPREAD));
-    }
+    rows.pairs.clear();
+    rows.pairs.extend(rows.across.chunks(2).map(|taps| {
+        let [one, other] = [taps[0], taps[taps.len() - 1]];
+        let weights = |i: usize| std::array::from_fn(|lane| if lane < 4 { one } else { other }.weights[i] * T::SCALE);
+        Pair { first: [one, other].map(|tap| (tap.first - begin) * 3), weights: [weights(0), weights(1)] }
+    }));
     rows.blended.clear();
     rows.blended.resize((end - begin) * 3 + 1, 0.0);
     let span = begin * 3..end.min(level.width) * 3;
@@ -155,7 +214,7 @@ fn upright_in_rows(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
         let down = Tap::new(position(at.cy, step, n, v, level.scale_y), level.height);
         let row = |y: usize| &level.pixels[y.min(level.height - 1) * level.width * 3..][span.clone()];
         blend(row(down.first), row(down.first + 1), down.weights, &mut rows.blended);
-        across(&rows.blended, &rows.across, out);
+        across::<T, V>(&rows.blended, &rows.pairs, out);
     }
     ROWS.set(rows);
 }
@@ -168,27 +227,39 @@ fn blend(upper: &[u8], lower: &[u8], weights: [f32; 2], out: &mut [f32]) {
     }
 }
 
-/// [`OUTSIDE`], normalised: what is added to a normalised sum of samples less [`OUTSIDE`].
-const SHIFT: f32 = normalised(OUTSIDE);
+/// The sample of [`OUTSIDE`]: what is added to a sum of samples less [`OUTSIDE`].
+const fn shift<T: Sample>() -> f32 {
+    OUTSIDE * T::SCALE + T::OFFSET
+}
 
 #[inline(always)]
-fn across(row: &[f32], taps: &[Tap], out: &mut [f32]) {
-    let sample = |tap: &Tap| {
-        let [a, b] = tap.weights;
-        let pixels: &[f32; 7] = row[tap.first..tap.first + 7].try_into().expect("seven");
-        let (left, right) = (Colour::of(&pixels[..4]), Colour::of(&pixels[3..]));
-        left.blend(a, right, b).plus(SHIFT)
-    };
-    let Some((last, taps)) = taps.split_last() else { return };
-    // The fourth number of a pixel is written over by the next pixel.
-    for (x, tap) in taps.iter().enumerate() {
-        sample(tap).store(&mut out[3 * x..3 * x + 4]);
+fn across<T: Sample, V: Two>(row: &[f32], pairs: &[Pair], out: &mut [T]) {
+    for (i, pair) in pairs.iter().enumerate() {
+        let [one, other]: [&[f32; 7]; 2] = pair.first.map(|first| row[first..first + 7].try_into().expect("seven"));
+        let at = |from: usize| V::of(four(one, from), four(other, from));
+        let [a, b] = &pair.weights;
+        let samples = T::of_two(at(0).blend(a, at(3), b).plus(shift::<T>()));
+        // The fourth number of a pixel means nothing: the next pixel is written over it.
+        let out = &mut out[6 * i..];
+        if let Some(out) = out.first_chunk_mut::<7>() {
+            out[..4].copy_from_slice(&samples[..4]);
+            out[3..].copy_from_slice(&samples[4..]);
+        } else {
+            out.chunks_exact_mut(3)
+                .zip(samples.chunks_exact(4))
+                .for_each(|(out, pixel)| out.copy_from_slice(&pixel[..3]));
+        }
     }
-    sample(last).store3(&mut out[3 * taps.len()..]);
+}
+
+/// Four numbers of a row's seven.
+#[inline(always)]
+fn four(row: &[f32; 7], from: usize) -> &[f32; 4] {
+    row[from..from + 4].try_into().expect("four")
 }
 
 /// Samples a crop at any angle. A crop that lies inside the level with all its corners needs no check for each pixel.
-fn turned(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
+fn turned<T: Sample>(level: &Level, at: &Crop, n: usize, out: &mut [T]) {
     let step = f64::from(at.side) / n as f64;
     let (sin, cos) = f64::from(at.angle).sin_cos();
     let flip = if at.mirror { -1.0 } else { 1.0 };
@@ -226,7 +297,7 @@ fn turned(level: &Level, at: &Crop, n: usize, out: &mut [f32]) {
 
 /// Samples bilinearly at (x, y) ≥ 0 of `pixels`, all four neighbours inside and two bytes behind them.
 #[inline(always)]
-fn inner(pixels: &[u8], stride: usize, x: f32, y: f32, out: &mut [f32]) {
+fn inner<T: Sample>(pixels: &[u8], stride: usize, x: f32, y: f32, out: &mut [T]) {
     let (ix, iy) = (x as i32, y as i32);
     let (fx, fy) = (x - ix as f32, y - iy as f32);
     let at = iy as usize * stride + ix as usize * 3;
@@ -234,11 +305,12 @@ fn inner(pixels: &[u8], stride: usize, x: f32, y: f32, out: &mut [f32]) {
     let (upper, lower) = (eight(at), eight(at + stride));
     let left = Colour::of_bytes(upper as u32).blend(1.0 - fy, Colour::of_bytes(lower as u32), fy);
     let right = Colour::of_bytes((upper >> 24) as u32).blend(1.0 - fy, Colour::of_bytes((lower >> 24) as u32), fy);
-    left.blend((1.0 - fx) / SPREAD, right, fx / SPREAD).plus(-MIDDLE / SPREAD).store3(out);
+    let sample = left.blend((1.0 - fx) * T::SCALE, right, fx * T::SCALE).plus(T::OFFSET);
+    out.iter_mut().zip(sample.floats()).for_each(|(out, v)| *out = T::of(v));
 }
 
 /// Samples bilinearly at any (x, y).
-fn border(level: &Level, x: f64, y: f64, out: &mut [f32]) {
+fn border<T: Sample>(level: &Level, x: f64, y: f64, out: &mut [T]) {
     if x >= 0.0 && y >= 0.0 && x < level.width as f64 - 3.0 && y < level.height as f64 - 2.0 {
         return inner(&level.pixels, level.width * 3, x as f32, y as f32, out);
     }
@@ -255,135 +327,5 @@ fn border(level: &Level, x: f64, y: f64, out: &mut [f32]) {
             }
         }
     }
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = sum / SPREAD + SHIFT;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::nets::input::normalise;
-    use rand::{Rng, SeedableRng};
-
-    fn picture(width: u32, height: u32, seed: u64) -> image::RgbImage {
-        let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
-        image::RgbImage::from_fn(width, height, |_, _| image::Rgb(rng.random()))
-    }
-
-    /// The definition, word for word, in f64.
-    fn reference(level: &Level, at: &Crop, n: usize) -> Vec<f32> {
-        let pixel = |x: i64, y: i64, c: usize| {
-            let inside = x >= 0 && y >= 0 && x < level.width as i64 && y < level.height as i64;
-            if inside { f64::from(level.pixels[(y as usize * level.width + x as usize) * 3 + c]) } else { 127.0 }
-        };
-        let (sin, cos) = f64::from(at.angle).sin_cos();
-        let mut out = Vec::new();
-        for v in 0..n {
-            for u in 0..n {
-                let offset = |i: usize| (i as f64 - (n as f64 - 1.0) / 2.0) * f64::from(at.side) / n as f64;
-                let along = if at.mirror { -offset(u) } else { offset(u) };
-                let (dx, dy) = (along * cos - offset(v) * sin, along * sin + offset(v) * cos);
-                let x = (f64::from(at.cx) + dx) * f64::from(level.scale_x) - 0.5;
-                let y = (f64::from(at.cy) + dy) * f64::from(level.scale_y) - 0.5;
-                let (fx, fy) = (x - x.floor(), y - y.floor());
-                let (x, y) = (x.floor() as i64, y.floor() as i64);
-                for c in 0..3 {
-                    let top = pixel(x, y, c) * (1.0 - fx) + pixel(x + 1, y, c) * fx;
-                    let bottom = pixel(x, y + 1, c) * (1.0 - fx) + pixel(x + 1, y + 1, c) * fx;
-                    out.push(((top * (1.0 - fy) + bottom * fy - 127.5) / 128.0) as f32);
-                }
-            }
-        }
-        out
-    }
-
-    #[test]
-    fn crops_of_any_place_size_and_angle_equal_the_definition_in_f64() {
-        let mut rng = rand::rngs::StdRng::seed_from_u64(3);
-        let sizes = [(97, 61), (40, 200), (1, 1), (1, 30), (30, 1), (2, 2)];
-        for round in 0..600 {
-            let (width, height) = sizes[round % sizes.len()];
-            let pyramid = Pyramid::of(&picture(width, height, round as u64), 1);
-            let at = Crop {
-                cx: rng.random_range(-0.3..1.3) * width as f32,
-                cy: rng.random_range(-0.3..1.3) * height as f32,
-                side: rng.random_range(1.0f32..150.0),
-                angle: if round % 2 == 0 { 0.0 } else { rng.random_range(-3.0..3.0) },
-                mirror: rng.random(),
-            };
-            let n = [12, 24, 47][round % 3];
-            let coarser = round % 5 / 4;
-            let mut out = vec![f32::NAN; n * n * 3];
-            sample(&pyramid, coarser, &at, n, &mut out);
-            let expected = reference(level_for(&pyramid, coarser, at.side, n).unwrap(), &at, n);
-            for (i, (a, b)) in out.iter().zip(&expected).enumerate() {
-                assert!((a - b).abs() < 1e-3, "{at:?} of {width}×{height}, {n}: {a} instead of {b} at {i}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_crop_the_size_of_its_pixels_is_the_pixels() {
-        let picture = picture(30, 20, 1);
-        let pyramid = Pyramid::of(&picture, 1);
-        let mut out = vec![0.0; 8 * 8 * 3];
-        sample(&pyramid, 0, &Crop::upright(14.0, 9.0, 8.0), 8, &mut out);
-        for (i, v) in out.iter().enumerate() {
-            let (x, y) = (i / 3 % 8 + 10, i / 24 + 5);
-            assert!((v - normalise(picture.get_pixel(x as u32, y as u32)[i % 3])).abs() < 1e-6);
-        }
-    }
-
-    #[test]
-    fn a_mirrored_crop_is_the_crop_flipped_left_to_right() {
-        let pyramid = Pyramid::of(&picture(60, 60, 2), 1);
-        for angle in [0.0, 0.4] {
-            let at = Crop { cx: 31.3, cy: 22.8, side: 37.0, angle, mirror: false };
-            let (mut plain, mut flipped) = (vec![0.0; 12 * 12 * 3], vec![0.0; 12 * 12 * 3]);
-            sample(&pyramid, 0, &at, 12, &mut plain);
-            sample(&pyramid, 0, &Crop { mirror: true, ..at }, 12, &mut flipped);
-            for (a, b) in plain.chunks_exact(36).zip(flipped.chunks_exact(36)) {
-                for (a, b) in a.chunks_exact(3).zip(b.chunks_exact(3).rev()) {
-                    assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 2e-4));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn points_of_the_picture_are_found_again_in_the_crop() {
-        // A bright dot on black, seen through turned and mirrored crops, lies where `to_crop` says.
-        let mut dark = image::RgbImage::new(64, 64);
-        for (x, y) in [(40, 21), (41, 21), (40, 22), (41, 22)] {
-            dark.put_pixel(x, y, image::Rgb([255; 3]));
-        }
-        let pyramid = Pyramid::of(&dark, 1);
-        for (angle, mirror) in [(0.0, false), (0.0, true), (0.7, false), (0.7, true), (-2.0, true)] {
-            let at = Crop { cx: 33.0, cy: 30.0, side: 40.0, angle, mirror };
-            let mut out = vec![0.0; 40 * 40 * 3];
-            sample(&pyramid, 0, &at, 40, &mut out);
-            let (mut weight, mut x, mut y) = (0.0, 0.0, 0.0);
-            for (i, v) in out.chunks_exact(3).enumerate() {
-                let w = v[0] - normalise(0);
-                weight += w;
-                x += w * ((i % 40) as f32 + 0.5);
-                y += w * ((i / 40) as f32 + 0.5);
-            }
-            let (ex, ey) = at.to_crop(41.0, 22.0, 40);
-            assert!((x / weight - ex).abs() < 0.15 && (y / weight - ey).abs() < 0.15, "{angle} {mirror}");
-        }
-    }
-
-    #[test]
-    fn without_a_picture_or_a_place_all_is_grey() {
-        let mut out = vec![0.0; 12];
-        sample(&Pyramid::default(), 0, &Crop::upright(1.0, 1.0, 4.0), 2, &mut out);
-        assert!(out.iter().all(|v| (v * 128.0 + 127.5 - OUTSIDE).abs() < 1e-4));
-        let pyramid = Pyramid::of(&picture(9, 9, 1), 1);
-        for at in [Crop::upright(f32::NAN, 1.0, 4.0), Crop::upright(1e30, 1.0, 4.0)] {
-            sample(&pyramid, 0, &at, 2, &mut out);
-            assert!(out.iter().all(|v| (v * 128.0 + 127.5 - OUTSIDE).abs() < 1e-4));
-        }
-    }
+    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = T::of(sum * T::SCALE + shift::<T>()));
 }

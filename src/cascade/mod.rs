@@ -2,6 +2,7 @@
 //! calibrating and filtering. No threads here; a picture can go from thread to thread between levels ([`work`]).
 
 mod accept;
+pub(crate) mod batch;
 pub(crate) mod calibration;
 mod calibrator;
 mod colour;

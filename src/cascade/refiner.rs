@@ -37,7 +37,7 @@ impl Refiner {
 
     /// Grows buffers to what a full batch of windows needs.
     pub(super) fn grow(&self, buffers: &mut Buffers) {
-        self.net.grow(&mut buffers.input, &mut buffers.scratch);
+        buffers.crops.grow(&self.net, &mut buffers.scratch);
         self.calibrator.grow(buffers);
     }
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::crops::{self, Crop};
+use super::batch::Batch;
+use super::crops::Crop;
 use super::state::{Buffers, State};
 use crate::error::{Error, Result};
 use crate::geometry::Rect;
@@ -125,18 +126,18 @@ impl SmileNet {
 
     /// Grows buffers to what any number of faces needs.
     pub(super) fn grow(&self, buffers: &mut Buffers) {
-        self.net.grow(&mut buffers.input, &mut buffers.scratch);
+        buffers.crops.grow(&self.net, &mut buffers.scratch);
     }
 
     /// Looks at the faces that are left behind the last level, at the largest ones if they are many.
     pub(super) fn look_at(&self, state: &mut State) {
-        let State { picture, candidates, smiles, buffers: Buffers { input, scratch, .. }, .. } = state;
+        let State { picture, candidates, smiles, buffers: Buffers { crops, scratch, .. }, .. } = state;
         let side = |i: usize| candidates[i].rect.w.max(candidates[i].rect.h);
         let mut chosen: Vec<usize> = (0..candidates.len()).collect();
         chosen.sort_by(|a, b| side(*b).total_cmp(&side(*a)));
         chosen.truncate(MOST);
         let mut logits = Vec::with_capacity(chosen.len());
-        self.look(&picture.halves, chosen.iter().map(|i| candidates[*i].rect), input, scratch, &mut logits);
+        self.look(&picture.halves, chosen.iter().map(|i| candidates[*i].rect), crops, scratch, &mut logits);
         smiles.clear();
         smiles.resize(candidates.len(), None);
         for (i, logit) in chosen.into_iter().zip(logits) {
@@ -145,40 +146,33 @@ impl SmileNet {
     }
 
     /// Appends to `logits` the mean logit over the views of each of `faces` in the picture that `halves` (the picture and
-    /// its halves) shows. `input` and `scratch` are buffers.
+    /// its halves) shows. `batch` and `scratch` are buffers.
     pub(crate) fn look(
         &self,
         halves: &Pyramid,
-        faces: impl Iterator<Item = Rect>,
-        input: &mut Vec<f32>,
+        mut faces: impl Iterator<Item = Rect>,
+        batch: &mut Batch,
         scratch: &mut Scratch,
         logits: &mut Vec<f32>,
     ) {
-        let side = self.net.net().side;
-        let views = self.views;
-        let batch = (self.net.batch() / views.len()).max(1);
-        let mut faces = faces.peekable();
-        while faces.peek().is_some() {
-            let mut n = 0;
-            input.resize(batch * views.len() * side * side * 3, 0.0);
-            let mut places = input.chunks_exact_mut(side * side * 3);
-            for face in faces.by_ref().take(batch) {
-                let at = self.settings.crop(&face);
-                for (&(dx, dy, scale, mirror), out) in views.iter().zip(&mut places) {
-                    let view = Crop {
-                        cx: at.cx + dx * at.side,
-                        cy: at.cy + dy * at.side,
-                        side: at.side * scale,
-                        mirror,
-                        ..at
-                    };
-                    crops::sample(halves, 0, &view, side, out);
-                    n += 1;
-                }
+        let of_face = |face: Rect| {
+            let at = self.settings.crop(&face);
+            self.views.iter().map(move |&(dx, dy, scale, mirror)| {
+                let (cx, cy) = (at.cx + dx * at.side, at.cy + dy * at.side);
+                Crop { cx, cy, side: at.side * scale, mirror, ..at }
+            })
+        };
+        let most = (self.net.batch() / self.views.len()).max(1);
+        let mut crops = Vec::with_capacity(most * self.views.len());
+        loop {
+            crops.clear();
+            crops.extend(faces.by_ref().take(most).flat_map(of_face));
+            if crops.is_empty() {
+                return;
             }
-            self.net.run(&input[..n * side * side * 3], n, scratch);
+            batch.run(&self.net, crops.iter().map(|at| (halves, *at)), scratch);
             let found = self.net.head(Output::Smile, None, scratch);
-            logits.extend(found.chunks_exact(views.len()).map(|v| v.iter().sum::<f32>() / v.len() as f32));
+            logits.extend(found.chunks_exact(self.views.len()).map(|v| v.iter().sum::<f32>() / v.len() as f32));
         }
     }
 }

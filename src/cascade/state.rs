@@ -1,7 +1,8 @@
 //! What a picture has while it is in the cascade, in every phase: what the levels look at, the windows that are left, and
 //! memory for the steps.
 
-use super::crops::{self, Crop};
+use super::batch::Batch;
+use super::crops::Crop;
 use super::nms::NonMaximumSuppression;
 use super::{Candidate, LevelCount};
 use crate::geometry::Rect;
@@ -41,8 +42,7 @@ pub(super) struct Picture {
 /// Memory for what a step computes. No step reads what another one left here.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
-    /// Crops, normalised.
-    pub(super) input: Vec<f32>,
+    pub(super) crops: Batch,
     pub(super) scratch: Scratch,
     /// A part of a pyramid level.
     pub(super) part: Vec<u8>,
@@ -107,19 +107,17 @@ pub(super) fn crop_and_run(
     let Some(first) = pictures.first_mut() else { return };
     // Buffers of the first picture serve all.
     let mut buffers = std::mem::take(&mut first.buffers);
-    let Buffers { input, scratch, rows: all, .. } = &mut buffers;
+    let Buffers { crops, scratch, rows: all, .. } = &mut buffers;
     all.clear();
     for (picture, state) in pictures.iter().enumerate() {
         all.extend((0..state.candidates.len()).map(|window| WindowIndex { picture, window }));
     }
-    let side = net.net().side;
     for rows in all.chunks(net.batch()) {
-        input.resize(rows.len() * side * side * 3, 0.0);
-        for (row, out) in rows.iter().zip(input.chunks_exact_mut(side * side * 3)) {
+        let of_row = |row: &WindowIndex| {
             let state = &pictures[row.picture];
-            crops::sample(&state.picture.halves, 0, &crop(&state.candidates[row.window].rect, context), side, out);
-        }
-        net.run(input, rows.len(), scratch);
+            (&state.picture.halves, crop(&state.candidates[row.window].rect, context))
+        };
+        crops.run(net, rows.iter().map(of_row), scratch);
         each(pictures, rows, scratch);
     }
     pictures[0].buffers = buffers;

@@ -166,17 +166,23 @@ impl WindowNet {
         };
     }
 
-    /// Grows buffers to the size of a full batch on the CPU, so that no later run allocates.
-    pub(crate) fn grow(&self, input: &mut Vec<f32>, scratch: &mut Scratch) {
-        if self.is_on_device() {
-            return;
+    /// Whether [`Self::run_bytes`] can be used: the net runs in 8 bits on the CPU, and nobody notes what it computes.
+    pub(crate) fn takes_bytes(&self) -> bool {
+        self.is_int8() && !self.is_on_device() && self.observed.is_none()
+    }
+
+    /// As [`Self::run`], over windows `[n, side, side, 3]` of bytes.
+    ///
+    /// # Panics
+    /// If the net has no 8-bit weights, or as [`Self::run`].
+    pub(crate) fn run_bytes(&self, input: &[u8], n: usize, scratch: &mut Scratch) {
+        #[cfg(feature = "train")]
+        {
+            scratch.on_device = false;
         }
-        let side = self.net().side;
-        input.resize(self.batch * side * side * 3, 0.0);
-        self.run(input, self.batch, scratch);
-        for head in &self.net().heads {
-            self.head(head.output, None, scratch);
-        }
+        let (int8, side) = (self.int8.as_ref().expect("8-bit weights"), self.net().side);
+        // A net's own side is never too small for it.
+        let _ = int8.trunk_rgb(input, n, side, side, &mut scratch.int8);
     }
 
     /// Outputs of a head for the windows of the last [`Self::run`]: for all of them, or only for `rows`, in that order.

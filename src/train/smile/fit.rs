@@ -1,6 +1,7 @@
 //! The probability's two numbers, fitted on the faces held back, and how the net does on them.
 
 use super::faces::{Set, SmileFace};
+use crate::cascade::batch::Batch;
 use crate::cascade::smile::{SmileNet, SmileSettings};
 use crate::error::Result;
 use crate::eval::smile::{Judged, PORTRAIT_FACE, auc, balanced_accuracy};
@@ -24,9 +25,9 @@ pub(crate) struct Held {
 pub(crate) fn held(net: &Net, weights: &Weights, settings: &SmileSettings, faces: &[SmileFace]) -> Result<Held> {
     let smiles = SmileNet::new(settings, PORTRAIT_FACE, |_| WindowNet::new(net, weights.clone(), None))?;
     let held: Vec<&SmileFace> = faces.iter().filter(|f| f.held_back).collect();
-    let (mut input, mut scratch, mut logits) = (Vec::new(), Scratch::default(), Vec::new());
+    let (mut batch, mut scratch, mut logits) = (Batch::default(), Scratch::default(), Vec::new());
     for face in &held {
-        smiles.look(&face.pyramid, std::iter::once(face.rect), &mut input, &mut scratch, &mut logits);
+        smiles.look(&face.pyramid, std::iter::once(face.rect), &mut batch, &mut scratch, &mut logits);
     }
     let kind = |f: &SmileFace| usize::from(f.set == Set::Tiles) * 2 + usize::from(f.smile);
     let mut counts = [0.0f64; 4];
