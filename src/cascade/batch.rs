@@ -28,7 +28,7 @@ impl Batch {
         }
     }
 
-    /// Grows both memories to what a full batch of `net` on the CPU needs, so that no later run allocates.
+    /// Grows memory and `scratch` to what a full batch of `net` on the CPU needs, so that no later run allocates.
     pub(crate) fn grow(&mut self, net: &WindowNet, scratch: &mut Scratch) {
         if net.is_on_device() {
             return;
@@ -53,4 +53,43 @@ fn filled<'a, 'b, T: Sample>(
         sample(halves, 0, &at, side, out);
     }
     memory
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cascade::shipped;
+    use crate::nets::spec::Output;
+    use crate::nets::zoo;
+    use crate::source::picture;
+
+    /// What `net` says of some places of a picture.
+    fn said(net: &WindowNet, halves: &Pyramid) -> Vec<f32> {
+        let at = |i: u16| Crop::upright(80.0 + 30.0 * f32::from(i), 90.0, 70.0 + 12.0 * f32::from(i));
+        let (mut batch, mut scratch) = (Batch::default(), Scratch::default());
+        batch.grow(net, &mut scratch);
+        batch.run(net, (0..9).map(|i| (halves, at(i))), &mut scratch);
+        net.head(Output::Face, None, &mut scratch).to_vec()
+    }
+
+    #[test]
+    fn a_net_in_8_bits_that_sees_bytes_says_what_it_says_of_floats() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/astronaut.jpg");
+        let halves = Pyramid::of(&picture::read(&file).unwrap(), 8);
+        let (name, net) = ("refine64", zoo::refine64());
+        let weights = shipped::weights(name).unwrap();
+        let quantised = shipped::quantised(name).unwrap();
+        let mut net = WindowNet::new(&net, weights, quantised.as_ref()).unwrap();
+        assert!(net.takes_bytes());
+        let bytes = said(&net, &halves);
+        // Whoever notes what a net computes sees floats.
+        net.observe();
+        assert!(!net.takes_bytes());
+        let floats = said(&net, &halves);
+        let (most, off) = bytes
+            .iter()
+            .zip(&floats)
+            .fold((0f32, 0f32), |(most, off), (a, b)| (most.max(b.abs()), off.max((a - b).abs())));
+        assert!(bytes.len() == 9 && off < 0.02 * most, "{off} of {most}");
+    }
 }
