@@ -86,8 +86,8 @@ impl Portrait {
                 Column { at: first * 3, weight, middle: at / w * 2.0 - 1.0 }
             })
             .collect();
-        // A row interpolated between two rows of the source, with its last pixel repeated and one number behind it.
-        let mut row = vec![0u16; (source_w + 1) * 3 + 1];
+        // A row interpolated between two rows of the source, with its last pixel repeated.
+        let mut row = vec![0u16; (source_w + 1) * 3];
         let down = (top.floor() as i64).max(0)..((top + h).ceil() as i64).min(height);
         for y in down {
             let v = (y as f32 + 0.5 - top) / h * 2.0 - 1.0;
@@ -117,13 +117,13 @@ impl Portrait {
             for ((to, column), x) in target.chunks_exact_mut(3).zip(columns).zip(drawn) {
                 let head = column.of(&row);
                 if hidden.contains(&x) {
-                    to.copy_from_slice(&head.map(|v| v as u8)[..3]);
+                    to.copy_from_slice(&head);
                     continue;
                 }
                 // Weight of the head in 256ths: 0 at the ellipse, growing to 256 inside.
                 let cover = (((reach - column.middle * column.middle) * FADE).clamp(0.0, 1.0) * share * 256.0) as i32;
                 for (to, head) in to.iter_mut().zip(head) {
-                    let (ground, head) = (i32::from(*to), head as i32);
+                    let (ground, head) = (i32::from(*to), i32::from(head));
                     *to = (ground + (((head - ground) * cover + 128) >> 8)) as u8;
                 }
             }
@@ -142,15 +142,15 @@ struct Column {
 }
 
 impl Column {
-    /// The head's colour here, 0..=255, and a fourth number that means nothing: four at once are as quick as one.
+    /// The head's colour here, from a row of its source in 255ths.
     #[inline(always)]
-    fn of(&self, row: &[u16]) -> [u32; 4] {
-        let pixels: &[u16; 7] = row[self.at..self.at + 7].try_into().expect("seven");
+    fn of(&self, row: &[u16]) -> [u8; 3] {
+        let pixels: &[u16; 6] = row[self.at..self.at + 6].try_into().expect("six");
         let (left, right) = (u32::from(255 - self.weight), u32::from(self.weight));
         std::array::from_fn(|c| {
             let value = u32::from(pixels[c]) * left + u32::from(pixels[c + 3]) * right;
             // Divided by 255 · 255, rounded.
-            ((value + (value >> 8) + (value >> 7) + (1 << 15)) >> 16).min(255)
+            ((value + (value >> 8) + (value >> 7) + (1 << 15)) >> 16).min(255) as u8
         })
     }
 }
