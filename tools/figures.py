@@ -132,6 +132,7 @@ def compare(folder):
     shutil.copyfile(folder / "compare.png", root / "docs" / "compare.png")
     picture = "![Average precision over processor time, a line for each detector](compare.png)"
     put(PERFORMANCE, "compare", f"{picture}\n\n{(folder / 'compare.md').read_text()}")
+    put(EXPERIMENTS, "peers", peers_beside())
 
 
 def experiments(folder):

@@ -9,11 +9,5 @@ pub(crate) const SPREAD: f32 = 128.0;
 /// Normalises a byte.
 #[inline]
 pub(crate) fn normalise(v: u8) -> f32 {
-    normalised(f32::from(v))
-}
-
-/// Normalises a grey value.
-#[inline]
-pub(crate) const fn normalised(v: f32) -> f32 {
-    (v - MIDDLE) / SPREAD
+    (f32::from(v) - MIDDLE) / SPREAD
 }

@@ -108,10 +108,8 @@ impl Portrait {
                 let start = ((middle - half).floor() as i64).clamp(across.start, across.end);
                 start..((middle + half).ceil() as i64).clamp(start, across.end)
             };
-            let (drawn, mut hidden) = (span(reach, 0.0), span(reach - 1.0 / FADE, -2.0));
-            if share < 1.0 {
-                hidden.end = hidden.start;
-            }
+            let whole = if share < 1.0 { 0.0 } else { reach - 1.0 / FADE };
+            let (drawn, hidden) = (span(reach, 0.0), span(whole, -2.0));
             let target = &mut into.as_mut()[(y * width + drawn.start) as usize * 3..][..3 * drawn.clone().count()];
             let columns = &columns[(drawn.start - across.start) as usize..];
             for ((to, column), x) in target.chunks_exact_mut(3).zip(columns).zip(drawn) {
