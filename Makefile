@@ -27,9 +27,12 @@ BROWSER := chromium:chromium chromedriver:chromium-driver
 VULKAN := libvulkan.so.1:libvulkan1 lavapipe:mesa-vulkan-drivers
 
 # A folder with other detectors to measure in the same minute (its peers.py runs them), and a Python that has their
-# requirements: make bench PEERS=DIR PEERS_PYTHON=DIR/bin/python
+# requirements: make bench PEERS=DIR PEERS_PYTHON=DIR/bin/python (make hands both to what it runs)
 PEERS ?=
 PEERS_PYTHON ?= python3
+CHECK_PEERS = [ -f "$(PEERS)/peers.py" ] || { echo "PEERS=DIR must name a folder with peers.py, evaluate.py and requirements.txt." >&2; exit 1; }; \
+	$(PEERS_PYTHON) -c "import cv2, numpy, onnxruntime" 2>/dev/null || { echo "$(PEERS_PYTHON) lacks $(PEERS)/requirements.txt: \
+	python3 -m venv DIR && DIR/bin/pip install -r $(PEERS)/requirements.txt, then PEERS_PYTHON=DIR/bin/python." >&2; exit 1; }
 
 # For make compare: the data (docs/training.md), and settings of our cascades: COMPARE_CASCADES="models/base.toml mine.toml".
 # tools/compare.py names the other COMPARE_ variables.
@@ -107,21 +110,17 @@ fmt: lints
 	$(CARGO) fmt
 
 bench: rust
+	@[ -z "$(PEERS)" ] || { $(CHECK_PEERS); }
 	@tools/packages.sh $(BUILD)
 	$(CARGO) bench --locked --bench nets
 	$(CARGO) bench --locked --bench frame
 	$(CARGO) bench --locked --bench pyramid
-	@if [ -z "$(PEERS)" ]; then echo "Not compared with other detectors: PEERS=DIR names a folder with peers.py."; \
-	elif ! [ -f $(PEERS)/peers.py ]; then echo "No peers.py in $(PEERS): not compared."; \
-	elif ! $(PEERS_PYTHON) -c "import cv2, numpy, onnxruntime" 2>/dev/null; then \
-	echo "$(PEERS_PYTHON) lacks $(PEERS)/requirements.txt: not compared (PEERS_PYTHON names another)."; \
-	else $(PEERS_PYTHON) tools/bench_peers.py $(PEERS); fi
+	@if [ -n "$(PEERS)" ]; then $(PEERS_PYTHON) tools/bench_peers.py $(PEERS); \
+	else echo "Not compared with other detectors: PEERS=DIR names a folder with peers.py."; fi
 
 # The bench runs no measurement: it writes its scenes first.
 compare: rust
-	@[ -f "$(PEERS)/peers.py" ] || { echo "PEERS=DIR must name a folder with peers.py, evaluate.py and requirements.txt." >&2; exit 1; }
-	@$(PEERS_PYTHON) -c "import cv2, numpy, onnxruntime" 2>/dev/null || { echo "$(PEERS_PYTHON) lacks $(PEERS)/requirements.txt: \
-	python3 -m venv DIR && DIR/bin/pip install -r $(PEERS)/requirements.txt, then PEERS_PYTHON=DIR/bin/python." >&2; exit 1; }
+	@$(CHECK_PEERS)
 	@tools/packages.sh $(BUILD)
 	$(CARGO) build --release --locked
 	$(CARGO) bench --locked --bench frame -- no-measurement

@@ -3,9 +3,14 @@
 //! candle with our ops, `stock` is candle with its own.
 //! Throughput is in multiply-adds. Weights are random, as the time does not depend on them.
 //!
+//! `PEERS=DIR PEERS_PYTHON=DIR/bin/python cargo bench --bench nets` measures the published YuNet on ONNX Runtime, too, beside ours:
+//! `onnxruntime`. DIR holds peers.py and its weights; the Python has its requirements.
+//!
 //! Compare engines within one run only: whatever else the machine does slows all of them.
 
 use std::hint::black_box;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use candle_core::{Device, Tensor};
@@ -21,8 +26,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 /// Rows and columns of each level of the pyramid of a 640×480 frame, for a smallest face of 20 pixels.
 const VGA_LEVELS: [(usize, usize); 6] = [(288, 384), (144, 192), (72, 96), (36, 48), (18, 24), (9, 12)];
 
-/// Rows and columns of a 640×480 frame as `yunet` sees it, for a smallest face of 20 pixels.
-const HALF_VGA: (usize, usize) = (240, 320);
+/// Rows and columns of a 640×480 frame as `yunet` sees it, for a smallest face of 20 pixels: in multiples of 32, the only sizes that
+/// its published file takes.
+const HALF_VGA: (usize, usize) = (256, 320);
 
 /// A batch of `n` pictures `[n, h, w, 3]`.
 #[derive(Clone)]
@@ -91,6 +97,50 @@ fn candle(net: &Net, weights: &Weights, inputs: &[Input], ops: Ops) -> Run {
     })
 }
 
+/// The published YuNet on ONNX Runtime, in a process of its own that runs it as often as it is told.
+struct Published {
+    process: Child,
+    answers: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Published {
+    /// Starts it, if the environment names a folder with other detectors.
+    ///
+    /// # Panics
+    /// If it does not start: the process has said why.
+    fn start((h, w): (usize, usize)) -> Option<Self> {
+        let peers = std::env::var("PEERS").ok().filter(|peers| !peers.is_empty())?;
+        let python = std::env::var("PEERS_PYTHON").unwrap_or_else(|_| "python3".into());
+        let mut process = Command::new(&python)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/bench_net.py"))
+            .args([peers, h.to_string(), w.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{python} (PEERS_PYTHON): {error}"));
+        let answers = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let mut published = Self { process, answers };
+        published.answer();
+        Some(published)
+    }
+
+    fn run(&mut self, times: u64) -> Duration {
+        writeln!(self.process.stdin.as_ref().expect("piped"), "{times}").expect("the process listens");
+        Duration::from_nanos(self.answer().parse().expect("nanoseconds"))
+    }
+
+    fn answer(&mut self) -> String {
+        self.answers.next().expect("tools/bench_net.py ended early").expect("its answers are text")
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        self.process.wait().ok();
+    }
+}
+
 fn nets(criterion: &mut Criterion) {
     let mut rng = StdRng::seed_from_u64(1);
     for name in zoo::NAMES {
@@ -119,6 +169,11 @@ fn nets(criterion: &mut Criterion) {
             ];
             for (engine, mut run) in runs {
                 group.bench_function(format!("{engine} {case}"), |b| b.iter(&mut run));
+            }
+            if name == "yunet"
+                && let Some(mut published) = Published::start(HALF_VGA)
+            {
+                group.bench_function(format!("onnxruntime {case}"), |b| b.iter_custom(|times| published.run(times)));
             }
         }
         group.finish();

@@ -58,6 +58,8 @@ def bench(output):
             numbers = rf"^{net}/{engine} {case}\s+time:\s+\[\S+ \S+ (\S+ \S+) \S+ \S+\]\s+thrpt:\s+\[\S+ \S+ (\S+) (\S)elem"
             time, speed, unit = re.search(numbers, output, re.M).groups()
             cells.append(f"{time} ({speed} {unit}/s)")
+        published = re.search(rf"^{net}/onnxruntime {case}\s+time:\s+\[\S+ \S+ (\S+ \S+)", output, re.M)
+        cells.append(published[1] if published else "–")
         return f"| `{net}`, {title} | " + " | ".join(cells) + " |"
 
     # A line with the date may follow the output.
@@ -68,7 +70,7 @@ def bench(output):
     cases = [("yunet", "vga", "VGA frame at half its size"), ("octave", "vga", "pyramid of a VGA frame"),
              *((net, f"{n} windows", title) for net in ("refine24", "refine48")
                for n, title in ((1, "1 window"), (16, "16 windows"), (64, "64 windows")))]
-    put(PERFORMANCE, "nets", "\n".join(["| net | in 8 bits | in floats | candle, our operations | candle's own |", "|---|---|---|---|---|",
+    put(PERFORMANCE, "nets", "\n".join(["| net | in 8 bits | in floats | candle, our operations | candle's own | published net on ONNX Runtime |", "|---|---|---|---|---|---|",
                                         *(net_row(*case) for case in cases)]))
 
 
