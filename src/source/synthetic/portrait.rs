@@ -1,17 +1,23 @@
 //! Draws the synthetic camera's faces: two heads, cut out of the portraits in `assets/`, at any size.
 
+use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::LazyLock;
 
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
-use image::imageops::{self, FilterType};
+use image::imageops;
 
 use crate::geometry::Rect;
 use crate::source::picture;
 
 /// A head, cut out of its picture.
 pub(super) struct Portrait {
-    /// The head at full, half and quarter size; the smallest one that is not smaller than the drawing is drawn.
-    levels: Vec<RgbImage>,
+    /// The head at full, half and quarter size, of which the smallest one that is not smaller than the drawing is drawn; and the same
+    /// mirrored.
+    levels: [Vec<RgbImage>; 2],
     /// The face within the head, as shares (0..1) of the head's width and height.
     face: Rect,
 }
@@ -46,16 +52,17 @@ impl Portrait {
         let mut levels = vec![full];
         for divisor in [2, 4] {
             let (w, h) = (head.w as u32 / divisor, head.h as u32 / divisor);
-            levels.push(imageops::resize(&levels[0], w, h, FilterType::Triangle));
+            levels.push(imageops::resize(&levels[0], w, h, imageops::FilterType::Triangle));
         }
+        let mirrored = levels.iter().map(imageops::flip_horizontal).collect();
         let inside =
             Rect::new((face.x - head.x) / head.w, (face.y - head.y) / head.h, face.w / head.w, face.h / head.h);
-        Self { levels, face: inside }
+        Self { levels: [levels, mirrored], face: inside }
     }
 
     /// Width of the face over its height.
     pub(super) fn aspect(&self) -> f32 {
-        let (w, h) = self.levels[0].dimensions();
+        let (w, h) = self.levels[0][0].dimensions();
         self.face.w * w as f32 / (self.face.h * h as f32)
     }
 
@@ -71,93 +78,104 @@ impl Portrait {
         let (w, h) = (place.w / self.face.w, place.h / self.face.h);
         let face_x = if mirror { 1.0 - self.face.x - self.face.w } else { self.face.x };
         let (left, top) = (place.x - face_x * w, place.y - self.face.y * h);
-        let enough = |level: &&RgbImage| level.width() as f32 >= w;
-        let source = self.levels.iter().rev().find(enough).unwrap_or(&self.levels[0]);
-        let (source_w, source_h) = (source.width() as usize, source.height() as usize);
-        let (scale_x, scale_y) = (source_w as f32 / w, source_h as f32 / h);
-        let (width, height) = (into.width() as i64, into.height() as i64);
-        let start = (left.floor() as i64).clamp(0, width);
-        let across = start..((left + w).ceil() as i64).clamp(start, width);
-        let columns: Vec<Column> = across
-            .clone()
-            .map(|x| {
-                let at = x as f32 + 0.5 - left;
-                let (first, weight) = position(if mirror { w - at } else { at } * scale_x, source_w);
-                Column { at: first * 3, weight, middle: at / w * 2.0 - 1.0 }
-            })
-            .collect();
-        // A row interpolated between two rows of the source, with its last pixel repeated.
-        let mut row = vec![0u16; (source_w + 1) * 3];
-        let down = (top.floor() as i64).max(0)..((top + h).ceil() as i64).min(height);
-        for y in down {
-            let v = (y as f32 + 0.5 - top) / h * 2.0 - 1.0;
-            let reach = 1.0 - v * v;
-            if reach <= 0.0 {
-                continue;
+        let levels = &self.levels[usize::from(mirror)];
+        let source = levels.iter().rev().find(|level| level.width() as f32 >= w).unwrap_or(&levels[0]);
+        let (across, down) = (Along::new(left, w, into.width()), Along::new(top, h, into.height()));
+        RESIZED.with_borrow_mut(|resized| {
+            if let Some(head) = resized.from(source, &across, &down) {
+                blend(into, head, &across, &down, share);
             }
-            let (upper, weight) = position((y as f32 + 0.5 - top) * scale_y, source_h);
-            let source_row = |y: usize| &source.as_raw()[y.min(source_h - 1) * source_w * 3..][..source_w * 3];
-            let pairs = source_row(upper).iter().zip(source_row(upper + 1));
-            for (to, (a, b)) in row.iter_mut().zip(pairs) {
-                *to = u16::from(*a) * (255 - weight) + u16::from(*b) * weight;
-            }
-            row.copy_within((source_w - 1) * 3..source_w * 3, source_w * 3);
-            // Only the part of the row within the ellipse is drawn. A little within it, the head hides what is there.
-            let span = |reach: f32, room: f32| {
-                let (middle, half) = (left + w / 2.0, reach.max(0.0).sqrt() * w / 2.0 + room);
-                let start = ((middle - half).floor() as i64).clamp(across.start, across.end);
-                start..((middle + half).ceil() as i64).clamp(start, across.end)
-            };
-            let whole = if share < 1.0 { 0.0 } else { reach - 1.0 / FADE };
-            let (drawn, hidden) = (span(reach, 0.0), span(whole, -2.0));
-            let target = &mut into.as_mut()[(y * width + drawn.start) as usize * 3..][..3 * drawn.clone().count()];
-            let columns = &columns[(drawn.start - across.start) as usize..];
-            for ((to, column), x) in target.chunks_exact_mut(3).zip(columns).zip(drawn) {
-                let head = column.of(&row);
-                if hidden.contains(&x) {
-                    to.copy_from_slice(&head);
-                    continue;
-                }
-                // Weight of the head in 256ths: 0 at the ellipse, growing to 256 inside.
-                let cover = (((reach - column.middle * column.middle) * FADE).clamp(0.0, 1.0) * share * 256.0) as i32;
-                for (to, head) in to.iter_mut().zip(head) {
-                    let (ground, head) = (i32::from(*to), i32::from(head));
-                    *to = (ground + (((head - ground) * cover + 128) >> 8)) as u8;
-                }
+        });
+    }
+}
+
+/// Where a head lies along one side of a picture, pixels.
+struct Along {
+    start: f32,
+    length: f32,
+    /// The picture's pixels that lie in it whole.
+    pixels: Range<usize>,
+}
+
+impl Along {
+    /// In a picture of `room` pixels.
+    fn new(start: f32, length: f32, room: u32) -> Self {
+        let first = start.ceil().clamp(0.0, room as f32);
+        let end = (start + length).floor().clamp(first, room as f32);
+        Self { start, length, pixels: first as usize..end as usize }
+    }
+
+    /// Where the pixels begin in a head of `size` pixels, and how many of its pixels they cover.
+    fn source(&self, size: u32) -> (f64, f64) {
+        let scale = f64::from(size) / f64::from(self.length);
+        let begin = ((self.pixels.start as f64 - f64::from(self.start)) * scale).max(0.0);
+        (begin, (self.pixels.len() as f64 * scale).min(f64::from(size) - begin))
+    }
+
+    /// Where the middle of a pixel lies: from −1 at the head's beginning to 1 at its end.
+    fn position(&self, pixel: usize) -> f32 {
+        (pixel as f32 + 0.5 - self.start) / self.length * 2.0 - 1.0
+    }
+
+    /// The pixels up to `half` pixels from the head's middle.
+    fn middle(&self, half: f32) -> Range<usize> {
+        let (middle, Range { start, end }) = (self.start + self.length / 2.0, self.pixels.clone());
+        let first = ((middle - half).floor().max(0.0) as usize).clamp(start, end);
+        first..((middle + half).ceil().max(0.0) as usize).clamp(first, end)
+    }
+}
+
+/// A head at the size in which it is drawn. The buffers are used again, so that a frame costs no fresh memory.
+#[derive(Default)]
+struct Resized {
+    resizer: Resizer,
+    pixels: Vec<u8>,
+}
+
+thread_local! {
+    static RESIZED: RefCell<Resized> = RefCell::default();
+}
+
+impl Resized {
+    /// The whole pixels of `head`, RGB, row by row. There is nothing if it has none.
+    fn from(&mut self, head: &RgbImage, across: &Along, down: &Along) -> Option<&[u8]> {
+        let (width, height) = (across.pixels.len(), down.pixels.len());
+        if width * height == 0 {
+            return None;
+        }
+        let ((x, source_w), (y, source_h)) = (across.source(head.width()), down.source(head.height()));
+        let options = ResizeOptions::new()
+            .resize_alg(ResizeAlg::Interpolation(FilterType::Bilinear))
+            .crop(x, y, source_w, source_h);
+        self.pixels.resize(width * height * 3, 0);
+        let source = TypedImageRef::<U8x3>::from_buffer(head.width(), head.height(), head.as_raw()).ok()?;
+        let mut target = TypedImage::<U8x3>::from_buffer(width as u32, height as u32, &mut self.pixels).ok()?;
+        self.resizer.resize_typed(&source, &mut target, Some(&options)).ok()?;
+        Some(&self.pixels)
+    }
+}
+
+/// Draws the pixels of `head` where they lie in the picture, as [`Portrait::draw`] says.
+fn blend(into: &mut RgbImage, head: &[u8], across: &Along, down: &Along, share: f32) {
+    let width = into.width() as usize;
+    let rows = into.as_mut().chunks_exact_mut(width * 3).skip(down.pixels.start);
+    for ((y, head), row) in down.pixels.clone().zip(head.chunks_exact(across.pixels.len() * 3)).zip(rows) {
+        let row = &mut row[across.pixels.start * 3..across.pixels.end * 3];
+        let reach = 1.0 - down.position(y).powi(2);
+        // The part of the row within the ellipse, and the part a little within it, where the head hides what is there.
+        let part = |reach: f32, room: f32| across.middle(reach.max(0.0).sqrt() * across.length / 2.0 + room);
+        let (drawn, hidden) = (part(reach, 0.0), part(if share < 1.0 { 0.0 } else { reach - 1.0 / FADE }, -2.0));
+        let bytes = |x: Range<usize>| (x.start - across.pixels.start) * 3..(x.end - across.pixels.start) * 3;
+        row[bytes(hidden.clone())].copy_from_slice(&head[bytes(hidden.clone())]);
+        for x in (drawn.start..hidden.start).chain(hidden.end..drawn.end) {
+            // Weight of the head in 256ths: 0 at the ellipse, growing to 256 inside.
+            let cover = (((reach - across.position(x).powi(2)) * FADE).clamp(0.0, 1.0) * share * 256.0) as i32;
+            for (to, head) in row[bytes(x..x + 1)].iter_mut().zip(&head[bytes(x..x + 1)]) {
+                let (ground, head) = (i32::from(*to), i32::from(*head));
+                *to = (ground + (((head - ground) * cover + 128) >> 8)) as u8;
             }
         }
     }
-}
-
-/// Position of a column of the picture within the head.
-struct Column {
-    /// Offset of the first byte of the pixel to its left, in a row of the head.
-    at: usize,
-    /// Weight of the pixel to its right, in 255ths.
-    weight: u16,
-    /// Position from −1 at the head's left edge to 1 at its right edge.
-    middle: f32,
-}
-
-impl Column {
-    /// The head's colour here, from a row of its source in 255ths.
-    #[inline(always)]
-    fn of(&self, row: &[u16]) -> [u8; 3] {
-        let pixels: &[u16; 6] = row[self.at..self.at + 6].try_into().expect("six");
-        let (left, right) = (u32::from(255 - self.weight), u32::from(self.weight));
-        std::array::from_fn(|c| {
-            let value = u32::from(pixels[c]) * left + u32::from(pixels[c + 3]) * right;
-            // Divided by 255 · 255, rounded.
-            ((value + (value >> 8) + (value >> 7) + (1 << 15)) >> 16).min(255) as u8
-        })
-    }
-}
-
-/// Returns the pixel before a continuous position in a row of `size` pixels, and the weight of the next pixel in 255ths.
-fn position(at: f32, size: usize) -> (usize, u16) {
-    let at = (at - 0.5).clamp(0.0, (size - 1) as f32);
-    let first = at as usize;
-    (first, ((at - first as f32) * 255.0) as u16)
 }
 
 #[cfg(test)]
@@ -165,9 +183,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_head_outside_the_picture_or_smaller_than_a_pixel_draws_nothing() {
+        let grey = RgbImage::from_pixel(40, 30, image::Rgb([90; 3]));
+        for place in
+            [Rect::new(-300.0, 4.0, 20.0, 25.0), Rect::new(10.0, 300.0, 20.0, 25.0), Rect::new(3.2, 3.2, 0.1, 0.1)]
+        {
+            let mut picture = grey.clone();
+            PORTRAITS[0].draw(&mut picture, &place, true, 1.0);
+            assert!(picture == grey, "{place:?}");
+        }
+        let mut empty = RgbImage::new(0, 0);
+        PORTRAITS[0].draw(&mut empty, &Rect::new(0.0, 0.0, 20.0, 25.0), false, 1.0);
+    }
+
+    #[test]
+    fn a_mirrored_head_is_the_other_ones_mirror_image() {
+        let drawn = |mirror| {
+            let mut picture = RgbImage::new(120, 150);
+            PORTRAITS[0].draw(&mut picture, &PORTRAITS[0].fitted(&Rect::new(40.0, 40.0, 40.0, 60.0)), mirror, 1.0);
+            picture
+        };
+        // Between the pixels of a face's two halves there is no difference but that of rounding.
+        let (head, mirrored) = (drawn(false), imageops::flip_horizontal(&drawn(true)));
+        let apart = |(a, b): (&u8, &u8)| f64::from(a.abs_diff(*b));
+        let mean = head.iter().zip(mirrored.iter()).map(apart).sum::<f64>() / head.len() as f64;
+        assert!(mean < 1.0, "{mean}");
+    }
+
+    #[test]
     fn the_built_in_portraits_can_be_read() {
         for portrait in PORTRAITS.iter() {
-            let head = &portrait.levels[0];
+            let head = &portrait.levels[0][0];
             let first = head.get_pixel(0, 0);
             assert!(head.pixels().any(|p| p != first), "a picture, not the grey that stands in for one");
         }
