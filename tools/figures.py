@@ -116,7 +116,7 @@ def validation(record):
 def run(folder, note):
     record = record_of(folder)
     done = [event for event in record if event["event"] == "done"]
-    nets = [net for net in ("yunet", "refine64", "smile") if any(net in event["stage"] for event in done)]
+    nets = [net for net in ("yunet", "refine64", "refine96", "smile") if any(net in event["stage"] for event in done)]
     for net in nets:
         rows = parts([event for event in done if net in event["stage"]])
         rows.extend(["", "On the faces held back, as the cascade finds them:\n", "| set | balanced accuracy | AUC |", "|---|---|---|"]

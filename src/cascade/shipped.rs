@@ -54,7 +54,7 @@ struct Shipped {
     quantised: Option<&'static [u8]>,
 }
 
-const NETS: [Shipped; 3] = [
+const NETS: [Shipped; 4] = [
     Shipped {
         net: "yunet",
         float: include_bytes!("../../models/yunet.safetensors"),
@@ -64,6 +64,11 @@ const NETS: [Shipped; 3] = [
         net: "refine64",
         float: include_bytes!("../../models/refine64.safetensors"),
         quantised: Some(include_bytes!("../../models/refine64.int8.safetensors")),
+    },
+    Shipped {
+        net: "refine96",
+        float: include_bytes!("../../models/refine96.safetensors"),
+        quantised: Some(include_bytes!("../../models/refine96.int8.safetensors")),
     },
     Shipped {
         net: "smile",

@@ -1,6 +1,6 @@
 //! Every net by name: the four that ship, and the article's and the paper's own.
 //!
-//! Shipped (the first one finds, the second looks closer, the last one tells a smile): `yunet`, `refine64`, `smile`.
+//! Shipped (the first one finds, the next two look closer, the last one tells a smile): `yunet`, `refine64`, `refine96`, `smile`.
 //! Of the cascade before: `octave`, `refine24`, `refine48`.
 //! From the article and Li et al. 2015: `net12`, `net12_cal`, `net24`, `net24_cal`, `net48`, `net48_cal`, the variants
 //! that see several resolutions `net24_mr`, `net48_mr`, and the small Inception net `net64_inceptron`.
@@ -11,9 +11,10 @@ use super::spec::Layer::{AveragePool, BatchNorm, Branches, Conv, Dense, Depthwis
 use super::spec::{Block, Head, Input, Layer, Net, Output};
 
 /// The names of all nets, shipped ones first.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 16] = [
     "yunet",
     "refine64",
+    "refine96",
     "smile",
     "octave",
     "refine24",
@@ -36,6 +37,7 @@ pub fn by_name(name: &str) -> Option<Net> {
         "refine24" => refine24(),
         "refine48" => refine48(),
         "refine64" => refine64(),
+        "refine96" => refine96(),
         "smile" => smile(),
         "net12" => detector("net12", 12, net12_trunk(), 0.0),
         "net12_cal" => calibrator("net12_cal", 12, [input_dropout(), conv(16, 3), pool()].concat(), 128, 0.5),
@@ -90,6 +92,23 @@ pub fn refine48() -> Net {
 /// The second net that ships: the same layers on 64 pixels, for windows with what lies round them. 2.9 M multiply-adds.
 pub fn refine64() -> Net {
     separable_refiner("refine64", 64)
+}
+
+/// The third net, for the windows that the second one leaves, with as much again round them, at 96 pixels. 11.3 M multiply-adds.
+pub fn refine96() -> Net {
+    let trunk = [
+        same_conv(16, 2),
+        separable(32, 2),
+        separable(64, 1),
+        separable(96, 2),
+        separable(128, 1),
+        separable(128, 1),
+        separable(192, 2),
+        separable(192, 1),
+        separable(256, 2),
+        vec![Dense(192), BatchNorm, Relu],
+    ];
+    Net { name: "refine96", side: 96, trunk: trunk.concat(), blocks: vec![], heads: three_heads() }
 }
 
 fn separable_refiner(name: &'static str, side: usize) -> Net {

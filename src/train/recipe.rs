@@ -257,8 +257,12 @@ fn lot(name: &str) -> f64 {
 pub const SMILE: (&str, &str) = ("models/smile.toml", include_str!("../../models/smile.toml"));
 
 /// The recipes of the shipped cascade, in the order of training: file name and text.
-pub const SHIPPED: [(&str, &str); 3] =
-    [LEVEL1, ("models/refine64.toml", include_str!("../../models/refine64.toml")), SMILE];
+pub const SHIPPED: [(&str, &str); 4] = [
+    LEVEL1,
+    ("models/refine64.toml", include_str!("../../models/refine64.toml")),
+    ("models/refine96.toml", include_str!("../../models/refine96.toml")),
+    SMILE,
+];
 
 /// The recipes of the cascade that begins with the octave net, in the order of training: file name and text.
 pub const OCTAVE: [(&str, &str); 3] = [
