@@ -19,13 +19,13 @@ fn every_frame_and_the_sound_come_out() {
     let sound = clips.make("with sound ü.mp4".replace(' ', "_").as_str(), &arguments);
     let name = sound.file_name().unwrap().to_str().unwrap();
     let ran = clips.run(&[name, "--json", "faces.jsonl", "-o", "out.mp4"]).exits(0);
-    for word in ["112 frames", "2 faces", "p50", "p99", "decode", "level1", "detect", "track", "draw", "encode"] {
+    for word in
+        ["112 frames", "2 faces", "p50", "p99", "decode", "level1", "level3", "detect", "track", "draw", "encode"]
+    {
         assert!(ran.out.contains(word), "no {word} in {}", ran.out);
     }
-    assert!(!ran.out.contains("level3"), "a level that the cascade has not: {}", ran.out);
-    let three = ours("models/octave/cascade.toml");
-    let of_three = clips.run(&[name, "--json", "3.jsonl", "--cascade", three.to_str().unwrap()]).exits(0);
-    assert!(of_three.out.contains("level3"), "{}", of_three.out);
+    let of_two = clips.run(&[name, "--json", "2.jsonl", "--model", "fast"]).exits(0);
+    assert!(!of_two.out.contains("level3"), "a level that the cascade has not: {}", of_two.out);
     assert_eq!(frames(&clips.path("out.mp4")), CLIP_FRAMES);
     let audio = "-select_streams a -show_entries packet=size,pts";
     assert_eq!(ffprobe(&sound, audio), ffprobe(&clips.path("out.mp4"), audio), "sound is copied");
