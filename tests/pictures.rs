@@ -379,6 +379,9 @@ fn inspect_draws_a_panel_a_stage_with_the_true_faces() {
     let f = Folder::new();
     let records = f.put("records.jsonl", detect(&[&ours(FACE)]).exits(0).out);
     let (plain, with_truth) = (f.path("plain.png"), f.path("truth.png"));
+    let three = ours("models/octave/cascade.toml").display().to_string();
+    run(["inspect", FACE, "-o", plain.to_str().unwrap(), "--cascade", &three]).exits(0);
+    let nine = image::open(&plain).unwrap();
     run(["inspect", FACE, "-o", plain.to_str().unwrap(), "--model", "fast"]).exits(0);
     let six = image::open(&plain).unwrap();
     let ran = run(["inspect".as_ref(), ours(FACE).as_os_str(), "-o".as_ref(), plain.as_os_str()]).exits(0);
@@ -391,6 +394,7 @@ fn inspect_draws_a_panel_a_stage_with_the_true_faces() {
     let (a, b) = (image::open(&plain).unwrap().into_rgb8(), image::open(&with_truth).unwrap().into_rgb8());
     assert_eq!(a.dimensions(), b.dimensions());
     assert!(a.width() > 1400 && six.width() == a.width() && a.height() > 5 * six.height() / 4);
+    assert!(nine.width() == six.width() && nine.height() > 5 * six.height() / 4);
     let white = |p: &RgbImage| p.pixels().filter(|p| p.0 == [255; 3]).count();
     assert!(white(&b) > white(&a) + 1000, "true faces are white");
     run(["inspect", FACE, "-o", "x.gif"]).exits(1).complains("x.gif");

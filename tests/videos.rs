@@ -24,6 +24,9 @@ fn every_frame_and_the_sound_come_out() {
     {
         assert!(ran.out.contains(word), "no {word} in {}", ran.out);
     }
+    let three = ours("models/octave/cascade.toml");
+    let of_three = clips.run(&[name, "--json", "3.jsonl", "--cascade", three.to_str().unwrap()]).exits(0);
+    assert!(of_three.out.contains("level3"), "{}", of_three.out);
     let of_two = clips.run(&[name, "--json", "2.jsonl", "--model", "fast"]).exits(0);
     assert!(!of_two.out.contains("level3"), "a level that the cascade has not: {}", of_two.out);
     assert_eq!(frames(&clips.path("out.mp4")), CLIP_FRAMES);
