@@ -1,21 +1,27 @@
 //! Early yes: a level that is sure of a window takes it for a face, and no later level looks at it or at others on the same face.
 
+use super::Candidate;
 use super::faces;
 use super::nms::keep_best;
-use super::settings::AcceptSettings;
 use super::state::State;
 
-/// Takes the windows over the upper threshold out of those that a level's filter left, makes them into faces, and drops those left
-/// that overlap one of them by more than `overlap`, as the last level's suppression would. `vote` is the global filter's.
-pub(super) fn accept(state: &mut State, settings: &AcceptSettings, overlap: f32, vote: f32) {
+/// Takes the windows over the upper `threshold` out of those that a level's filter left, makes them into faces, whose score is
+/// `last_score`'s, and drops those left that overlap one of them by more than `overlap`, as the last level's suppression would. `vote`
+/// is the global filter's.
+pub(super) fn accept(
+    state: &mut State,
+    threshold: f32,
+    (overlap, vote): (f32, f32),
+    last_score: impl Fn(&Candidate) -> f32,
+) {
     let first = state.accepted.len();
-    let sure = state.candidates.partition_point(|c| c.score > settings.threshold);
+    let sure = state.candidates.partition_point(|c| c.score > threshold);
     let mut faces: Vec<_> = state.candidates.drain(..sure).collect();
     keep_best(&mut faces, |better, c| better.rect.iou(&c.rect) > overlap);
     // Suppression, the last step of every level's filter, left what it chose from there.
     faces::vote(&mut faces, &state.buffers.before, vote);
     for face in &mut faces {
-        face.score = settings.slope * face.score + settings.offset;
+        face.score = last_score(face);
     }
     state.accepted.append(&mut faces);
     let accepted = &state.accepted[first..];
@@ -28,7 +34,7 @@ pub(super) fn accept(state: &mut State, settings: &AcceptSettings, overlap: f32,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cascade::{Candidate, LevelCount};
+    use crate::cascade::LevelCount;
     use crate::geometry::Rect;
 
     fn candidate(x: f32, score: f32) -> Candidate {
@@ -45,13 +51,13 @@ mod tests {
             candidate(90.0, 1.0),
         ];
         let mut state = State { candidates: list, counts: vec![LevelCount::default()], ..State::default() };
-        let settings = AcceptSettings { threshold: 6.0, slope: 2.0, offset: 1.0 };
-        accept(&mut state, &settings, 0.45, 0.5);
+        let accept = |state: &mut State| accept(state, 6.0, (0.45, 0.5), |face| 2.0 * face.score + 1.0);
+        accept(&mut state);
         let scores = |list: &[Candidate]| list.iter().map(|c| c.score).collect::<Vec<_>>();
         assert_eq!((scores(&state.accepted), scores(&state.candidates)), (vec![17.0, 15.0], vec![1.0]));
         assert_eq!(state.counts[0].accepted, 2);
         let before = state.accepted.len();
-        accept(&mut state, &settings, 0.45, 0.5);
+        accept(&mut state);
         assert_eq!((state.accepted.len(), state.counts[0].accepted), (before, 0));
     }
 }

@@ -272,8 +272,9 @@ impl Cascade {
 
     /// Behind the last level comes the global filter.
     fn end_level(&self, level: usize, state: &mut State, until: Until) {
-        if let Some(settings) = self.accept(level, until) {
-            accept::accept(state, settings, self.last_overlap(), self.settings.faces.vote);
+        if let (Some(settings), Some(last)) = (self.accept(level, until), self.refiners.last()) {
+            let suppression = (self.last_overlap(), self.settings.faces.vote);
+            accept::accept(state, settings.threshold, suppression, |w| last.score_with(w, level, settings.logit));
         }
         if until == Until::Faces && level == self.levels() {
             // Suppression, the last step of every level's filter, left what it chose from there.

@@ -1,9 +1,9 @@
 //! Levels 2 and 3: a net that looks at each window again, at a higher resolution. One type, configured twice.
 
-use super::LevelCount;
 use super::calibrator::{Calibrator, Code};
 use super::settings::{AcceptSettings, RefinerSettings};
 use super::state::{Buffers, State, crop_and_run};
+use super::{Candidate, LevelCount};
 use crate::error::{Error, Result};
 use crate::nets::grid::face_logit;
 use crate::nets::spec::Output;
@@ -33,6 +33,13 @@ impl Refiner {
         }
         let calibrator = Calibrator::new(net.net(), settings.calibration, settings.calibration_net.as_deref(), load)?;
         Ok(Self { net, calibrator, settings: settings.clone(), level })
+    }
+
+    /// Its score of a window that only the first `seen` levels looked at, if every later one had given `logit`.
+    pub(super) fn score_with(&self, window: &Candidate, seen: usize, logit: f32) -> f32 {
+        let mut logits = window.logits;
+        logits[seen..].fill(logit);
+        self.settings.score(&logits[..=self.level])
     }
 
     /// Grows buffers to what a full batch of windows needs.
@@ -76,11 +83,8 @@ impl Refiner {
             chosen.clear();
             for (i, (row, outputs)) in rows.iter().zip(outputs.chunks_exact(outputs.len() / rows.len())).enumerate() {
                 let candidate = row.of(pictures);
-                let logit = face_logit(outputs);
-                candidate.logits[self.level] = logit;
-                let carried =
-                    self.settings.carry.iter().zip(candidate.logits).map(|(weight, earlier)| weight * earlier);
-                candidate.score = logit + carried.sum::<f32>();
+                candidate.logits[self.level] = face_logit(outputs);
+                candidate.score = self.settings.score(&candidate.logits[..=self.level]);
                 candidate.moved = candidate.rect;
                 if candidate.score > self.settings.threshold {
                     chosen.push(i);

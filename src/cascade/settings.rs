@@ -68,6 +68,10 @@ const fn one() -> f32 {
     1.0
 }
 
+const fn least() -> f32 {
+    f32::NEG_INFINITY
+}
+
 /// Levels 2 and 3: a net run on the windows that the level before let through.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,7 +81,8 @@ pub struct RefinerSettings {
     /// Side of the crop that the net sees, in sides of the window.
     #[serde(default = "one")]
     pub context: f32,
-    /// Windows with a lower score are dropped. The score is this net's logit plus what is carried.
+    /// Windows with a lower score are dropped; none are if there is none. The score is this net's logit plus what is carried.
+    #[serde(default = "least")]
     pub threshold: f32,
     /// Weights of the logits of the levels before (level 1 first) in the score.
     #[serde(default)]
@@ -101,10 +106,17 @@ pub struct RefinerSettings {
 pub struct AcceptSettings {
     /// Windows with a higher score of this level are faces.
     pub threshold: f32,
-    /// The last level would have given about `slope` · score + `offset`.
-    pub slope: f32,
-    /// Added to `slope` · score.
-    pub offset: f32,
+    /// The logit that stands for those of the levels behind, which do not look at it: the face's score is the last level's, with this
+    /// in their places.
+    pub logit: f32,
+}
+
+impl RefinerSettings {
+    /// The score of a window, from the logits of all levels up to this one.
+    pub(super) fn score(&self, logits: &[f32]) -> f32 {
+        let Some((own, earlier)) = logits.split_last() else { return 0.0 };
+        own + self.carry.iter().zip(earlier).map(|(weight, earlier)| weight * earlier).sum::<f32>()
+    }
 }
 
 /// The global filter, which makes the last level's windows into faces, and their score.
@@ -218,8 +230,7 @@ impl CascadeSettings {
         let accepts = std::iter::once(&p.accept).chain(self.refiners.iter().map(|r| &r.accept));
         for (i, accept) in accepts.enumerate().filter_map(|(i, accept)| Some((i, accept.as_ref()?))) {
             checks.push(number(format!("level {}: accept.threshold", i + 1), accept.threshold));
-            checks.push(finite(format!("level {}: accept.slope", i + 1), accept.slope));
-            checks.push(finite(format!("level {}: accept.offset", i + 1), accept.offset));
+            checks.push(finite(format!("level {}: accept.logit", i + 1), accept.logit));
         }
         for (i, r) in self.refiners.iter().enumerate() {
             checks.push(number(format!("refiner {}: threshold", i + 1), r.threshold));
@@ -275,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_wrong_key_or_value_is_one_line_that_names_file_and_key() {
-        let early = "calibration = \"classes\"\naccept = { threshold = 6.0, slope = 1.3, offset = 1.3 }";
+        let early = "calibration = \"classes\"\naccept = { threshold = 6.0, logit = 1.3 }";
         let good = &super::super::shipped::OCTAVE.replacen("calibration = \"classes\"", early, 1);
         assert!(CascadeSettings::parse(good, "some.toml").is_ok());
         for (from, to, named) in [
@@ -286,7 +297,7 @@ mod tests {
             ("calibration = \"classes\"", "calibration = \"clases\"", "clases"),
             ("carry = [0.3, 0.3]", "carry = [0.3, 0.3, 1.0]", "carry"),
             ("carry = [0.3, 0.3]", "context = 9.0", "context"),
-            ("slope = 1.3", "slope = inf", "accept.slope"),
+            ("logit = 1.3", "logit = inf", "accept.logit"),
             ("[proposer]", "[propose]", "propose"),
         ] {
             assert!(good.contains(from), "{from}");

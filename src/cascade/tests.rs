@@ -336,7 +336,7 @@ fn the_nets_that_ship_run_in_8_bits_unless_floats_are_asked_for_and_find_the_sam
     assert!(faces[0].rect.iou(&expected[0].rect) > 0.8, "{faces:?}, {expected:?}");
     // Only nets in 8 bits take windows for faces before the last level, if the settings say so.
     let mut settings = shipped();
-    settings.proposer.accept = Some(AcceptSettings { threshold: 0.0, slope: 1.0, offset: 0.0 });
+    settings.proposer.accept = Some(AcceptSettings { threshold: 0.0, logit: 0.0 });
     let weights = |net: &str| {
         let (float, quantised) = (super::shipped::weights(net)?, super::shipped::quantised(net)?);
         Ok(NetWeights { float, quantised })

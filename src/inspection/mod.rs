@@ -108,7 +108,8 @@ impl Inspection {
 fn thresholds(cascade: &Cascade, steps: usize) -> Vec<Option<f32>> {
     let settings = cascade.settings();
     let levels = std::iter::once(settings.proposer.threshold).chain(settings.refiners.iter().map(|r| r.threshold));
-    let mut all: Vec<_> = levels.flat_map(|threshold| [Some(threshold), None, None]).take(steps).collect();
+    let mut all: Vec<_> =
+        levels.flat_map(|threshold| [Some(threshold).filter(|t| t.is_finite()), None, None]).take(steps).collect();
     if let Some(last) = all.last_mut() {
         *last = Some(settings.faces.logit(cascade.options().threshold));
     }

@@ -2,13 +2,11 @@
 //! for faces. What is drawn into and written stays as it is stored ([`Stored`]).
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
 use super::{Source, Stamp};
 use crate::error::Result;
+use crate::pyramid::cpu::Resizer;
 
 /// A source whose frames are stretched so that their pixels are square; never made smaller.
 pub struct Squared {
@@ -53,7 +51,7 @@ pub fn squared(source: Box<dyn Source>, shape: (u32, u32), keep: bool) -> (Squar
         stored: RgbImage::default(),
         kept: keep.then_some(send),
         spare,
-        resizer: Resizer::new(),
+        resizer: Resizer::default(),
     };
     (squared, Stored { frames, spare: give_back, stretch: stretch(shape) })
 }
@@ -90,13 +88,8 @@ impl Source for Squared {
         if into.dimensions() != (width, height) {
             *into = RgbImage::new(width, height);
         }
-        let from = TypedImageRef::<U8x3>::from_buffer(self.stored.width(), self.stored.height(), &self.stored);
-        if let (Ok(from), Ok(mut to)) = (from, TypedImage::<U8x3>::from_buffer(width, height, into)) {
-            let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-            // It refuses only parts of pictures that lie outside them.
-            let resized = self.resizer.resize_typed(&from, &mut to, Some(&options));
-            debug_assert!(resized.is_ok(), "{resized:?}");
-        }
+        let from = (self.stored.width() as usize, self.stored.height() as usize, self.stored.as_raw().as_slice());
+        self.resizer.resize(from, (width as usize, height as usize, into));
         if let Some(kept) = &self.kept {
             let spare = self.spare.try_recv().unwrap_or_default();
             let _ = kept.send(std::mem::replace(&mut self.stored, spare));

@@ -4,13 +4,11 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use image::imageops;
 
 use crate::geometry::Rect;
+use crate::pyramid::cpu::Resizer;
 use crate::source::picture;
 
 /// A head, cut out of its picture.
@@ -144,13 +142,9 @@ impl Resized {
             return None;
         }
         let ((x, source_w), (y, source_h)) = (across.source(head.width()), down.source(head.height()));
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Interpolation(FilterType::Bilinear))
-            .crop(x, y, source_w, source_h);
         self.pixels.resize(width * height * 3, 0);
-        let source = TypedImageRef::<U8x3>::from_buffer(head.width(), head.height(), head.as_raw()).ok()?;
-        let mut target = TypedImage::<U8x3>::from_buffer(width as u32, height as u32, &mut self.pixels).ok()?;
-        self.resizer.resize_typed(&source, &mut target, Some(&options)).ok()?;
+        let from = (head.width() as usize, head.height() as usize, head.as_raw().as_slice());
+        self.resizer.draw(from, (x, y, source_w, source_h), (width, height, &mut self.pixels));
         Some(&self.pixels)
     }
 }
