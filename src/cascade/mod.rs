@@ -15,6 +15,7 @@ mod proposer;
 mod refiner;
 pub(crate) mod settings;
 mod shipped;
+mod skip;
 pub(crate) mod smile;
 mod state;
 #[cfg(test)]
@@ -258,7 +259,7 @@ impl Cascade {
             watch("filter-1", pictures);
         } else if let Some(refiner) = level.checked_sub(2).and_then(|i| self.refiners.get(i)) {
             let [find, calibrate, filter] = REFINER_STEPS[level - 2];
-            refiner.find(pictures, self.accept(level, until));
+            refiner.find(pictures, self.accept(level, until), until == Until::Faces);
             watch(find, pictures);
             refiner.calibrate(pictures);
             watch(calibrate, pictures);

@@ -2,6 +2,7 @@
 
 use super::calibrator::{Calibrator, Code};
 use super::settings::{AcceptSettings, RefinerSettings};
+use super::skip;
 use super::state::{Buffers, State, crop_and_run};
 use super::{Candidate, LevelCount};
 use crate::error::{Error, Result};
@@ -63,16 +64,38 @@ impl Refiner {
         self.net.is_on_device()
     }
 
+    /// Looks at the windows of all pictures and drops those under the threshold; if it `may_skip`, it need not look at all of them.
+    pub(super) fn find(&self, pictures: &mut [&mut State], accept: Option<&AcceptSettings>, may_skip: bool) {
+        let skip = self.settings.skip.as_ref().filter(|_| may_skip && self.is_int8());
+        for state in pictures.iter_mut() {
+            state.counts.push(LevelCount::default());
+            if let Some(skip) = skip {
+                skip::set_aside(state, skip);
+            }
+        }
+        self.look(pictures, accept);
+        let Some(skip) = skip else { return };
+        for state in pictures.iter_mut() {
+            skip::exchange(state, skip);
+        }
+        self.look(pictures, accept);
+        for state in pictures.iter_mut() {
+            state.candidates.append(&mut state.waiting);
+        }
+    }
+
     /// Looks at every window of all pictures and drops those under the threshold. Calibration is computed for the others
     /// only; those over the upper threshold, if there is one, are moved by the net's head for boxes, if it has one.
-    pub(super) fn find(&self, pictures: &mut [&mut State], accept: Option<&AcceptSettings>) {
+    fn look(&self, pictures: &mut [&mut State], accept: Option<&AcceptSettings>) {
         let own = self.calibrator.own_head();
         let (face, code) = (
             self.net.cpu().trunk_multiply_adds() + self.net.cpu().head_multiply_adds(Output::Face),
             own.map_or(0, |(_, output)| self.net.cpu().head_multiply_adds(output)),
         );
         for state in pictures.iter_mut() {
-            state.counts.push(LevelCount { windows: state.candidates.len(), ..Default::default() });
+            if let Some(level) = state.counts.last_mut() {
+                level.windows += state.candidates.len();
+            }
         }
         let Some(first) = pictures.first_mut() else { return };
         let accept = accept

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Candidate;
 use super::shipped::Model;
 use super::smile::SmileSettings;
 use crate::error::{Error, Result};
+use crate::geometry::Rect;
 
 /// A whole cascade: a proposer and up to two refiners.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +99,32 @@ pub struct RefinerSettings {
     /// When a window is a face already, so that no later level looks at it; never if there is none.
     #[serde(default)]
     pub accept: Option<AcceptSettings>,
+    /// Which windows it need not look at; it looks at all if there is none.
+    #[serde(default)]
+    pub skip: Option<SkipSettings>,
+}
+
+/// Which windows a level need not look at, because it has found their face in a better one. Holds, as [`AcceptSettings`] do, for nets
+/// that run in 8 bits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkipSettings {
+    /// A window waits for one that the level before gave a higher score, if they share more than this much of the smaller of the two.
+    pub overlap: f32,
+    /// It is dropped unseen if the level gives the better one a higher score than this, and its box still overlaps by as much.
+    pub score: f32,
+}
+
+impl SkipSettings {
+    /// Whether two windows may show the same face.
+    pub(super) fn overlaps(&self, a: &Rect, b: &Rect) -> bool {
+        a.overlap_of_smaller(b) > self.overlap
+    }
+
+    /// Whether a window that waits lies on a face that one that was looked at shows.
+    pub(super) fn is_on(&self, window: &Candidate, seen: &Candidate) -> bool {
+        seen.score > self.score && self.overlaps(&seen.moved, &window.rect)
+    }
 }
 
 /// When a level takes a window for a face at once. Holds for nets that run in 8 bits, whose scores it was chosen by; nets in floats hand on
@@ -235,6 +263,10 @@ impl CascadeSettings {
         for (i, r) in self.refiners.iter().enumerate() {
             checks.push(number(format!("refiner {}: threshold", i + 1), r.threshold));
             checks.push(share(format!("refiner {}: overlap", i + 1), r.overlap));
+            if let Some(skip) = &r.skip {
+                checks.push(share(format!("refiner {}: skip.overlap", i + 1), skip.overlap));
+                checks.push(number(format!("refiner {}: skip.score", i + 1), skip.score));
+            }
             let fits = (0.5..=4.0).contains(&r.context);
             checks.push((format!("refiner {}: context", i + 1), r.context, fits, "lie in 0.5..4"));
             checks.extend(r.carry.iter().map(|c| finite(format!("refiner {}: carry", i + 1), *c)));
@@ -286,7 +318,8 @@ mod tests {
 
     #[test]
     fn a_wrong_key_or_value_is_one_line_that_names_file_and_key() {
-        let early = "calibration = \"classes\"\naccept = { threshold = 6.0, logit = 1.3 }";
+        let early = "calibration = \"classes\"\naccept = { threshold = 6.0, logit = 1.3 }\n\
+                     skip = { overlap = 0.5, score = 5.0 }";
         let good = &super::super::shipped::OCTAVE.replacen("calibration = \"classes\"", early, 1);
         assert!(CascadeSettings::parse(good, "some.toml").is_ok());
         for (from, to, named) in [
@@ -298,6 +331,7 @@ mod tests {
             ("carry = [0.3, 0.3]", "carry = [0.3, 0.3, 1.0]", "carry"),
             ("carry = [0.3, 0.3]", "context = 9.0", "context"),
             ("logit = 1.3", "logit = inf", "accept.logit"),
+            ("overlap = 0.5, score", "overlap = 1.5, score", "skip.overlap"),
             ("[proposer]", "[propose]", "propose"),
         ] {
             assert!(good.contains(from), "{from}");

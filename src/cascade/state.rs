@@ -15,6 +15,8 @@ pub(super) struct State {
     pub(super) picture: Picture,
     /// The windows that are left.
     pub(super) candidates: Vec<Candidate>,
+    /// Windows that the level that runs may not have to look at.
+    pub(super) waiting: Vec<Candidate>,
     /// Behind the last level: the smile net's logit of each face that it looked at; empty where smiles are not told.
     pub(super) smiles: Vec<Option<f32>>,
     /// Faces already, by a level that was sure of them.

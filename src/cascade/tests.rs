@@ -1,19 +1,18 @@
 //! The cascade on nets with random weights.
 
-use super::load::NetWeights;
-use super::settings::AcceptSettings;
 use super::*;
 use crate::cascade::crops::{Crop, sample};
 use crate::nets::cpu::{Engine, Scratch};
 use crate::nets::grid::Grid;
 use crate::nets::input::normalise;
-use crate::nets::int8::quantised;
 use crate::nets::spec::Output;
 use crate::nets::weights::Weights;
 use crate::nets::zoo;
 use crate::pyramid::Pyramid;
 use rand::{Rng, SeedableRng};
 use settings::Correction;
+
+mod int8;
 
 /// Random weights; biases too, so that logits spread round 0.
 fn weights(net: &str, seed: u64) -> Weights {
@@ -319,76 +318,4 @@ fn a_cascade_is_loaded_from_a_settings_file_and_the_weights_beside_it() {
     let loaded = Cascade::load(&file, Options { min_face: 20.0, threshold: 0.1, ..Options::default() }).unwrap();
     let picture = picture(90, 90, 9);
     assert_eq!(loaded.detect(&picture).unwrap(), cascade(shipped(), 0.1).detect(&picture).unwrap());
-}
-
-fn shipped_in(precision: Precision) -> Cascade {
-    Cascade::shipped(Options { threshold: 0.1, precision, ..Options::default() }).unwrap()
-}
-
-#[test]
-fn the_nets_that_ship_run_in_8_bits_unless_floats_are_asked_for_and_find_the_same_faces() {
-    let picture = image::open(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/astronaut.jpg")).unwrap().to_rgb8();
-    let [auto, int8, floats] = [Precision::Auto, Precision::Int8, Precision::F32].map(shipped_in);
-    let faces = int8.detect(&picture).unwrap();
-    assert_eq!(auto.detect(&picture).unwrap(), faces);
-    let expected = floats.detect(&picture).unwrap();
-    assert_ne!(faces, expected);
-    assert!(faces[0].rect.iou(&expected[0].rect) > 0.8, "{faces:?}, {expected:?}");
-    // Only nets in 8 bits take windows for faces before the last level, if the settings say so.
-    let mut settings = shipped();
-    settings.proposer.accept = Some(AcceptSettings { threshold: 0.0, logit: 0.0 });
-    let weights = |net: &str| {
-        let (float, quantised) = (super::shipped::weights(net)?, super::shipped::quantised(net)?);
-        Ok(NetWeights { float, quantised })
-    };
-    let [int8, floats] = [Precision::Int8, Precision::F32].map(|precision| {
-        let options = Options { threshold: 0.1, precision, ..Options::default() };
-        Cascade::assemble(settings.clone(), &weights, options).unwrap()
-    });
-    let accepted =
-        |cascade: &Cascade| cascade.counts(&picture).unwrap().iter().map(|level| level.accepted).sum::<usize>();
-    assert_eq!((accepted(&floats), accepted(&int8) > 0), (0, true));
-    let (faces, steps) = int8.trace(&picture).unwrap();
-    assert!(steps.iter().any(|step| !step.accepted.is_empty() && step.counted().ends_with("accepted")));
-    let last = steps.last().unwrap();
-    assert!(last.accepted.is_empty() && last.windows.len() == faces.len());
-}
-
-#[test]
-fn weights_in_8_bits_are_taken_only_with_the_float_weights_that_they_were_made_from() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("mine.toml");
-    std::fs::write(&file, Model::Base.file().1).unwrap();
-    let load = |precision| Cascade::load(&file, Options { precision, ..Options::default() });
-    for net in ["yunet", "refine64", "refine96", "smile"] {
-        shipped_weights(net).unwrap().save(&folder.path().join(format!("{net}.safetensors"))).unwrap();
-    }
-    let missing = load(Precision::Int8).unwrap_err().to_string();
-    assert!(missing.contains("yunet") && missing.contains("facecascade quantise"), "{missing}");
-    assert!(!load(Precision::Auto).unwrap().proposer.is_int8());
-    for net in ["yunet", "refine64", "refine96", "smile"] {
-        let weights = super::shipped::quantised(net).unwrap().unwrap();
-        weights.save(&quantised::file(folder.path(), net)).unwrap();
-    }
-    let whole = load(Precision::Auto).unwrap();
-    assert!(whole.proposer.is_int8() && whole.refiners.iter().all(Refiner::is_int8));
-    assert!(!load(Precision::F32).unwrap().proposer.is_int8());
-    weights("refine64", 3).save(&folder.path().join("refine64.safetensors")).unwrap();
-    let other = load(Precision::Int8).unwrap_err().to_string();
-    assert!(other.contains("refine64") && other.contains("other float weights"), "{other}");
-    let mixed = load(Precision::Auto).unwrap();
-    assert!(mixed.proposer.is_int8() && !mixed.refiners[0].is_int8());
-}
-
-#[test]
-fn a_cascade_that_watched_pictures_makes_8_bit_weights_of_all_its_nets() {
-    let mut watching = cascade(shipped(), 0.0).observing();
-    assert!(watching.quantise().unwrap_err().to_string().contains("no sample"));
-    watching.detect(&picture(120, 90, 3)).unwrap();
-    let made = watching.quantise().unwrap();
-    assert_eq!(made.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["yunet", "refine64", "refine96", "smile"]);
-    for (name, quantised) in made {
-        quantised.check(&zoo::by_name(name).unwrap(), name).unwrap();
-        assert!(quantised.is_made_from(&weights(name, name.len() as u64)));
-    }
 }

@@ -138,7 +138,11 @@ fn loss(face: &Rect, steps: &[StepTrace], last_threshold: f32) -> Loss {
     let before = best_behind(steps, seen, face);
     let (best, reason) = match steps[step].name {
         _ if seen == end => (before, Reason::Misplaced),
-        name if name.starts_with("find") => (best_dropped(&steps[step], face).or(before), Reason::Score),
+        // What a level need not look at is dropped without a score.
+        name if name.starts_with("find") => match best_dropped(&steps[step], face) {
+            None => (before, Reason::Suppressed),
+            best => (best, Reason::Score),
+        },
         name if name.starts_with("calibrate") => (before, Reason::Moved),
         // Behind the last filter faces are cut by their score.
         _ if step == end && before.is_some_and(|w| w.score < last_threshold) => (before, Reason::Score),
@@ -200,6 +204,10 @@ mod tests {
         assert_eq!(lost(&moved), (1, Reason::Moved, Some(1.5)));
         let better = [find.clone(), calibrate.clone(), filter(&[window(25.0, 2.0)])];
         assert_eq!(lost(&better), (2, Reason::Suppressed, Some(1.5)));
+        let mut skipped = [find.clone(), calibrate.clone(), filter(&[on]), step("find-2", &[])];
+        assert_eq!(lost(&skipped), (3, Reason::Suppressed, Some(1.5)));
+        skipped[3].dropped = vec![Dropped { window: window(1.0, -3.0), moved: on.rect }];
+        assert_eq!(lost(&skipped), (3, Reason::Score, Some(-3.0)));
         let weak = [step("find-1", &[window(2.0, 0.9)]), step("calibrate-1", &[window(2.0, 0.9)]), filter(&[off])];
         assert_eq!(lost(&weak), (2, Reason::Score, Some(0.9)));
         assert_eq!(lost(&[find, calibrate, filter(&[on])]), (2, Reason::Misplaced, Some(1.5)));

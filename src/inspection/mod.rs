@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::geometry::Face;
 use crate::text::ms;
 
-use fates::{Fate, Scale};
+use fates::{Fate, Reason, Scale};
 use followed::Followed;
 
 /// What the cascade did with one picture.
@@ -88,7 +88,8 @@ impl Inspection {
     pub fn describe(&self, face: &Truth, loss: &fates::Loss) -> String {
         let r = face.rect;
         let step = self.steps.get(loss.step).map_or("?", |step| step.name);
-        let score = match (loss.best, self.thresholds.get(loss.step).copied().flatten()) {
+        let threshold = self.thresholds.get(loss.step).copied().flatten().filter(|_| loss.reason == Reason::Score);
+        let score = match (loss.best, threshold) {
             (None, _) => "no window on it".to_owned(),
             (Some(window), Some(threshold)) => format!("best window {:.2}, threshold {threshold:.2}", window.score),
             (Some(window), None) => format!("best window {:.2}", window.score),
