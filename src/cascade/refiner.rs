@@ -40,7 +40,13 @@ impl Refiner {
     pub(super) fn score_with(&self, window: &Candidate, seen: usize, logit: f32) -> f32 {
         let mut logits = window.logits;
         logits[seen..].fill(logit);
-        self.settings.score(&logits[..=self.level])
+        self.score(&logits)
+    }
+
+    /// The score of a window with these logits of all levels up to this one.
+    fn score(&self, logits: &[f32]) -> f32 {
+        let carried = self.settings.carry.iter().zip(logits).map(|(weight, earlier)| weight * earlier);
+        logits[self.level] + carried.sum::<f32>()
     }
 
     /// Grows buffers to what a full batch of windows needs.
@@ -107,7 +113,7 @@ impl Refiner {
             for (i, (row, outputs)) in rows.iter().zip(outputs.chunks_exact(outputs.len() / rows.len())).enumerate() {
                 let candidate = row.of(pictures);
                 candidate.logits[self.level] = face_logit(outputs);
-                candidate.score = self.settings.score(&candidate.logits[..=self.level]);
+                candidate.score = self.score(&candidate.logits);
                 candidate.moved = candidate.rect;
                 if candidate.score > self.settings.threshold {
                     chosen.push(i);

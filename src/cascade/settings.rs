@@ -2,11 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Candidate;
 use super::shipped::Model;
 use super::smile::SmileSettings;
 use crate::error::{Error, Result};
-use crate::geometry::Rect;
 
 /// A whole cascade: a proposer and up to two refiners.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -115,18 +113,6 @@ pub struct SkipSettings {
     pub score: f32,
 }
 
-impl SkipSettings {
-    /// Whether two windows may show the same face.
-    pub(super) fn overlaps(&self, a: &Rect, b: &Rect) -> bool {
-        a.overlap_of_smaller(b) > self.overlap
-    }
-
-    /// Whether a window that waits lies on a face that one that was looked at shows.
-    pub(super) fn is_on(&self, window: &Candidate, seen: &Candidate) -> bool {
-        seen.score > self.score && self.overlaps(&seen.moved, &window.rect)
-    }
-}
-
 /// When a level takes a window for a face at once. Holds for nets that run in 8 bits, whose scores it was chosen by; nets in floats hand on
 /// all that they find, so that their boxes are the plain cascade's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,14 +123,6 @@ pub struct AcceptSettings {
     /// The logit that stands for those of the levels behind, which do not look at it: the face's score is the last level's, with this
     /// in their places.
     pub logit: f32,
-}
-
-impl RefinerSettings {
-    /// The score of a window, from the logits of all levels up to this one.
-    pub(super) fn score(&self, logits: &[f32]) -> f32 {
-        let Some((own, earlier)) = logits.split_last() else { return 0.0 };
-        own + self.carry.iter().zip(earlier).map(|(weight, earlier)| weight * earlier).sum::<f32>()
-    }
 }
 
 /// The global filter, which makes the last level's windows into faces, and their score.

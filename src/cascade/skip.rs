@@ -1,16 +1,18 @@
 //! Windows that a level need not look at: on a face that it has just found in a better one.
 
+use super::Candidate;
 use super::settings::SkipSettings;
 use super::state::State;
+use crate::geometry::Rect;
 
-/// Sets aside the windows that overlap a better one that stays.
+/// Sets aside the windows, which are sorted best first, that overlap a better one that stays.
 pub(super) fn set_aside(state: &mut State, settings: &SkipSettings) {
     let State { candidates, waiting, .. } = state;
     waiting.clear();
     let mut kept = 0;
     for i in 0..candidates.len() {
         let window = candidates[i];
-        if candidates[..kept].iter().any(|better| settings.overlaps(&better.rect, &window.rect)) {
+        if candidates[..kept].iter().any(|better| overlap(settings, &better.rect, &window.rect)) {
             waiting.push(window);
         } else {
             candidates[kept] = window;
@@ -23,16 +25,21 @@ pub(super) fn set_aside(state: &mut State, settings: &SkipSettings) {
 /// Exchanges the windows that were looked at for those set aside, without those that lie on a face which the others showed.
 pub(super) fn exchange(state: &mut State, settings: &SkipSettings) {
     let State { candidates, waiting, .. } = state;
-    let on_face = |window: &_| candidates.iter().any(|face| settings.is_on(window, face));
-    waiting.retain(|window| !on_face(window));
+    let shows = |seen: &Candidate, window: &Candidate| {
+        seen.score > settings.score && overlap(settings, &seen.moved, &window.rect)
+    };
+    waiting.retain(|window| !candidates.iter().any(|seen| shows(seen, window)));
     std::mem::swap(candidates, waiting);
+}
+
+/// Whether two windows may show the same face.
+fn overlap(settings: &SkipSettings, a: &Rect, b: &Rect) -> bool {
+    a.overlap_of_smaller(b) > settings.overlap
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cascade::Candidate;
-    use crate::geometry::Rect;
 
     #[test]
     fn windows_wait_for_a_better_one_and_are_dropped_if_it_shows_the_face_they_lie_on() {

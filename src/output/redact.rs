@@ -15,7 +15,7 @@ use crate::track::{Basis, Tracked};
 /// Cells across what is covered of one face, at most.
 pub const CELLS: f32 = 7.0;
 /// The smallest cell, pixels: of small faces fewer cells are left.
-const LEAST_CELL: f32 = 6.0;
+const LEAST_CELL: f32 = 8.0;
 /// What solid ellipses are filled with.
 pub const SOLID: Rgb<u8> = Rgb([24, 24, 24]);
 /// The margin, in sides of the face, that covers hair, chin and ears with some to spare.
